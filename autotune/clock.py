@@ -1,0 +1,135 @@
+"""Time, in one place.
+
+Durations come from `Clock.now_ns`, monotonic; wall time is only a label on a record. The real
+clock runs coroutines on an ordinary event loop. The virtual clock runs the very same coroutines
+on a loop whose waiting costs nothing: when every task waits, time jumps to the next timer. So a
+simulated study goes through the same probes, and gives the same numbers for a seed.
+"""
+
+import asyncio
+import selectors
+import time  # noqa: TID251 - the one module that may
+from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime, timedelta
+from typing import Any, Protocol, TypeVar
+
+from autotune.units import NS_PER_S, ns_from_s
+
+T = TypeVar("T")
+
+
+class Clock(Protocol):
+    """What the program knows of time."""
+
+    @property
+    def is_virtual(self) -> bool:
+        """Whether a second of this clock costs no second of anybody's life."""
+        ...
+
+    def now_ns(self) -> int:
+        """Monotonic nanoseconds from an arbitrary origin."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many seconds of this clock."""
+        ...
+
+    def wall(self) -> datetime:
+        """Date and time in UTC; for labels, never for durations."""
+        ...
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run a coroutine to its end on this clock's event loop.
+
+        Ctrl-C cancels `main`, which may clean up; then `KeyboardInterrupt` is raised.
+        """
+        ...
+
+
+class MonotonicClock:
+    """The machine's own clock."""
+
+    is_virtual = False
+
+    def now_ns(self) -> int:
+        """Nanoseconds of `CLOCK_MONOTONIC`: the same in every process of this machine."""
+        return time.monotonic_ns()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait on the event loop."""
+        await asyncio.sleep(seconds)
+
+    def wall(self) -> datetime:
+        """Now, in UTC."""
+        return datetime.now(UTC)
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run on an ordinary event loop."""
+        with asyncio.Runner() as runner:
+            return runner.run(main)
+
+
+class _JumpingSelector(selectors.SelectSelector):
+    """Never waits for a timer: reports the time that would have passed instead."""
+
+    def __init__(self, advance: Callable[[float], None]) -> None:
+        super().__init__()
+        self._advance = advance
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        """Poll; if nothing is ready and a timer is due later, jump to it.
+
+        With no timer at all (`timeout` is None) only a thread or a signal can wake the loop, so
+        it really waits for one, a second at a time so that a signal is never missed.
+        """
+        ready = super().select(0)
+        if ready or timeout == 0:
+            return ready
+        if timeout is None:
+            return super().select(1.0)
+        self._advance(timeout)
+        return ready
+
+
+class _VirtualEventLoop(asyncio.SelectorEventLoop):
+    def __init__(self, clock: "VirtualClock") -> None:
+        self._virtual_clock = clock
+        super().__init__(_JumpingSelector(clock.advance))
+
+    def time(self) -> float:
+        return self._virtual_clock.now_ns() / NS_PER_S
+
+
+class VirtualClock:
+    """A clock that jumps from timer to timer.
+
+    Args:
+        wall_origin: What the wall shows at virtual time 0.
+    """
+
+    is_virtual = True
+
+    def __init__(self, wall_origin: datetime | None = None) -> None:
+        self._now_ns = 0
+        self._wall_origin = wall_origin or datetime.now(UTC)
+
+    def now_ns(self) -> int:
+        """Virtual nanoseconds since this clock was made."""
+        return self._now_ns
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass; rounds up, so that a timer is due once its time has come."""
+        self._now_ns += max(0, ns_from_s(seconds)) + 1
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait so many virtual seconds."""
+        await asyncio.sleep(seconds)
+
+    def wall(self) -> datetime:
+        """The origin plus the virtual time that has passed."""
+        return self._wall_origin + timedelta(microseconds=self._now_ns / 1000)
+
+    def run(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run on a loop whose timers cost nothing."""
+        with asyncio.Runner(loop_factory=lambda: _VirtualEventLoop(self)) as runner:
+            return runner.run(main)

@@ -1,0 +1,120 @@
+"""Every file name of a study and a trial, and where declared files are found."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.errors import UsageError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+@dataclass(frozen=True)
+class TrialPaths:
+    """Files of one trial."""
+
+    root: Path
+
+    @property
+    def record(self) -> Path:
+        """The trial record; its presence is what makes a trial finished."""
+        return self.root / "trial.json"
+
+    @property
+    def log(self) -> Path:
+        """The engine's stdout and stderr."""
+        return self.root / "engine.log"
+
+    @property
+    def telemetry(self) -> Path:
+        """One JSON object per look at the machine."""
+        return self.root / "telemetry.jsonl"
+
+    @property
+    def launch(self) -> Path:
+        """What was started."""
+        return self.root / "launch.json"
+
+    @property
+    def requests(self) -> Path:
+        """Every request of the load probes, one JSON object each."""
+        return self.root / "requests.jsonl"
+
+
+@dataclass(frozen=True)
+class StudyPaths:
+    """Files of one study."""
+
+    root: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.root.name
+
+    @property
+    def spec(self) -> Path:
+        """The study as resolved."""
+        return self.root / "study.yaml"
+
+    @property
+    def lock(self) -> Path:
+        """Held while somebody runs the study."""
+        return self.root / "lock"
+
+    @property
+    def database(self) -> Path:
+        """Optuna's; can be rebuilt from the records."""
+        return self.root / "optuna.db"
+
+    @property
+    def artifacts(self) -> Path:
+        """What optuna-dashboard shows beside trials."""
+        return self.root / "artifacts"
+
+    @property
+    def trials(self) -> Path:
+        """One folder per trial."""
+        return self.root / "trials"
+
+    @property
+    def recommended(self) -> Path:
+        """The recommendation, ready to start."""
+        return self.root / "recommended"
+
+    @property
+    def cache(self) -> Path:
+        """Compile caches that outlive a trial."""
+        return self.root / "cache"
+
+    def trial(self, number: int) -> TrialPaths:
+        """Files of a trial."""
+        return TrialPaths(self.trials / f"{number:04d}")
+
+
+def results_root() -> Path:
+    """Folder under which results go: `studies/` of the current directory."""
+    return Path.cwd() / "studies"
+
+
+def declared_file(kind: str, name: str) -> Path:
+    """Find a declared study, matrix or search space.
+
+    Looked for in this order: the path itself, `KIND/NAME.yaml` in the current directory, the
+    checkout that this package lies in, the files that came with the installed package.
+
+    Args:
+        kind: "studies" or "search_spaces".
+        name: A path, or a name without ".yaml".
+
+    Raises:
+        UsageError: If there is none; the hint lists those that there are.
+    """
+    roots = (Path.cwd() / kind, _PACKAGE.parent / kind, _PACKAGE / "_declared" / kind)
+    candidates = [Path(name)] if name.endswith((".yaml", ".yml")) else []
+    candidates += [root / f"{name}.yaml" for root in roots]
+    for candidate in candidates:
+        if candidate.is_file():
+            return candidate
+    known = sorted({f.stem for root in roots if root.is_dir() for f in root.glob("*.yaml")})
+    message = f"there is no file {name!r} in {kind}/"
+    raise UsageError(message, hint=f"Known ones: {', '.join(known) or 'none'}.")

@@ -1,0 +1,329 @@
+"""Search spaces: parameters, ranges, conditions and relations, declared in a file.
+
+```yaml
+parameters:
+  kv_cache_dtype: {choices: [auto, fp8]}
+  gpu_memory_utilization: {low: 0.80, high: 0.95, step: 0.01}
+  max_num_seqs: {low: 16, high: 512, log: true, type: int}
+  kv_offload_gib: {low: 0, high: 80, step: 8}
+  block_size: {choices: [default, 16, 32], when: {attention_backend: [FLASHINFER]}}
+relations:
+  - {at_least: [max_num_batched_tokens, max_num_seqs]}
+forbidden:
+  - {attention_backend: FLEX_ATTENTION, kv_cache_dtype: fp8}
+```
+
+The choice `default` leaves the parameter to the engine: it is absent from the configuration.
+"""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, Literal, Self
+
+from pydantic import Field, model_validator
+
+from autotune.errors import SpecError
+from autotune.records import Configuration, Scalar
+from autotune.spec.files import StrictModel, validate
+
+DEFAULT: Final = "default"
+"""The choice that leaves a parameter to the engine."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Condition:
+    """Active only while another parameter has one of these values."""
+
+    parameter: str
+    values: tuple[Scalar, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Choice:
+    """A parameter with a list of values; `default` among them leaves it to the engine."""
+
+    name: str
+    choices: tuple[Scalar, ...]
+    when: tuple[Condition, ...] = ()
+
+    def grid(self) -> tuple[Scalar, ...]:
+        """Every value."""
+        return self.choices
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether a value is one of the choices, 1 and True kept apart."""
+        return any(value == c and isinstance(value, bool) == isinstance(c, bool)
+                   for c in self.choices)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Range:
+    """A numeric parameter.
+
+    Attributes:
+        step: Distance of values on a linear scale; None is 1 for integers, none for reals.
+        log: Whether the scale is logarithmic; integers then step by powers of two.
+    """
+
+    name: str
+    low: float
+    high: float
+    integer: bool
+    step: float | None = None
+    log: bool = False
+    when: tuple[Condition, ...] = ()
+
+    def grid(self) -> tuple[Scalar, ...]:
+        """Every value, the ends included; 16 evenly spaced ones for a real without a step."""
+        if self.log and self.integer:
+            count = int(math.log2(self.high / self.low) + 1e-9) + 1
+            values = [int(self.low) * 2**i for i in range(count)]
+            return tuple(values if values[-1] == self.high else [*values, int(self.high)])
+        if self.log:
+            ratio = (self.high / self.low) ** (1 / 15)
+            return tuple(float(f"{self.low * ratio**i:.6g}") for i in range(16))
+        step = self.step or (1 if self.integer else (self.high - self.low) / 15)
+        if step == 0:
+            return (self.as_scalar(self.low),)
+        count = int((self.high - self.low) / step + 1e-9) + 1
+        return tuple(self.as_scalar(self.low + i * step) for i in range(count))
+
+    def as_scalar(self, value: float) -> Scalar:
+        """An integer, or a real without floating-point dust."""
+        return round(value) if self.integer else round(value, 10)
+
+    def contains(self, value: Scalar) -> bool:
+        """Whether a value lies in the range (on or off its steps)."""
+        if isinstance(value, bool | str) or not math.isfinite(value):
+            return False
+        return self.low <= value <= self.high and (not self.integer or value == int(value))
+
+
+Parameter = Choice | Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class AtLeast:
+    """The first parameter's value must not be under the second's, where both are set."""
+
+    larger: str
+    smaller: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchSpace:
+    """Parameters and what ties them together."""
+
+    name: str
+    parameters: tuple[Parameter, ...]
+    relations: tuple[AtLeast, ...] = ()
+    forbidden: tuple[tuple[Condition, ...], ...] = ()
+
+    def parameter(self, name: str) -> Parameter | None:
+        """The parameter of a name, None if there is none."""
+        return next((p for p in self.parameters if p.name == name), None)
+
+    def active(self, raw: Mapping[str, Scalar]) -> Configuration:
+        """What a full set of values means: inactive parameters and `default` are left out."""
+        kept: dict[str, Scalar] = {}
+        for parameter in self.in_order():
+            value = raw.get(parameter.name)
+            if value is None or not all(raw.get(c.parameter, DEFAULT) in c.values
+                                        and (c.parameter in kept or DEFAULT in c.values)
+                                        for c in parameter.when):  # fmt: skip
+                continue
+            if value != DEFAULT:
+                kept[parameter.name] = value
+        return Configuration.of(kept)
+
+    def in_order(self) -> tuple[Parameter, ...]:
+        """Parameters, each after those that its conditions look at."""
+        done: list[Parameter] = []
+        left = list(self.parameters)
+        while left:
+            names = {p.name for p in done}
+            ready = [p for p in left if all(c.parameter in names for c in p.when)]
+            done += ready
+            left = [p for p in left if p not in ready]
+        return tuple(done)
+
+    def refusal(self, configuration: Configuration) -> str | None:
+        """Why the space itself does not allow a configuration; None if it does."""
+        values = configuration.values
+        for relation in self.relations:
+            larger, smaller = values.get(relation.larger), values.get(relation.smaller)
+            if isinstance(larger, int | float) and isinstance(smaller, int | float) \
+                    and larger < smaller:  # fmt: skip
+                return (f"{relation.larger}={larger} must be at least "
+                        f"{relation.smaller}={smaller}")  # fmt: skip
+        for pattern in self.forbidden:
+            if all(values.get(c.parameter, DEFAULT) in c.values for c in pattern):
+                named = " with ".join(f"{c.parameter}={values.get(c.parameter, DEFAULT)}"
+                                      for c in pattern)  # fmt: skip
+                return f"{named} is forbidden in space {self.name!r}"
+        return None
+
+    def without(self, *names: str) -> "SearchSpace":
+        """A copy without some parameters, and without what refers to them."""
+        return replace(
+            self,
+            parameters=tuple(
+                replace(p, when=tuple(c for c in p.when if c.parameter not in names))
+                for p in self.parameters
+                if p.name not in names
+            ),
+            relations=tuple(r for r in self.relations
+                            if r.larger not in names and r.smaller not in names),
+            forbidden=tuple(f for f in self.forbidden
+                            if not any(c.parameter in names for c in f)),
+        )  # fmt: skip
+
+    def with_parameter(self, parameter: Parameter) -> "SearchSpace":
+        """A copy in which a parameter of the same name is replaced."""
+        return replace(self, parameters=tuple(parameter if p.name == parameter.name else p
+                                              for p in self.parameters))  # fmt: skip
+
+
+class ParameterModel(StrictModel):
+    """A parameter in a file: either `choices`, or `low` and `high`."""
+
+    choices: list[Scalar] | None = Field(default=None, min_length=1)
+    low: float | None = None
+    high: float | None = None
+    step: float | None = Field(default=None, gt=0)
+    log: bool = False
+    type: Literal["int", "float"] | None = None
+    when: dict[str, list[Scalar]] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_kind(self) -> Self:
+        if self.choices is not None:
+            if self.low is not None or self.high is not None or self.step is not None or self.log:
+                message = "give either choices, or low and high, not both"
+                raise ValueError(message)
+            if len({(type(c), c) for c in self.choices}) < len(self.choices):
+                message = "choices hold a value twice"
+                raise ValueError(message)
+            return self
+        if self.low is None or self.high is None:
+            message = "needs choices, or low and high"
+            raise ValueError(message)
+        if not (math.isfinite(self.low) and math.isfinite(self.high)):
+            message = "low and high must be finite numbers"
+            raise ValueError(message)
+        if self.low > self.high:
+            message = f"the range is upside down: low={self.low:g} is over high={self.high:g}"
+            raise ValueError(message)
+        if self.log and self.low <= 0:
+            message = f"a logarithmic range needs low > 0, found low={self.low:g}"
+            raise ValueError(message)
+        if self.step is not None and (self.high - self.low) / self.step > 10_000:
+            message = "the range has more than 10,000 steps"
+            raise ValueError(message)
+        return self
+
+
+class SpaceModel(StrictModel):
+    """A search space file."""
+
+    name: str = "space"
+    description: str = ""
+    parameters: dict[str, ParameterModel] = Field(min_length=1)
+    relations: list[dict[Literal["at_least"], tuple[str, str]]] = Field(default_factory=list)
+    forbidden: list[dict[str, Scalar | list[Scalar]]] = Field(default_factory=list)
+
+
+def space_from(raw: Any, *, where: str, known: Iterable[str] | None = None) -> SearchSpace:
+    """Read a space.
+
+    Args:
+        raw: As parsed from YAML.
+        where: Name of the file, for messages.
+        known: Parameter names that some engine has; any name if None.
+
+    Raises:
+        SpecError: Naming the field.
+    """
+    model = validate(SpaceModel, raw, where=where)
+    space = SearchSpace(
+        name=model.name,
+        parameters=tuple(_parameter(name, p) for name, p in model.parameters.items()),
+        relations=tuple(AtLeast(larger=r["at_least"][0], smaller=r["at_least"][1])
+                        for r in model.relations),
+        forbidden=tuple(_conditions({k: v if isinstance(v, list) else [v] for k, v in f.items()})
+                        for f in model.forbidden),
+    )  # fmt: skip
+    _check_names(space, where=where, known=known)
+    _check_cycles(space, where=where)
+    return space
+
+
+def _conditions(raw: Mapping[str, list[Scalar]]) -> tuple[Condition, ...]:
+    return tuple(Condition(parameter=name, values=tuple(values)) for name, values in raw.items())
+
+
+def _parameter(name: str, model: ParameterModel) -> Parameter:
+    when = _conditions(model.when)
+    if model.choices is not None:
+        return Choice(name=name, choices=tuple(model.choices), when=when)
+    if model.low is None or model.high is None:  # excluded by the model's own check
+        raise AssertionError(name)
+    numbers = [n for n in (model.low, model.high, model.step) if n is not None]
+    integer = model.type == "int" or (model.type is None and all(n == int(n) for n in numbers))
+    return Range(name=name, low=model.low, high=model.high, integer=integer, step=model.step,
+                 log=model.log, when=when)  # fmt: skip
+
+
+def _check_names(space: SearchSpace, *, where: str, known: Iterable[str] | None) -> None:
+    names = {p.name for p in space.parameters}
+    known_names = None if known is None else set(known)
+    if known_names is not None and (unknown := sorted(names - known_names)):
+        message = f"{where}: parameters -> {unknown[0]}: no engine has this parameter"
+        raise SpecError(message, hint=f"Known ones: {', '.join(sorted(known_names))}.")
+    mentioned = [(f"parameters -> {p.name} -> when", c.parameter)
+                 for p in space.parameters for c in p.when]  # fmt: skip
+    mentioned += [("relations", n) for r in space.relations for n in (r.larger, r.smaller)]
+    mentioned += [("forbidden", c.parameter) for f in space.forbidden for c in f]
+    for field, name in mentioned:
+        if name not in names:
+            message = f"{where}: {field}: there is no parameter {name!r} in this space"
+            raise SpecError(message, hint=f"Its parameters: {', '.join(sorted(names))}.")
+
+
+def _check_cycles(space: SearchSpace, *, where: str) -> None:
+    placed: set[str] = set()
+    left = {p.name: {c.parameter for c in p.when} for p in space.parameters}
+    while left:
+        ready = [name for name, needs in left.items() if needs <= placed]
+        if not ready:
+            message = (
+                f"{where}: parameters -> {next(iter(left))} -> when: conditions run in a circle"
+            )
+            raise SpecError(message, hint="Let one of them be unconditional.")
+        placed.update(ready)
+        left = {name: needs for name, needs in left.items() if name not in placed}
+
+
+def space_to_raw(space: SearchSpace) -> dict[str, Any]:
+    """The YAML form of a space; `space_from` reads it back to an equal one."""
+    parameters: dict[str, Any] = {}
+    for p in space.parameters:
+        entry: dict[str, Any]
+        match p:
+            case Choice():
+                entry = {"choices": list(p.choices)}
+            case Range():
+                low, high = (int(v) if p.integer else v for v in (p.low, p.high))
+                entry = {"low": low, "high": high, "type": "int" if p.integer else "float"}
+                entry |= {} if p.step is None else {"step": p.step}
+                entry |= {"log": True} if p.log else {}
+        if p.when:
+            entry["when"] = {c.parameter: list(c.values) for c in p.when}
+        parameters[p.name] = entry
+    raw: dict[str, Any] = {"name": space.name, "parameters": parameters}
+    if space.relations:
+        raw["relations"] = [{"at_least": [r.larger, r.smaller]} for r in space.relations]
+    if space.forbidden:
+        raw["forbidden"] = [{c.parameter: list(c.values) for c in f} for f in space.forbidden]
+    return raw
