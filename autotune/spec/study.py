@@ -104,7 +104,7 @@ class MountModel(StrictModel):
 class EngineModel(StrictModel):
     """Which engine, and what every start of it gets."""
 
-    name: EngineName = "vllm"
+    name: EngineName | None = None  # None: by the machine that is found
     deployer: DeployerName | None = None
     image: str | None = Field(default=None, pattern=IMAGE_PATTERN)
     command: list[str] = Field(default=["vllm", "serve"], min_length=1)
