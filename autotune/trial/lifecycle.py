@@ -1,0 +1,153 @@
+"""The life of one trial.
+
+    preparing -> deploying -> starting -> checking -> probe:* -> stopping -> waiting_for_memory
+                     |            |          |           |
+                     +------------+----------+-----------+--> stopping (failed, classified)
+
+What happens between "deploying" and "stopping" is a race: `autotune.trial.session`. Whoever wins
+it, the server is stopped and one record comes back.
+"""
+
+import asyncio
+from dataclasses import replace
+from typing import Final
+
+from pydantic import TypeAdapter
+
+from autotune.errors import DeployerError, ImageMissingError
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, Failure, FailureKind, TrialRecord
+from autotune.seams.deployment import Identity, LaunchPlan
+from autotune.seams.engine import LaunchContext, Screening, Settled
+from autotune.seams.trial import TrialRequest
+from autotune.spec.study import StudySpec
+from autotune.trial.attempt import Attempt
+from autotune.trial.evidence import read_log
+from autotune.trial.quiet import IdleLevel
+from autotune.trial.session import Session
+from autotune.trial.tools import TrialTools
+
+MEMORY_BACK_TIMEOUT_S: Final = 90.0
+
+_LAUNCH = TypeAdapter(LaunchPlan)
+
+
+class Trials:
+    """Runs the trials of one study (a `TrialRunner`).
+
+    Args:
+        spec: The study.
+        paths: Where its files go.
+        tools: The rooms that a trial walks through.
+        owner: Process id and start time of this autotune, for labels.
+    """
+
+    def __init__(
+        self, spec: StudySpec, paths: StudyPaths, tools: TrialTools, *, owner: tuple[int, str]
+    ) -> None:
+        self._spec = spec
+        self._paths = paths
+        self._tools = tools
+        self._owner = owner
+        self._idle = IdleLevel(gpu_memory_used_bytes=None)
+
+    async def prepare(self) -> tuple[str, ...]:
+        """Once, before the first trial: end a dead run's leftovers, learn the idle level.
+
+        Returns:
+            What was ended.
+        """
+        swept = await self._tools.deployer.sweep(self._spec.name)
+        self._idle = await IdleLevel.measure(self._tools.machine_sources)
+        return swept
+
+    def screen(self, configuration: Configuration) -> Screening:
+        """The engine's verdict before a start."""
+        return self._tools.engine.screen(configuration, self._tools.context)
+
+    def settle(self, configuration: Configuration) -> Settled:
+        """A fixed configuration held against the engine at hand."""
+        context = self._tools.context
+        return self._tools.engine.settle(configuration, context.capabilities, context.hardware)
+
+    async def run(self, request: TrialRequest) -> TrialRecord:
+        """Deploy, measure, stop; exactly one record comes back.
+
+        Raises:
+            ImageMissingError: Every further trial would miss it too.
+        """
+        attempt = Attempt(
+            request=request,
+            tools=self._tools,
+            study=self._spec.name,
+            wall_start=self._tools.clock.wall().isoformat(),
+        )
+        try:
+            await self._run(attempt)
+        except asyncio.CancelledError:
+            message = "stopped by the user"
+            attempt.fail(
+                Failure(kind=FailureKind.INTERRUPTED, phase=attempt.phase_name, message=message)
+            )
+        except ImageMissingError:
+            raise
+        except DeployerError as error:
+            attempt.fail(
+                Failure(
+                    kind=FailureKind.DEPLOYER_FAULT,
+                    phase=attempt.phase_name,
+                    message=error.message,
+                    evidence=(error.hint,) if error.hint else (),
+                )
+            )
+        record = attempt.record()
+        self._tools.engine.learn(record)
+        return record
+
+    async def _run(self, attempt: Attempt) -> None:
+        files = self._paths.trial(attempt.request.number)
+        with attempt.phase("preparing"):
+            plan = self._plan(attempt)
+            files.root.mkdir(parents=True, exist_ok=True)
+            files.launch.write_bytes(_LAUNCH.dump_json(plan, indent=1))
+            await self._wait_for_memory(attempt)
+        identity = Identity(
+            study=self._spec.name,
+            trial=attempt.request.number,
+            owner_pid=self._owner[0],
+            owner_start=self._owner[1],
+        )
+        try:
+            with attempt.phase("deploying"):
+                deploying = self._tools.deployer.deploy(plan, identity=identity, log_path=files.log)
+                deployment = await deploying.__aenter__()
+            try:
+                session = Session(attempt, self._spec, self._tools, plan, deployment)
+                await session.run(files.telemetry)
+            finally:
+                with attempt.phase("stopping"):
+                    await deploying.__aexit__(None, None, None)
+        finally:
+            attempt.ledger = self._tools.engine.ledger(read_log(files.log))
+        with attempt.phase("waiting_for_memory"):
+            await self._wait_for_memory(attempt)
+
+    def _plan(self, attempt: Attempt) -> LaunchPlan:
+        configuration = attempt.request.configuration
+        plan = self._tools.engine.launch_plan(configuration, self._context(attempt.request))
+        attempt.command = plan.argv
+        attempt.predicted = dict(self.screen(configuration).predicted)
+        return plan
+
+    def _context(self, request: TrialRequest) -> LaunchContext:
+        base = self._tools.context
+        port = self._spec.port or self._tools.free_port(base.bind_host)
+        image = request.image or base.target.image
+        return replace(base, port=port, target=replace(base.target, image=image))
+
+    async def _wait_for_memory(self, attempt: Attempt) -> None:
+        left = await self._idle.wait(
+            self._tools.machine_sources, self._tools.clock, timeout_s=MEMORY_BACK_TIMEOUT_S
+        )
+        if left:
+            attempt.notes.append(left)

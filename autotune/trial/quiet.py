@@ -1,0 +1,61 @@
+"""Waiting until the memory that a trial took has come back.
+
+A GPU frees memory some time after its process has gone; a trial started too early is measured
+against its predecessor's leftovers, or refused ("Free memory on device ... is less than desired").
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.clock import Clock
+from autotune.seams.telemetry import Source
+from autotune.units import BYTES_PER_MIB, s_from_ns
+
+TOLERANCE_BYTES: Final = 256 * BYTES_PER_MIB
+POLL_S: Final = 0.1
+_KEY: Final = "gpu_memory_used_bytes"
+
+
+async def look(sources: Sequence[Source]) -> dict[str, float | None]:
+    """One reading of several sources in one mapping."""
+    values: dict[str, float | None] = {}
+    for source in sources:
+        values.update(await source.read())
+    return values
+
+
+@dataclass(frozen=True, kw_only=True)
+class IdleLevel:
+    """GPU memory in use while autotune runs nothing; None on a machine without a GPU."""
+
+    gpu_memory_used_bytes: float | None
+
+    @classmethod
+    async def measure(cls, sources: Sequence[Source]) -> "IdleLevel":
+        """Look once, before the first trial."""
+        return cls(gpu_memory_used_bytes=(await look(sources)).get(_KEY))
+
+    def is_reached(self, values: Mapping[str, float | None]) -> bool:
+        """Whether no more than the idle level is in use, within the tolerance."""
+        used = values.get(_KEY)
+        if used is None or self.gpu_memory_used_bytes is None:
+            return True
+        return used <= self.gpu_memory_used_bytes + TOLERANCE_BYTES
+
+    async def wait(self, sources: Sequence[Source], clock: Clock, *, timeout_s: float) -> str:
+        """Wait until it is reached.
+
+        Returns:
+            An empty string, or one line about what is still in use after `timeout_s`.
+        """
+        start_ns = clock.now_ns()
+        while True:
+            values = await look(sources)
+            if self.is_reached(values):
+                return ""
+            if s_from_ns(clock.now_ns() - start_ns) >= timeout_s:
+                used = values.get(_KEY) or 0.0
+                extra = (used - (self.gpu_memory_used_bytes or 0.0)) / BYTES_PER_MIB
+                return f"{extra:.0f} MiB of GPU memory were still in use after {timeout_s:g} s"
+            await clock.sleep(POLL_S)
