@@ -1,0 +1,104 @@
+"""Makes a language model of 3 MB to serve in tests: random weights, its own tokenizer.
+
+Usage: python tiny_model.py OUT      (in an environment that holds transformers and torch)
+
+A two-layer Qwen2 with a byte-level BPE tokenizer trained on made-up words and a chat template.
+Everything comes from one seed, so two machines make the same model. It knows nothing; it has the
+files, the shapes and the vocabulary that an engine needs.
+"""
+
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import PreTrainedTokenizerFast, Qwen2Config, Qwen2ForCausalLM
+
+SEED = 20260101
+VOCABULARY = 4096
+POSITIONS = 32768
+END = "<|endoftext|>"
+TURN_START, TURN_END = "<|im_start|>", "<|im_end|>"
+CHAT_TEMPLATE = (
+    "{% for message in messages %}"
+    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>\n' }}"
+    "{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def sentences(count: int) -> Iterator[str]:
+    """Sentences of made-up words, the short ones more frequent, as in a language."""
+    rng = random.Random(SEED)
+    syllables = [c + v for c in "bdfgklmnprstvz" for v in ("a", "e", "i", "o", "u", "an", "er")]
+    words = ["".join(rng.choices(syllables, k=1 + i % 4)) for i in range(6000)]
+    weights = [1 / (1 + i) ** 0.7 for i in range(len(words))]
+    for _ in range(count):
+        yield " ".join(rng.choices(words, weights, k=rng.randint(4, 24))).capitalize() + "."
+
+
+def make_tokenizer() -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer: every text can be encoded and read back."""
+    tokenizer = Tokenizer(models.BPE())
+    tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    tokenizer.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=VOCABULARY,
+        special_tokens=[END, TURN_START, TURN_END],
+        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
+        show_progress=False,
+    )
+    tokenizer.train_from_iterator(sentences(20_000), trainer)
+    if tokenizer.get_vocab_size() != VOCABULARY:
+        raise SystemExit(f"the tokenizer has {tokenizer.get_vocab_size()} entries")
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        eos_token=TURN_END,
+        pad_token=END,
+        chat_template=CHAT_TEMPLATE,
+        model_max_length=POSITIONS,
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
+    """Two layers of random weights."""
+    torch.manual_seed(SEED)
+    config = Qwen2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=128,
+        intermediate_size=256,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=POSITIONS,
+        tie_word_embeddings=False,
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        dtype="bfloat16",
+    )
+    return Qwen2ForCausalLM(config).to(torch.bfloat16)
+
+
+def main(out: Path) -> None:
+    """Write the model's folder; an existing whole one is left alone."""
+    if (out / "made.json").is_file():
+        print(f"tiny_model: {out} is already there")
+        return
+    tokenizer = make_tokenizer()
+    model = make_model(tokenizer)
+    model.save_pretrained(out)
+    tokenizer.save_pretrained(out)
+    for file in out.iterdir():
+        file.chmod(0o644)  # safetensors writes 0600: a container's user could not read it
+    parameters = sum(p.numel() for p in model.parameters())
+    (out / "made.json").write_text(json.dumps({"seed": SEED, "parameters": parameters}) + "\n")
+    print(f"tiny_model: {parameters:,} parameters in {out}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
