@@ -27,12 +27,14 @@ class ModelFacts:
         name: What the user wrote: a hub id or a folder.
         config: Its config.json.
         weights_bytes: Size of its weights; None where unknown before it is loaded.
+        source: Where this was read: a folder, the hub's cache, the list of known models.
     """
 
     name: str
     revision: str | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     weights_bytes: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
