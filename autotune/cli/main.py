@@ -1,0 +1,58 @@
+"""The command `autotune`: parse, wire, exit code."""
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from autotune.cli import commands
+from autotune.errors import EXIT_INTERRUPTED, AutotuneError
+from autotune.report.untrusted import one_line
+
+_WRONG_COMMAND_LINE: type[Any] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Root of the command line's own errors; newer typer releases carry their own copy of click."""
+
+app = typer.Typer(
+    name="autotune",
+    help="Find the best way to serve a language model on the machine you own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands.register(app)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the program and exit; an error that is ours is one message, a hint and an exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: Command line without the program's name; the process's own for None.
+
+    Returns:
+        The exit code: 0, that of an `AutotuneError`, 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    errors = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except AutotuneError as error:
+        errors.print(f"error: {one_line(error.message)}", markup=False)
+        if error.hint:
+            errors.print(f"hint: {one_line(error.hint)}", markup=False)
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        errors.print("stopped; the same command goes on where it was", markup=False)
+        return EXIT_INTERRUPTED
+    except _WRONG_COMMAND_LINE as error:
+        error.show()
+        return error.exit_code
+    return result if isinstance(result, int) else 0

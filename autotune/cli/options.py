@@ -1,0 +1,124 @@
+"""Options that several commands share, and how they change a study file."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+
+from autotune.errors import UsageError
+from autotune.paths import declared_file
+from autotune.spec.files import read_yaml
+from autotune.spec.study import DeployerName, EngineName, Preference, StudySpec, study_from
+
+StudyArgument = Annotated[
+    str, typer.Argument(help="A declared study: a name in studies/ or a path.", metavar="[STUDY]")
+]
+NameArgument = Annotated[
+    str, typer.Argument(help="Name of a study that was run.", metavar="[NAME]")
+]
+TrialsOption = Annotated[
+    int | None, typer.Option("--trials", min=1, help="How many trials, those before included.")
+]
+ModelOption = Annotated[str | None, typer.Option("--model", help="Hub id or folder.")]
+EngineOption = Annotated[
+    EngineName | None, typer.Option("--engine", help="Default: by the machine that is found.")
+]
+DeployerOption = Annotated[
+    DeployerName | None, typer.Option("--deployer", help="How servers are started.")
+]
+ImageOption = Annotated[str | None, typer.Option("--image", help="Container image for Docker.")]
+NameOption = Annotated[
+    str | None, typer.Option("--name", help="Name of the results; default: the study's.")
+]
+SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of sampler and prompts.")]
+TimeoutOption = Annotated[
+    str | None, typer.Option("--timeout", help="End after this time: 90m, 2h, 3600s.")
+]
+PreferOption = Annotated[
+    Preference | None, typer.Option("--prefer", help="Which end of the front is recommended.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
+QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
+
+_UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def seconds_from(text: str) -> float:
+    """Seconds out of "90m", "2h", "45s", "1.5h" or a bare number of seconds.
+
+    Raises:
+        UsageError: If that is no time.
+    """
+    number, unit = (text[:-1], text[-1]) if text[-1:] in _UNITS_S else (text, "s")
+    try:
+        seconds = float(number) * _UNITS_S[unit]
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < 1e9:
+        message = f"--timeout {text!r} is no time"
+        raise UsageError(message, hint="Write it like 90m, 2h or 3600.")
+    return seconds
+
+
+def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
+    """A declared study with the command line's options laid over it.
+
+    Args:
+        study: Name or path.
+        overrides: Dotted key ("engine.image") to value; None leaves the file's.
+
+    Raises:
+        UsageError: If there is no such file.
+        SpecError: If the file or an option's value is wrong.
+    """
+    path = declared_file("studies", study)
+    raw = read_yaml(path)
+    raw = {} if raw is None else raw
+    if isinstance(raw, dict):
+        raw.setdefault("name", path.stem)
+        for key, value in overrides.items():
+            if value is not None:
+                _lay_over(raw, key.split("."), value)
+    return study_from(raw, where=str(path))
+
+
+def _lay_over(raw: dict[str, Any], keys: list[str], value: Any) -> None:
+    for key in keys[:-1]:
+        nested = raw.setdefault(key, {})
+        if not isinstance(nested, dict):
+            return  # the file itself is wrong there, and its check will say so
+        raw = nested
+    raw[keys[-1]] = value
+
+
+def study_overrides(  # noqa: PLR0917 - one per option, in the command's own order
+    trials: int | None,
+    model: str | None,
+    engine: EngineName | None,
+    deployer: DeployerName | None,
+    image: str | None,
+    name: str | None,
+    seed: int | None,
+    timeout: str | None,
+    prefer: Preference | None,
+) -> dict[str, Any]:
+    """Options of `autotune study` as keys of its file."""
+    return {
+        "budget.trials": trials,
+        "model": _model(model),
+        "engine.name": engine,
+        "engine.deployer": deployer,
+        "engine.image": image,
+        "name": name,
+        "seed": seed,
+        "budget.timeout_s": None if timeout is None else seconds_from(timeout),
+        "prefer": prefer,
+    }
+
+
+def _model(model: str | None) -> str | None:
+    """A folder is kept as an absolute path, so that the study can go on from anywhere."""
+    if model is None or not Path(model).expanduser().is_dir():
+        return model
+    return str(Path(model).expanduser().resolve())

@@ -1,0 +1,85 @@
+"""Limits and memory bounds, with expected numbers worked out by hand."""
+
+import pytest
+
+from autotune.records import FailureKind
+from autotune.seams.telemetry import Gpu, Hardware, Sample
+from autotune.spec.study import HeadroomModel, Limit
+from autotune.trial.limits import MemoryBounds, check_limits, memory_breach, missed
+
+GIB = 1024**3
+RTX_5070 = Hardware(
+    gpus=(Gpu(index=0, name="RTX 5070", memory_bytes=12 * GIB, compute_capability=(12, 0)),),
+    host_memory_bytes=94 * GIB,
+)
+BOUNDS = MemoryBounds.of(HeadroomModel(gpu_gib=1, host_gib=9), RTX_5070)
+
+
+def test_headroom_of_the_first_user_gives_11_and_85_gib() -> None:
+    """12 GiB less 1 and 94 GiB less 9 are the bounds of the plan."""
+    assert (BOUNDS.gpu_bytes, BOUNDS.host_bytes) == (11 * GIB, 85 * GIB)
+
+
+def test_a_machine_without_a_gpu_has_no_gpu_bound() -> None:
+    """What is not there cannot be over its bound."""
+    bounds = MemoryBounds.of(HeadroomModel(), Hardware(host_memory_bytes=16 * GIB))
+    sample = Sample(at_ns=0, values={"gpu_memory_used_bytes": 1e15})
+
+    assert bounds.gpu_bytes is None
+    assert memory_breach(sample, bounds, phase="starting") is None
+
+
+@pytest.mark.parametrize(
+    ("key", "used_gib", "margin_gib"),
+    [("gpu_memory_used_bytes", 11.5, -0.5), ("host_memory_used_bytes", 87, -2)],
+)
+def test_a_breach_says_by_how_much(key: str, used_gib: float, margin_gib: float) -> None:
+    """The margin is what was allowed less what was used."""
+    failure = memory_breach(Sample(at_ns=0, values={key: used_gib * GIB}), BOUNDS, phase="p")
+
+    assert failure is not None
+    assert failure.kind is FailureKind.MEMORY_LIMIT
+    assert failure.margin_gib == pytest.approx(margin_gib)
+
+
+def test_memory_exactly_at_its_bound_is_kept() -> None:
+    """The bound itself is allowed."""
+    sample = Sample(at_ns=0, values={"gpu_memory_used_bytes": 11.0 * GIB})
+
+    assert memory_breach(sample, BOUNDS, phase="p") is None
+
+
+def test_a_reading_that_is_missing_breaks_nothing() -> None:
+    """None is "not measured", not a large number."""
+    assert memory_breach(Sample(at_ns=0, values={"gpu_memory_used_bytes": None}), BOUNDS,
+                         phase="p") is None  # fmt: skip
+
+
+def test_limits_are_checked_in_raw_units() -> None:
+    """Two seconds are 2e9 ns."""
+    limit = Limit(metric="ttft_8k_ns", at_most_s=2)
+
+    (kept,) = check_limits([limit], {"ttft_8k_ns": 1.9e9})
+    (broken,) = check_limits([limit], {"ttft_8k_ns": 2.1e9})
+    (unknown,) = check_limits([limit], {})
+
+    assert (kept.kept, broken.kept, unknown.kept) == (True, False, None)
+    assert kept.bound == 2e9
+
+
+def test_a_lower_bound_is_missed_from_below() -> None:
+    """`at_least` asks for at least that much."""
+    limit = Limit(metric="output_tokens_per_s", at_least=100)
+
+    assert [check_limits([limit], {"output_tokens_per_s": v})[0].kept
+                             for v in (100, 99.9)] == [True, False]  # fmt: skip
+
+
+def test_what_could_not_be_measured_counts_as_missed_only_in_the_end() -> None:
+    """While probes still run, a limit may yet be measured."""
+    checks = check_limits([Limit(metric="ttft_8k_ns", at_most_s=2)], {})
+
+    assert missed(checks, phase="probe:ttft", final=False) is None
+    failure = missed(checks, phase="limits", final=True)
+    assert failure is not None
+    assert failure.kind is FailureKind.LIMIT_MISSED
