@@ -1,0 +1,162 @@
+"""The live view, rendered on a recorded terminal."""
+
+import io
+
+from rich.console import Console
+
+from autotune.cli.live import LiveView
+from autotune.clock import VirtualClock
+from autotune.records import TrialKind, TrialRecord
+from autotune.seams.events import Notice, PhaseStarted, TelemetrySeen, TrialEnded, TrialStarted
+from autotune.spec.study import StudySpec
+from autotune.units import BYTES_PER_GIB
+from tests.support.records import study_records
+
+MACHINE = {
+    "gpu_memory_used_bytes": 10.9 * BYTES_PER_GIB,
+    "gpu_memory_total_bytes": 11.9 * BYTES_PER_GIB,
+    "host_memory_used_bytes": 44 * BYTES_PER_GIB,
+    "host_memory_total_bytes": 94 * BYTES_PER_GIB,
+}
+
+
+class Screen:
+    """A terminal of 80 columns that a view draws on."""
+
+    def __init__(self, *, width: int = 80, height: int = 40, simulated: bool = False) -> None:
+        self.clock = VirtualClock()
+        self.width = width
+        self.height = height
+        self.written = io.StringIO()
+        console = Console(
+            width=width, height=height, file=self.written, force_terminal=True, color_system=None
+        )
+        self.view = LiveView(
+            console,
+            clock=self.clock,
+            objectives=StudySpec().objectives,
+            study="rtx5070",
+            simulated=simulated,
+            screen_clock=VirtualClock(),
+        )
+
+    def lines(self) -> list[str]:
+        """What it shows now."""
+        console = Console(
+            width=self.width, height=self.height, file=io.StringIO(), color_system=None
+        )
+        console.print(self.view.render())
+        assert isinstance(console.file, io.StringIO)
+        return console.file.getvalue().splitlines()
+
+    def start(self, record: TrialRecord, *, total: int | None = 40) -> None:
+        """A trial begins and comes as far as its load."""
+        self.view(
+            TrialStarted(number=record.number, kind=record.kind, label=record.label,
+                         configuration=record.configuration, trials_done=record.number,
+                         trials_total=total)
+        )  # fmt: skip
+        self.view(
+            PhaseStarted(number=record.number, phase="probe:throughput", at_ns=self.clock.now_ns())
+        )
+        self.clock.advance(31)
+        self.view(TelemetrySeen(number=record.number, values=MACHINE))
+
+    def run(self, count: int) -> None:
+        """So many trials from start to end, and one more that runs."""
+        records = study_records(count + 1)
+        front = tuple(r.number for r in records if r.is_feasible)[:3]
+        for record in records[:-1]:
+            self.start(record)
+            self.view(TrialEnded(record=record, front=front, remaining_s=3720))
+        self.start(records[-1])
+
+
+def test_everything_of_interest_is_on_80_columns() -> None:
+    """Progress, trial, phase, memory, plot, outcomes, time left; no line is wider."""
+    screen = Screen()
+    screen.run(12)
+    lines = screen.lines()
+    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    for wanted in ("rtx5070", "12/40 trials", "~1 h 02 min left", "trial 12 (search)",
+                   "probe throughput  31 s", "GPU", "10.9/11.9 GiB", "RAM", "44.0/94.0 GiB",
+                   "TTFT at 8K [s] ↓ better", "● front (3)", "measured", "✓"):  # fmt: skip
+        assert wanted in text, wanted
+
+
+def test_a_low_terminal_gets_no_plot_but_all_else() -> None:
+    """On 16 lines the plot gives way; nothing runs over the edge."""
+    screen = Screen(height=16)
+    screen.run(12)
+    lines = screen.lines()
+    assert len(lines) <= 16
+    assert "better" not in "\n".join(lines)
+    assert "GPU" in "\n".join(lines)
+
+
+def test_nothing_has_happened_yet() -> None:
+    """The first screen stands before the first event."""
+    assert any("between trials" in line for line in Screen().lines())
+
+
+def test_memory_that_cannot_be_read_shows_no_bar() -> None:
+    """None is not an empty bar."""
+    screen = Screen()
+    record = study_records(1)[0]
+    screen.start(record)
+    screen.view(TelemetrySeen(number=0, values={"gpu_memory_used_bytes": None}))
+    assert not any("GPU" in line for line in screen.lines())
+
+
+def test_a_simulated_study_is_marked() -> None:
+    """From the first screen on."""
+    assert "SIMULATED" in Screen(simulated=True).lines()[0]
+
+
+def test_escape_sequences_do_not_reach_the_terminal() -> None:
+    """A notice or detail from an engine's log is shown without them."""
+    screen = Screen()
+    screen.view(Notice(text="\x1b[2Jwiped\x07", level="warning"))
+    screen.view(PhaseStarted(number=0, phase="starting\x1b[31m", at_ns=0, detail="\x1b]0;t\x07x"))
+    text = "\n".join(screen.lines())
+    assert "\x1b" not in text
+    assert "wiped" in text
+
+
+def test_it_draws_no_more_often_than_the_eye_sees() -> None:
+    """A thousand events within one moment of the screen's clock are drawn a few times."""
+    screen = Screen()
+    with screen.view:
+        before = len(screen.written.getvalue())
+        for _ in range(1000):
+            screen.view(TelemetrySeen(number=0, values=MACHINE))
+        assert len(screen.written.getvalue()) == before
+
+
+def test_the_terminal_is_given_back() -> None:
+    """After stop the cursor is visible again."""
+    screen = Screen()
+    with screen.view:
+        pass
+    assert screen.written.getvalue().rindex("\x1b[?25h") > screen.written.getvalue().rindex(
+        "\x1b[?25l"
+    )
+
+
+def test_the_view_stays_small_over_a_long_study() -> None:
+    """Of past trials only the objectives are kept."""
+    screen = Screen()
+    for record in study_records(300):
+        screen.view(TrialEnded(record=record))
+    assert len(screen.view.state.recent) == 5
+    assert all(len(figures) == 3 for figures in screen.view.state.figures.values())
+
+
+def test_a_matrix_cell_goes_by_its_name() -> None:
+    """The label stands where a search trial has its kind."""
+    screen = Screen()
+    screen.view(TrialStarted(number=0, kind=TrialKind.MATRIX, label="MAX",
+                             configuration=study_records(1)[0].configuration,
+                             trials_done=0, trials_total=8))  # fmt: skip
+    assert any("trial 0 (MAX)" in line for line in screen.lines())

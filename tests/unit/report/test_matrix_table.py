@@ -1,0 +1,115 @@
+"""The fixed matrix as a table."""
+
+import csv
+import io
+from dataclasses import replace
+
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    ProbeResult,
+    ProbeStatus,
+    TrialKind,
+)
+from autotune.report.matrix_table import MatrixRow, matrix_csv, matrix_table, rows_of
+from autotune.report.table import to_markdown
+from autotune.spec.matrix import Cell
+from tests.support.records import record
+
+CELLS = {
+    "baseline": Cell(title="Baseline", reference=True),
+    "A": Cell(title="A: V1 + async", configuration={"async_scheduling": True}),
+    "B": Cell(title="B: multi-step", configuration={"scheduler_steps": 10}),
+    "D": Cell(title="D: KV 32 GiB", configuration={"kv_offload_gib": 32}),
+}
+
+BASELINE = record(0, label="baseline", kind=TrialKind.MATRIX, config=Configuration())
+UNSUPPORTED = replace(
+    record(2, label="B", kind=TrialKind.MATRIX, config=Configuration(), metrics={}),
+    probes=(),
+    outcome=Outcome(
+        status=OutcomeStatus.SCREENED,
+        failure=Failure(
+            kind=FailureKind.UNKNOWN_ARGUMENT, phase="screening", message="nothing left to set"
+        ),
+    ),
+    left_out={"scheduler_steps": "gone since vLLM 0.10.1"},
+)
+
+
+def rows() -> list[MatrixRow]:
+    """The baseline was measured, B is lacking, D ran out of memory, A has not run."""
+    out_of_memory = Failure(
+        kind=FailureKind.SHM_TOO_SMALL, phase="starting", message="32 GiB do not fit /dev/shm"
+    )
+    failed = record(3, label="D", kind=TrialKind.MATRIX, failure=out_of_memory)
+    return rows_of(CELLS, [BASELINE, UNSUPPORTED, failed])
+
+
+def test_configurations_go_down_and_tests_across() -> None:
+    """A row per cell of the matrix in its order, a column per test asked for."""
+    table = matrix_table(rows(), tests=(1, 3))
+    assert [column.head for column in table.columns] == [
+        "configuration", "1 Startup", "3 Throughput",
+    ]  # fmt: skip
+    assert [row[0].text for row in table.rows] == [cell.title for cell in CELLS.values()]
+
+
+def test_a_measured_cell_shows_its_figures() -> None:
+    """Test 4 tells the TTFT at each length that was answered."""
+    cell = matrix_table(rows(), tests=(4,)).rows[0][1]
+    assert "8K 1." in cell.text
+    assert "32K" in cell.text
+
+
+def test_an_empty_cell_says_why() -> None:
+    """Not run, not supported, out of memory: never a bare blank."""
+    first_test = [row[1].text for row in matrix_table(rows(), tests=(1,)).rows]
+    assert first_test[1:] == ["not run", "not supported by this release", "shm too small"]
+
+
+def test_the_reason_is_told_whole_below() -> None:
+    """What was left out and why a start failed, by configuration."""
+    text = to_markdown(matrix_table(rows()))
+    assert "B: multi-step: scheduler\\_steps left out: gone since vLLM 0.10.1" in text
+    assert "D: KV 32 GiB: 32 GiB do not fit /dev/shm" in text
+
+
+def test_a_probe_that_failed_shows_its_reason_and_no_figure() -> None:
+    """A skipped or failed probe is told in its cell."""
+    skipped = ProbeResult(
+        probe="long_context", status=ProbeStatus.SKIPPED, reason="longest request is 4,096 tokens"
+    )
+    record_ = replace(BASELINE, probes=(skipped,), metrics={})
+    row = MatrixRow(name="baseline", cell=CELLS["baseline"], record=record_)
+    assert matrix_table([row], tests=(4,)).rows[0][1].text == "longest request is 4,096 tokens"
+
+
+def test_the_last_record_of_a_cell_counts() -> None:
+    """A cell that was run again shows its newest record."""
+    newer = replace(BASELINE, number=9, metrics={"startup_ns": 5e9})
+    first = rows_of(CELLS, [BASELINE, newer])[0]
+    assert first.record is not None
+    assert first.record.number == 9
+
+
+def test_csv_is_raw_with_units_in_the_head() -> None:
+    """Nanoseconds and bytes as whole numbers; a reason column per test."""
+    parsed = list(csv.DictReader(io.StringIO(matrix_csv(rows(), tests=(1, 6)))))
+    assert [line["configuration"] for line in parsed] == list(CELLS)
+    assert parsed[0]["startup_ns [ns]"] == str(round(BASELINE.metrics["startup_ns"] or 0))
+    assert parsed[0]["gpu_memory_peak_bytes [bytes]"].isdecimal()
+    assert not parsed[2]["startup_ns [ns]"]
+    assert parsed[2]["test 1 note"] == "not supported by this release"
+    assert parsed[2]["left out"] == "scheduler_steps: gone since vLLM 0.10.1"
+
+
+def test_a_simulated_matrix_is_marked() -> None:
+    """In the title and in every line of the CSV that was simulated."""
+    simulated = [replace(row, record=replace(row.record, simulated=True)) for row in rows()[:1]
+                 if row.record is not None]  # fmt: skip
+    assert "SIMULATED" in to_markdown(matrix_table(simulated))
+    assert next(csv.DictReader(io.StringIO(matrix_csv(simulated))))["simulated"] == "SIMULATED"

@@ -1,0 +1,136 @@
+"""Tables of a study."""
+
+import csv
+import io
+
+from rich.console import Console
+
+from autotune.records import Configuration, Failure, FailureKind
+from autotune.report.table import Table, to_csv, to_markdown, to_rich
+from autotune.report.tables import (
+    CriterionRow,
+    Setting,
+    comparison_table,
+    configuration_text,
+    criteria_table,
+    front_table,
+    settings_table,
+    trials_table,
+)
+from autotune.spec.study import StudySpec
+from tests.support.records import record, study_records
+
+OBJECTIVES = StudySpec().objectives
+
+
+def on_terminal(table: Table, *, width: int = 120) -> str:
+    """A table as a terminal of a width shows it."""
+    console = Console(width=width, file=io.StringIO(), color_system=None)
+    console.print(to_rich(table))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_the_trial_table_tells_every_trial() -> None:
+    """A row each, in the order given, with the front marked."""
+    records = study_records(12)
+    table = trials_table(records, OBJECTIVES, front=(1, 4), recommended=4)
+    assert [row[0].text for row in table.rows][:5] == ["0", "1★", "2", "3", "4★"]
+    assert len(table.rows) == 12
+
+
+def test_a_failed_trial_shows_dashes_and_its_reason() -> None:
+    """No figure is invented for what was not measured."""
+    failed = record(
+        3, failure=Failure(kind=FailureKind.GPU_OOM_WARMUP, phase="starting", message="no room")
+    )
+    row = trials_table([failed], OBJECTIVES).rows[0]
+    assert [cell.text for cell in row[2:6]] == ["\N{EN DASH}"] * 3 + ["infeasible: gpu oom warmup"]
+
+
+def test_simulated_figures_are_marked_in_every_table() -> None:
+    """Terminal and Markdown both say SIMULATED; real ones do not."""
+    for simulated in (True, False):
+        records = study_records(4, simulated=simulated)
+        table = front_table(records, OBJECTIVES, front=(1,), baseline=records[0])
+        assert ("SIMULATED" in to_markdown(table)) is simulated
+        assert ("SIMULATED" in on_terminal(table)) is simulated
+
+
+def test_the_front_is_sorted_and_ends_with_the_baseline() -> None:
+    """Best of the first objective first; the baseline below, though it is not on the front."""
+    records = [
+        record(0, metrics={"output_tokens_per_s": 100.0}),
+        record(1, metrics={"output_tokens_per_s": 150.0}),
+        record(2, metrics={"output_tokens_per_s": 200.0}),
+    ]
+    table = front_table(records, OBJECTIVES, front=(1, 2), recommended=1, baseline=records[0])
+    assert [row[0].text for row in table.rows] == ["2", "1 recommended", "0 baseline"]
+
+
+def test_a_configuration_is_told_by_its_difference() -> None:
+    """Changed, added and dropped settings; nothing else."""
+    reference = Configuration.of({"block_size": 16, "max_num_seqs": 64})
+    other = Configuration.of({"max_num_seqs": 128, "kv_cache_dtype": "fp8"})
+    text = configuration_text(other, against=reference)
+    assert text == "kv_cache_dtype=fp8, max_num_seqs=128, block_size back to default"
+    assert configuration_text(reference, against=reference) == "the same settings"
+
+
+def test_a_criterion_is_met_not_met_or_not_measured() -> None:
+    """Three states, three words."""
+    table = criteria_table([
+        CriterionRow(name="TTFT at 8K", required="under 2 s", found="1.42 s", met=True),
+        CriterionRow(name="GPU memory", required="under 11 GiB", found="11.3 GiB", met=False),
+        CriterionRow(name="RAM", required="under 85 GiB"),
+    ])  # fmt: skip
+    assert [row[3].text for row in table.rows] == ["met", "not met", "not measured"]
+
+
+def test_every_recommended_setting_has_its_reason() -> None:
+    """Value, default and reason side by side; no setting at all is an answer too."""
+    table = settings_table([
+        Setting(parameter="kv_cache_dtype", value="fp8", default="auto", reason="twice the context")
+    ])  # fmt: skip
+    assert [cell.text for cell in table.rows[0]] == [
+        "kv_cache_dtype", "fp8", "auto", "twice the context",
+    ]  # fmt: skip
+    assert "defaults are recommended" in to_markdown(settings_table([]))
+
+
+def test_a_comparison_leaves_out_what_nobody_measured() -> None:
+    """One side is enough for a row; the change needs both."""
+    table = comparison_table(
+        ["output_tokens_per_s", "ttft_8k_ns", "joules_per_output_token"],
+        {"output_tokens_per_s": 1530.0, "ttft_8k_ns": 1.5e9},
+        {"output_tokens_per_s": 1000.0},
+        intervals={"output_tokens_per_s": (1500.0, 1560.0)},
+    )
+    assert [[cell.text for cell in row] for row in table.rows] == [
+        ["Output throughput", "1,530 tok/s", "1,500 to 1,560 tok/s", "1,000 tok/s", "+53.0%"],
+        ["TTFT at 8K", "1.50 s", "\N{EN DASH}", "\N{EN DASH}", "\N{EN DASH}"],
+    ]
+
+
+def test_hostile_names_break_neither_markdown_nor_the_terminal() -> None:
+    """Pipes, HTML, escapes in a label stay text."""
+    hostile = record(1, label="a|b <script>\x1b[2J`x`", metrics={})
+    table = trials_table([hostile], OBJECTIVES)
+    markdown = to_markdown(table)
+    assert "a\\|b &lt;script&gt;\\`x\\`" in markdown
+    assert "\x1b" not in on_terminal(table)
+
+
+def test_a_table_fits_80_columns() -> None:
+    """No line of the trial table is wider than the terminal."""
+    records = study_records(10)
+    table = trials_table(records, OBJECTIVES, baseline=records[0])
+    lines = on_terminal(table, width=80).splitlines()
+    assert len(lines) > 10
+    assert max(len(line) for line in lines) <= 80
+
+
+def test_csv_holds_raw_values_and_runs_no_formula() -> None:
+    """None is empty, a text that looks like a formula is disarmed, numbers stay numbers."""
+    text = to_csv(["a", "b", "c"], [[-1.5, None, "=HYPERLINK(1)"]])
+    assert list(csv.reader(io.StringIO(text))) == [["a", "b", "c"], ["-1.5", "", "'=HYPERLINK(1)"]]
