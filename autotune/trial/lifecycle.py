@@ -19,11 +19,12 @@ from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
 from autotune.seams.deployment import Identity, LaunchPlan
 from autotune.seams.engine import LaunchContext, Screening, Settled
+from autotune.seams.telemetry import Sample
 from autotune.seams.trial import TrialRequest
 from autotune.spec.study import StudySpec
 from autotune.trial.attempt import Attempt
 from autotune.trial.evidence import read_log
-from autotune.trial.quiet import IdleLevel
+from autotune.trial.quiet import IdleLevel, look
 from autotune.trial.session import Session
 from autotune.trial.tools import TrialTools
 
@@ -50,6 +51,7 @@ class Trials:
         self._tools = tools
         self._owner = owner
         self._idle = IdleLevel(gpu_memory_used_bytes=None)
+        self._before: Sample | None = None
 
     async def prepare(self) -> tuple[str, ...]:
         """Once, before the first trial: end a dead run's leftovers, learn the idle level.
@@ -58,7 +60,9 @@ class Trials:
             What was ended.
         """
         swept = await self._tools.deployer.sweep(self._spec.name)
-        self._idle = await IdleLevel.measure(self._tools.machine_sources)
+        values = await look(self._tools.machine_sources)
+        self._before = Sample(at_ns=self._tools.clock.now_ns(), values=values)
+        self._idle = IdleLevel.of(values)
         return swept
 
     def screen(self, configuration: Configuration) -> Screening:
@@ -122,7 +126,7 @@ class Trials:
                 deploying = self._tools.deployer.deploy(plan, identity=identity, log_path=files.log)
                 deployment = await deploying.__aenter__()
             try:
-                session = Session(attempt, self._spec, self._tools, plan, deployment)
+                session = Session(attempt, self._spec, self._tools, plan, deployment, self._before)
                 await session.run(files.telemetry)
             finally:
                 with attempt.phase("stopping"):

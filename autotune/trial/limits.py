@@ -1,55 +1,63 @@
 """Limits: metrics that must stay within a bound, and memory that must stay free."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 from autotune.records import Failure, FailureKind, LimitCheck
 from autotune.seams.telemetry import Hardware, Sample
 from autotune.spec.study import HeadroomModel, Limit
-from autotune.units import BYTES_PER_GIB, bytes_from_gib, gib_from_bytes
+from autotune.telemetry.watchdog import Bounds, breach
+from autotune.units import bytes_from_gib, gib_from_bytes
 
 
-@dataclass(frozen=True, kw_only=True)
-class MemoryBounds:
-    """Most memory that may be in use while a trial runs, in bytes; None where unknown."""
+def memory_bounds(
+    headroom: HeadroomModel, hardware: Hardware, *, before: Sample | None, with_gpu: bool
+) -> Bounds:
+    """What the machine has, less what shall stay free on it.
 
-    gpu_bytes: int | None = None
-    host_bytes: int | None = None
-
-    @classmethod
-    def of(cls, headroom: HeadroomModel, hardware: Hardware) -> "MemoryBounds":
-        """What the machine has, less what shall stay free on it."""
-        gpu, host = hardware.gpu, hardware.host_memory_bytes
-        return cls(
-            gpu_bytes=None if gpu is None else gpu.memory_bytes - bytes_from_gib(headroom.gpu_gib),
-            host_bytes=host - bytes_from_gib(headroom.host_gib) if host > 0 else None,
-        )
-
-    def without_gpu(self) -> "MemoryBounds":
-        """Only the host's bound: what protects the machine, not what rates a configuration."""
-        return MemoryBounds(host_bytes=self.host_bytes)
+    Args:
+        headroom: Of the study.
+        hardware: Of this machine.
+        before: A look before the trial: swap in use then is nobody's fault.
+        with_gpu: Whether the GPU's bound counts; without it only the host is protected.
+    """
+    bounds = Bounds.of(
+        hardware,
+        gpu_headroom_bytes=bytes_from_gib(headroom.gpu_gib),
+        host_reserve_bytes=bytes_from_gib(headroom.host_gib),
+        before=before,
+    )
+    return bounds if with_gpu else replace(bounds, gpu_used_max_bytes=None)
 
 
-def memory_breach(sample: Sample, bounds: MemoryBounds, *, phase: str) -> Failure | None:
+def memory_breach(sample: Sample, bounds: Bounds, *, phase: str) -> Failure | None:
     """Why a trial must end at once by what the machine looks like; None if it may go on."""
-    for what, key, bound in (
-        ("GPU", "gpu_memory_used_bytes", bounds.gpu_bytes),
-        ("host", "host_memory_used_bytes", bounds.host_bytes),
-    ):
-        used = sample.values.get(key)
-        if used is None or bound is None or used <= bound:
-            continue
-        return Failure(
-            kind=FailureKind.MEMORY_LIMIT,
-            phase=phase,
-            message=f"{what} memory in use reached {used / BYTES_PER_GIB:.2f} GiB, "
-            f"over the limit of {bound / BYTES_PER_GIB:.2f} GiB",
-            evidence=(f"{key}={used:.0f} bound={bound}",),
-            needed_gib=gib_from_bytes(used),
-            available_gib=gib_from_bytes(bound),
-            margin_gib=gib_from_bytes(bound - used),
-        )
-    return None
+    message = breach(sample, bounds)
+    if message is None:
+        return None
+    needed, available = _amounts(sample, bounds)
+    return Failure(
+        kind=FailureKind.MEMORY_LIMIT,
+        phase=phase,
+        message=message,
+        evidence=tuple(f"{key}={value:.0f}" for key, value in sample.values.items()
+                       if value is not None and "memory" in key and value > 1),
+        needed_gib=needed,
+        available_gib=available,
+        margin_gib=None if needed is None or available is None else available - needed,
+    )  # fmt: skip
+
+
+def _amounts(sample: Sample, bounds: Bounds) -> tuple[float | None, float | None]:
+    """GiB in use and GiB allowed, of the bound that is broken, where it is one of memory."""
+    gpu, most = sample.values.get("gpu_memory_used_bytes"), bounds.gpu_used_max_bytes
+    if gpu is not None and most is not None and gpu > most:
+        return gib_from_bytes(gpu), gib_from_bytes(most)
+    used, total = (sample.values.get(f"host_memory_{k}_bytes") for k in ("used", "total"))
+    least = bounds.host_available_min_bytes
+    if used is not None and total is not None and least is not None and total - used < least:
+        return gib_from_bytes(used), gib_from_bytes(total - least)
+    return None, None
 
 
 def check_limits(

@@ -32,9 +32,9 @@ class IdleLevel:
     gpu_memory_used_bytes: float | None
 
     @classmethod
-    async def measure(cls, sources: Sequence[Source]) -> "IdleLevel":
-        """Look once, before the first trial."""
-        return cls(gpu_memory_used_bytes=(await look(sources)).get(_KEY))
+    def of(cls, values: Mapping[str, float | None]) -> "IdleLevel":
+        """From a look at the machine before the first trial."""
+        return cls(gpu_memory_used_bytes=values.get(_KEY))
 
     def is_reached(self, values: Mapping[str, float | None]) -> bool:
         """Whether no more than the idle level is in use, within the tolerance."""

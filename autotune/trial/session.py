@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from autotune.deployers.readiness import Died, Ready, wait_ready
 from autotune.records import (
@@ -26,7 +26,7 @@ from autotune.telemetry.sampler import Sampler
 from autotune.trial.attempt import Attempt, shifted
 from autotune.trial.evidence import read_log
 from autotune.trial.failure import classify
-from autotune.trial.limits import MemoryBounds, check_limits, memory_breach, missed
+from autotune.trial.limits import check_limits, memory_bounds, memory_breach, missed
 from autotune.trial.tools import TrialTools
 
 DYING_GRACE_S: Final = 6.0
@@ -43,13 +43,14 @@ _MAY_BE_DEATH: Final = frozenset(
 class Session:
     """One server's working life; tells the attempt what it finds."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - built in one place, in the order of the trial
         self,
         attempt: Attempt,
         spec: StudySpec,
         tools: TrialTools,
         plan: LaunchPlan,
         deployment: Deployment,
+        before: Sample | None,
     ) -> None:
         self._attempt = attempt
         self._spec = spec
@@ -57,10 +58,11 @@ class Session:
         self._plan = plan
         self._deployment = deployment
         self._breach: asyncio.Future[Failure] = asyncio.get_running_loop().create_future()
-        bounds = MemoryBounds.of(spec.headroom, tools.context.hardware)
-        compared = attempt.request.kind in _COMPARED
-        self._bounds = bounds.without_gpu() if compared else bounds
-        self._ends_early = not compared
+        self._ends_early = attempt.request.kind not in _COMPARED
+        hardware = tools.context.hardware
+        self._bounds = memory_bounds(
+            spec.headroom, hardware, before=before, with_gpu=self._ends_early
+        )
 
     async def run(self, telemetry: Path) -> None:
         """Connect, watch, race; returns when the server is no longer needed."""
@@ -94,8 +96,9 @@ class Session:
         working = asyncio.ensure_future(work)
         exited = asyncio.ensure_future(self._deployment.wait_exit())
         try:
+            raced: set[asyncio.Future[Any]] = {working, exited, self._breach}
             await asyncio.wait(
-                {working, exited, self._breach},
+                raced,
                 return_when=asyncio.FIRST_COMPLETED,
                 timeout=timeout_s,
             )

@@ -5,27 +5,38 @@ import pytest
 from autotune.records import FailureKind
 from autotune.seams.telemetry import Gpu, Hardware, Sample
 from autotune.spec.study import HeadroomModel, Limit
-from autotune.trial.limits import MemoryBounds, check_limits, memory_breach, missed
+from autotune.trial.limits import check_limits, memory_bounds, memory_breach, missed
 
 GIB = 1024**3
 RTX_5070 = Hardware(
     gpus=(Gpu(index=0, name="RTX 5070", memory_bytes=12 * GIB, compute_capability=(12, 0)),),
     host_memory_bytes=94 * GIB,
 )
-BOUNDS = MemoryBounds.of(HeadroomModel(gpu_gib=1, host_gib=9), RTX_5070)
+BOUNDS = memory_bounds(HeadroomModel(gpu_gib=1, host_gib=9), RTX_5070, before=None, with_gpu=True)
 
 
-def test_headroom_of_the_first_user_gives_11_and_85_gib() -> None:
-    """12 GiB less 1 and 94 GiB less 9 are the bounds of the plan."""
-    assert (BOUNDS.gpu_bytes, BOUNDS.host_bytes) == (11 * GIB, 85 * GIB)
+def test_headroom_of_the_first_user_leaves_11_gib_of_gpu_and_85_of_ram() -> None:
+    """12 GiB less 1 may be used, and 9 of 94 GiB must stay available."""
+    assert BOUNDS.gpu_used_max_bytes == 11 * GIB
+    assert BOUNDS.host_available_min_bytes == 9 * GIB
+
+
+def test_a_trial_that_others_are_compared_with_only_protects_the_host() -> None:
+    """The baseline is measured whole even where it takes too much of the GPU."""
+    bounds = memory_bounds(HeadroomModel(), RTX_5070, before=None, with_gpu=False)
+
+    assert bounds.gpu_used_max_bytes is None
+    assert bounds.host_available_min_bytes == 9 * GIB
 
 
 def test_a_machine_without_a_gpu_has_no_gpu_bound() -> None:
     """What is not there cannot be over its bound."""
-    bounds = MemoryBounds.of(HeadroomModel(), Hardware(host_memory_bytes=16 * GIB))
+    bounds = memory_bounds(
+        HeadroomModel(), Hardware(host_memory_bytes=16 * GIB), before=None, with_gpu=True
+    )
     sample = Sample(at_ns=0, values={"gpu_memory_used_bytes": 1e15})
 
-    assert bounds.gpu_bytes is None
+    assert bounds.gpu_used_max_bytes is None
     assert memory_breach(sample, bounds, phase="starting") is None
 
 
@@ -35,7 +46,9 @@ def test_a_machine_without_a_gpu_has_no_gpu_bound() -> None:
 )
 def test_a_breach_says_by_how_much(key: str, used_gib: float, margin_gib: float) -> None:
     """The margin is what was allowed less what was used."""
-    failure = memory_breach(Sample(at_ns=0, values={key: used_gib * GIB}), BOUNDS, phase="p")
+    values = {key: used_gib * GIB, "host_memory_total_bytes": 94.0 * GIB}
+
+    failure = memory_breach(Sample(at_ns=0, values=values), BOUNDS, phase="p")
 
     assert failure is not None
     assert failure.kind is FailureKind.MEMORY_LIMIT
