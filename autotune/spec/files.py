@@ -12,10 +12,24 @@ from autotune.errors import SpecError
 class StrictModel(BaseModel):
     """Base of everything that is read from a file: a misspelt key is never dropped in silence."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 M = TypeVar("M", bound=BaseModel)
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """PyYAML lets the last of two equal keys win without a word; here that is an error."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _value in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
+                if key.value in seen:
+                    problem = f"the key {key.value!r} is there twice"
+                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
+                seen.add(key.value)
+        return super().construct_mapping(node, deep=deep)
 
 
 def read_yaml(path: Path) -> Any:
@@ -25,7 +39,8 @@ def read_yaml(path: Path) -> Any:
         SpecError: If it cannot be read or is no YAML.
     """
     try:
-        return yaml.safe_load(path.read_text(encoding="utf-8"))
+        # A loader of SafeLoader's own kind: it makes plain values and nothing else.
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise SpecError(message, hint="Check the path and its rights.") from error

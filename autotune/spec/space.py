@@ -16,91 +16,29 @@ forbidden:
 The choice `default` leaves the parameter to the engine: it is absent from the configuration.
 """
 
-import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from autotune.errors import SpecError
 from autotune.records import Configuration, Scalar
 from autotune.spec.files import StrictModel, validate
+from autotune.spec.parameters import DEFAULT, MOST_VALUES, Choice, Condition, Parameter, Range
 
-DEFAULT: Final = "default"
-"""The choice that leaves a parameter to the engine."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Condition:
-    """Active only while another parameter has one of these values."""
-
-    parameter: str
-    values: tuple[Scalar, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Choice:
-    """A parameter with a list of values; `default` among them leaves it to the engine."""
-
-    name: str
-    choices: tuple[Scalar, ...]
-    when: tuple[Condition, ...] = ()
-
-    def grid(self) -> tuple[Scalar, ...]:
-        """Every value."""
-        return self.choices
-
-    def contains(self, value: Scalar) -> bool:
-        """Whether a value is one of the choices, 1 and True kept apart."""
-        return any(value == c and isinstance(value, bool) == isinstance(c, bool)
-                   for c in self.choices)  # fmt: skip
-
-
-@dataclass(frozen=True, kw_only=True)
-class Range:
-    """A numeric parameter.
-
-    Attributes:
-        step: Distance of values on a linear scale; None is 1 for integers, none for reals.
-        log: Whether the scale is logarithmic; integers then step by powers of two.
-    """
-
-    name: str
-    low: float
-    high: float
-    integer: bool
-    step: float | None = None
-    log: bool = False
-    when: tuple[Condition, ...] = ()
-
-    def grid(self) -> tuple[Scalar, ...]:
-        """Every value, the ends included; 16 evenly spaced ones for a real without a step."""
-        if self.log and self.integer:
-            count = int(math.log2(self.high / self.low) + 1e-9) + 1
-            values = [int(self.low) * 2**i for i in range(count)]
-            return tuple(values if values[-1] == self.high else [*values, int(self.high)])
-        if self.log:
-            ratio = (self.high / self.low) ** (1 / 15)
-            return tuple(float(f"{self.low * ratio**i:.6g}") for i in range(16))
-        step = self.step or (1 if self.integer else (self.high - self.low) / 15)
-        if step == 0:
-            return (self.as_scalar(self.low),)
-        count = int((self.high - self.low) / step + 1e-9) + 1
-        return tuple(self.as_scalar(self.low + i * step) for i in range(count))
-
-    def as_scalar(self, value: float) -> Scalar:
-        """An integer, or a real without floating-point dust."""
-        return round(value) if self.integer else round(value, 10)
-
-    def contains(self, value: Scalar) -> bool:
-        """Whether a value lies in the range (on or off its steps)."""
-        if isinstance(value, bool | str) or not math.isfinite(value):
-            return False
-        return self.low <= value <= self.high and (not self.integer or value == int(value))
-
-
-Parameter = Choice | Range
+__all__ = [
+    "DEFAULT",
+    "MOST_VALUES",
+    "AtLeast",
+    "Choice",
+    "Condition",
+    "Parameter",
+    "Range",
+    "SearchSpace",
+    "space_from",
+    "space_to_raw",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,12 +66,8 @@ class SearchSpace:
         """What a full set of values means: inactive parameters and `default` are left out."""
         kept: dict[str, Scalar] = {}
         for parameter in self.in_order():
-            value = raw.get(parameter.name)
-            if value is None or not all(raw.get(c.parameter, DEFAULT) in c.values
-                                        and (c.parameter in kept or DEFAULT in c.values)
-                                        for c in parameter.when):  # fmt: skip
-                continue
-            if value != DEFAULT:
+            value = raw.get(parameter.name, DEFAULT)
+            if value != DEFAULT and all(condition.holds(kept) for condition in parameter.when):
                 kept[parameter.name] = value
         return Configuration.of(kept)
 
@@ -158,31 +92,72 @@ class SearchSpace:
                 return (f"{relation.larger}={larger} must be at least "
                         f"{relation.smaller}={smaller}")  # fmt: skip
         for pattern in self.forbidden:
-            if all(values.get(c.parameter, DEFAULT) in c.values for c in pattern):
+            if all(condition.holds(values) for condition in pattern):
                 named = " with ".join(f"{c.parameter}={values.get(c.parameter, DEFAULT)}"
                                       for c in pattern)  # fmt: skip
                 return f"{named} is forbidden in space {self.name!r}"
         return None
 
     def without(self, *names: str) -> "SearchSpace":
-        """A copy without some parameters, and without what refers to them."""
+        """A copy without some parameters: they are left to the engine.
+
+        A condition on one of them now holds or fails for good, so it goes, and with one that
+        fails goes the parameter or the forbidden pattern that it belongs to. What else left can
+        be read off the names.
+        """
+        gone = set(names)
+        for parameter in self.in_order():
+            if any(c.parameter in gone and not c.holds({}) for c in parameter.when):
+                gone.add(parameter.name)
         return replace(
             self,
             parameters=tuple(
-                replace(p, when=tuple(c for c in p.when if c.parameter not in names))
+                replace(p, when=tuple(c for c in p.when if c.parameter not in gone))
                 for p in self.parameters
-                if p.name not in names
+                if p.name not in gone
             ),
-            relations=tuple(r for r in self.relations
-                            if r.larger not in names and r.smaller not in names),
-            forbidden=tuple(f for f in self.forbidden
-                            if not any(c.parameter in names for c in f)),
-        )  # fmt: skip
+            relations=tuple(
+                r for r in self.relations if r.larger not in gone and r.smaller not in gone
+            ),
+            forbidden=tuple(
+                kept
+                for pattern in self.forbidden
+                if not any(c.parameter in gone and not c.holds({}) for c in pattern)
+                and (kept := tuple(c for c in pattern if c.parameter not in gone))
+            ),
+        )
 
     def with_parameter(self, parameter: Parameter) -> "SearchSpace":
-        """A copy in which a parameter of the same name is replaced."""
-        return replace(self, parameters=tuple(parameter if p.name == parameter.name else p
-                                              for p in self.parameters))  # fmt: skip
+        """A copy in which a parameter of the same name is replaced, usually by a narrower one.
+
+        What hung on values that are gone goes too, as in `without`.
+        """
+        narrowed = replace(
+            self,
+            parameters=tuple(
+                parameter
+                if p.name == parameter.name
+                else replace(p, when=_possible(p.when, parameter))
+                for p in self.parameters
+            ),
+            forbidden=tuple(
+                pattern
+                for pattern in (_possible(f, parameter) for f in self.forbidden)
+                if all(c.values for c in pattern)
+            ),
+        )
+        dead = [p.name for p in narrowed.parameters if not all(c.values for c in p.when)]
+        return narrowed.without(*dead)
+
+
+def _possible(conditions: tuple[Condition, ...], parameter: Parameter) -> tuple[Condition, ...]:
+    """Conditions on a parameter, less the values that it cannot take."""
+    return tuple(
+        replace(c, values=tuple(v for v in c.values if v == DEFAULT or parameter.contains(v)))
+        if c.parameter == parameter.name
+        else c
+        for c in conditions
+    )
 
 
 class ParameterModel(StrictModel):
@@ -202,26 +177,34 @@ class ParameterModel(StrictModel):
             if self.low is not None or self.high is not None or self.step is not None or self.log:
                 message = "give either choices, or low and high, not both"
                 raise ValueError(message)
-            if len({(type(c), c) for c in self.choices}) < len(self.choices):
+            if len(set(self.choices)) < len(self.choices):  # 1, 1.0 and true are one to Optuna
                 message = "choices hold a value twice"
                 raise ValueError(message)
             return self
         if self.low is None or self.high is None:
             message = "needs choices, or low and high"
             raise ValueError(message)
-        if not (math.isfinite(self.low) and math.isfinite(self.high)):
-            message = "low and high must be finite numbers"
-            raise ValueError(message)
         if self.low > self.high:
             message = f"the range is upside down: low={self.low:g} is over high={self.high:g}"
+            raise ValueError(message)
+        if self.type == "int" and not all(n.is_integer() for n in self.numbers):
+            message = "an integer range needs whole numbers for low, high and step"
             raise ValueError(message)
         if self.log and self.low <= 0:
             message = f"a logarithmic range needs low > 0, found low={self.low:g}"
             raise ValueError(message)
-        if self.step is not None and (self.high - self.low) / self.step > 10_000:
-            message = "the range has more than 10,000 steps"
+        if self.log and self.step is not None:
+            message = "a logarithmic range takes no step"
+            raise ValueError(message)
+        if self.step is not None and (self.high - self.low) / self.step > MOST_VALUES:
+            message = f"the range has more than {MOST_VALUES:,} steps"
             raise ValueError(message)
         return self
+
+    @property
+    def numbers(self) -> list[float]:
+        """Those of low, high and step that are given."""
+        return [n for n in (self.low, self.high, self.step) if n is not None]
 
 
 class SpaceModel(StrictModel):
@@ -255,6 +238,7 @@ def space_from(raw: Any, *, where: str, known: Iterable[str] | None = None) -> S
                         for f in model.forbidden),
     )  # fmt: skip
     _check_names(space, where=where, known=known)
+    _check_values(space, where=where)
     _check_cycles(space, where=where)
     return space
 
@@ -269,8 +253,8 @@ def _parameter(name: str, model: ParameterModel) -> Parameter:
         return Choice(name=name, choices=tuple(model.choices), when=when)
     if model.low is None or model.high is None:  # excluded by the model's own check
         raise AssertionError(name)
-    numbers = [n for n in (model.low, model.high, model.step) if n is not None]
-    integer = model.type == "int" or (model.type is None and all(n == int(n) for n in numbers))
+    whole = all(n.is_integer() for n in model.numbers)
+    integer = model.type == "int" or (model.type is None and whole)
     return Range(name=name, low=model.low, high=model.high, integer=integer, step=model.step,
                  log=model.log, when=when)  # fmt: skip
 
@@ -289,6 +273,27 @@ def _check_names(space: SearchSpace, *, where: str, known: Iterable[str] | None)
         if name not in names:
             message = f"{where}: {field}: there is no parameter {name!r} in this space"
             raise SpecError(message, hint=f"Its parameters: {', '.join(sorted(names))}.")
+
+
+def _check_values(space: SearchSpace, *, where: str) -> None:
+    """A condition on a value that its parameter never takes would fail in silence."""
+    conditions = [(f"parameters -> {p.name} -> when", c) for p in space.parameters for c in p.when]
+    conditions += [("forbidden", c) for pattern in space.forbidden for c in pattern]
+    for field, condition in conditions:
+        parameter = space.parameter(condition.parameter)
+        for value in condition.values:
+            if parameter is None or value == DEFAULT or parameter.contains(value):
+                continue
+            message = f"{where}: {field}: {condition.parameter} is never {value!r}"
+            raise SpecError(message, hint=f"Its values: {_described(parameter)}.")
+
+
+def _described(parameter: Parameter) -> str:
+    match parameter:
+        case Choice(choices=choices):
+            return ", ".join(map(str, choices))
+        case Range(low=low, high=high):
+            return f"{low:g} to {high:g}"
 
 
 def _check_cycles(space: SearchSpace, *, where: str) -> None:
