@@ -1,0 +1,204 @@
+"""The response half of HTTP/1.1, parsed from bytes that may be cut anywhere.
+
+Just what a streaming answer needs (RFC 9112): status, headers, a body by chunks, by length or up
+to the end of the connection. It knows no sockets, so any cut can be tested.
+"""
+
+from enum import Enum, auto
+from typing import Final
+
+_MAX_HEAD_BYTES: Final = 64 * 1024
+_MAX_SIZE_LINE_BYTES: Final = 4096
+
+
+class Http1Error(ValueError):
+    """The bytes are no HTTP/1.1 response."""
+
+
+class _State(Enum):
+    HEAD = auto()
+    CHUNK_SIZE = auto()
+    CHUNK_DATA = auto()
+    CHUNK_END = auto()
+    TRAILER = auto()
+    LENGTH = auto()
+    UNTIL_CLOSE = auto()
+    DONE = auto()
+
+
+class ResponseParser:
+    """Parses one response.
+
+    Attributes:
+        status: None until the head has been read.
+        headers: Names in lower case.
+    """
+
+    __slots__ = ("_remaining", "_rest", "_state", "headers", "status")
+
+    def __init__(self) -> None:
+        self.status: int | None = None
+        self.headers: dict[str, str] = {}
+        self._rest = b""
+        self._remaining = 0
+        self._state = _State.HEAD
+
+    @property
+    def complete(self) -> bool:
+        """Whether the response has been read to its end."""
+        return self._state is _State.DONE
+
+    @property
+    def keep_alive(self) -> bool:
+        """Whether the connection can carry another request."""
+        return self.complete and self.headers.get("connection", "").lower() != "close"
+
+    def feed(self, data: bytes) -> bytes:
+        """Take bytes off the wire; give the body bytes in them.
+
+        Raises:
+            Http1Error: If this is no HTTP/1.1 response.
+        """
+        if self._state is _State.CHUNK_SIZE and not self._rest:
+            # One whole chunk in one read: what a stream of tokens nearly always looks like.
+            end = data.find(b"\r\n")
+            if 0 < end <= 8:
+                size = _chunk_size(data[:end])
+                if size and len(data) == end + size + 4 and data.endswith(b"\r\n"):
+                    return data[end + 2 : -2]
+        self._rest += data
+        body: list[bytes] = []
+        while self._step(body):
+            pass
+        return body[0] if len(body) == 1 else b"".join(body)
+
+    def eof(self) -> bool:
+        """The connection ended: whether that ends the response properly."""
+        if self._state is _State.UNTIL_CLOSE:
+            self._state = _State.DONE
+        return self.complete
+
+    def _step(self, body: list[bytes]) -> bool:
+        """Take one element off the rest; False if there is not enough of it."""
+        match self._state:
+            case _State.HEAD:
+                return self._head()
+            case _State.CHUNK_SIZE:
+                return self._size_line()
+            case _State.CHUNK_DATA | _State.LENGTH:
+                return self._counted(body)
+            case _State.CHUNK_END:
+                return self._chunk_end()
+            case _State.TRAILER:
+                return self._trailer()
+            case _State.UNTIL_CLOSE:
+                if self._rest:
+                    body.append(self._rest)
+                    self._rest = b""
+                return False
+            case _State.DONE:
+                return False
+
+    def _head(self) -> bool:
+        end = self._rest.find(b"\r\n\r\n")
+        if end < 0:
+            if len(self._rest) > _MAX_HEAD_BYTES:
+                message = f"no end of the head within {_MAX_HEAD_BYTES} bytes"
+                raise Http1Error(message)
+            return False
+        head, self._rest = self._rest[:end], self._rest[end + 4 :]
+        status_line, *lines = head.decode("latin-1").split("\r\n")
+        status = _status(status_line)
+        if 100 <= status < 200:
+            return True  # an interim response; the real one follows
+        self.status = status
+        self.headers = dict(_header(line) for line in lines)
+        self._state = self._body_state(status)
+        return self._state is not _State.DONE
+
+    def _body_state(self, status: int) -> _State:
+        if status in {204, 304}:
+            return _State.DONE
+        if "chunked" in self.headers.get("transfer-encoding", "").lower():
+            return _State.CHUNK_SIZE
+        length = self.headers.get("content-length")
+        if length is None:
+            return _State.UNTIL_CLOSE
+        if not length.isascii() or not length.isdigit():
+            message = f"content-length {length!r} is no number"
+            raise Http1Error(message)
+        self._remaining = int(length)
+        return _State.LENGTH if self._remaining else _State.DONE
+
+    def _size_line(self) -> bool:
+        end = self._rest.find(b"\r\n")
+        if end < 0:
+            if len(self._rest) > _MAX_SIZE_LINE_BYTES:
+                message = "a chunk's size line does not end"
+                raise Http1Error(message)
+            return False
+        size = _chunk_size(self._rest[:end])
+        self._rest = self._rest[end + 2 :]
+        self._remaining = size
+        self._state = _State.CHUNK_DATA if size else _State.TRAILER
+        return True
+
+    def _counted(self, body: list[bytes]) -> bool:
+        if not self._rest:
+            return False
+        piece, self._rest = self._rest[: self._remaining], self._rest[self._remaining :]
+        body.append(piece)
+        self._remaining -= len(piece)
+        if self._remaining == 0:
+            chunked = self._state is _State.CHUNK_DATA
+            self._state = _State.CHUNK_END if chunked else _State.DONE
+        return True
+
+    def _chunk_end(self) -> bool:
+        if len(self._rest) < 2:
+            return False
+        if not self._rest.startswith(b"\r\n"):
+            message = "a chunk is longer than its size says"
+            raise Http1Error(message)
+        self._rest = self._rest[2:]
+        self._state = _State.CHUNK_SIZE
+        return True
+
+    def _trailer(self) -> bool:
+        end = self._rest.find(b"\r\n")
+        if end < 0:
+            return False
+        line, self._rest = self._rest[:end], self._rest[end + 2 :]
+        if not line:
+            self._state = _State.DONE
+        return bool(line)
+
+
+def _status(line: str) -> int:
+    version, _, rest = line.partition(" ")
+    code = rest[:3]
+    if not version.startswith("HTTP/1.") or not (code.isascii() and code.isdigit()):
+        message = f"no HTTP/1.1 status line: {line[:80]!r}"
+        raise Http1Error(message)
+    return int(code)
+
+
+def _header(line: str) -> tuple[str, str]:
+    name, colon, value = line.partition(":")
+    if not colon or not name or name != name.strip():
+        message = f"no header: {line[:80]!r}"
+        raise Http1Error(message)
+    return name.lower(), value.strip()
+
+
+def _chunk_size(line: bytes) -> int:
+    digits = line.split(b";", 1)[0].strip()
+    try:
+        # int() alone would take signs and underscores.
+        size = int(digits, 16) if digits.isalnum() else -1
+    except ValueError:
+        size = -1
+    if size < 0:
+        message = f"no chunk size: {line[:40]!r}"
+        raise Http1Error(message)
+    return size

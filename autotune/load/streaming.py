@@ -1,0 +1,190 @@
+"""One streamed request to one server, from prompt to record."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from autotune.clock import Clock
+from autotune.load.completion import Collector, excerpt, path_of, request_body
+from autotune.load.connections import Connection, Exchange, Pool
+from autotune.load.http1 import Http1Error
+from autotune.load.prompts import Vocabulary
+from autotune.load.sse import SseParser
+from autotune.seams.requests import (
+    GenerationRequest,
+    Prompt,
+    RequestErrorKind,
+    RequestRecord,
+)
+
+_OK: Final = 200
+_ERROR_BODY_BYTES: Final = 64 * 1024
+
+
+class _Answer:
+    """The sink of one response: events to the collector, anything else kept for the message."""
+
+    __slots__ = ("_collector", "_exchange", "_sse", "_streams", "other")
+
+    def __init__(self, collector: Collector) -> None:
+        self._collector = collector
+        self._sse = SseParser()
+        self._exchange: Exchange | None = None
+        self._streams: bool | None = None
+        self.other = b""
+
+    def attach(self, exchange: Exchange) -> None:
+        """Know whose head says what the body is."""
+        self._exchange = exchange
+
+    def body(self, data: bytes, at_ns: int) -> None:
+        """See `connections.Sink`."""
+        if self._streams is None:
+            self._streams = self._is_stream()
+        if self._streams:
+            for payload in self._sse.feed(data):
+                self._collector.event(payload, at_ns)
+        elif len(self.other) < _ERROR_BODY_BYTES:
+            self.other += data
+
+    def _is_stream(self) -> bool:
+        assert self._exchange is not None  # noqa: S101 - attached before anything is sent
+        parser = self._exchange.parser
+        kind = parser.headers.get("content-type", "")
+        return parser.status == _OK and kind.startswith("text/event-stream")
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether the response was a stream of events."""
+        return bool(self._streams)
+
+
+class StreamingClient:
+    """Sends requests and follows their streams.
+
+    Args:
+        base_url: Where the server answers.
+        model: Name under which it serves the model.
+        clock: Must be the machine's: sockets know no virtual time.
+        vocabulary: Turns synthetic prompts into tokens.
+        headers: Sent with every request.
+    """
+
+    def __init__(
+        self,
+        *,
+        base_url: str,
+        model: str,
+        clock: Clock,
+        vocabulary: Vocabulary | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> None:
+        self.model = model
+        self.vocabulary = vocabulary
+        self._clock = clock
+        self._pool = Pool(base_url, clock.now_ns)
+        self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
+
+    async def stream(
+        self, request: GenerationRequest, *, scheduled_ns: int | None = None
+    ) -> RequestRecord:
+        """Send one request and follow it to its end. Raises nothing but cancellation."""
+        due_ns = self._clock.now_ns() if scheduled_ns is None else scheduled_ns
+        collector = Collector(request, scheduled_ns=due_ns)
+        collector.sent_ns = max(due_ns, self._clock.now_ns())
+        prompt = self.prompt_payload(request.prompt)
+        if prompt is None:
+            message = "the server's tokens are not known, so no prompt of exact length can be made"
+            collector.fail(RequestErrorKind.MALFORMED, message)
+            return collector.record(end_ns=self._clock.now_ns())
+        body = request_body(request, model=self.model, prompt=prompt)
+        head = self._head(path_of(request), request.request_id, len(body))
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                await self._exchange(head + body, collector)
+        except TimeoutError:
+            if not collector.done:
+                message = f"no end after {request.timeout_s:g} s"
+                collector.fail(RequestErrorKind.TIMEOUT, message)
+        return collector.record(end_ns=self._clock.now_ns())
+
+    def prompt_payload(self, prompt: Prompt) -> str | Sequence[int] | None:
+        """What goes into the request's JSON; None if it cannot be made."""
+        if prompt.text is not None:
+            return prompt.text
+        return None if self.vocabulary is None else self.vocabulary.payload(prompt.segments)
+
+    async def open_connections(self, count: int) -> None:
+        """Open connections before a load, so that opening is not part of it."""
+        opened = await asyncio.gather(
+            *(self._pool.open() for _ in range(count)), return_exceptions=True
+        )
+        for connection in opened:
+            if isinstance(connection, Connection):
+                self._pool.put_back(connection)
+
+    def close_connections(self) -> None:
+        """Close what is idle."""
+        self._pool.close()
+
+    def _head(self, path: str, request_id: str, length: int) -> bytes:
+        safe_id = request_id.encode("ascii", "replace").decode().replace("\r", "").replace("\n", "")
+        return (
+            f"POST {self._pool.prefix}{path} HTTP/1.1\r\n"
+            f"Host: {self._pool.host_header}\r\n"
+            "Content-Type: application/json\r\n"
+            "Accept: text/event-stream\r\n"
+            f"X-Request-Id: {safe_id}\r\n"
+            f"{self._headers}"
+            f"Content-Length: {length}\r\n\r\n"
+        ).encode("latin-1", "replace")
+
+    async def _exchange(self, message: bytes, collector: Collector) -> None:
+        """Send and wait for the end; a connection that had gone stale is replaced once."""
+        reused = self._pool.reuse()
+        if reused is not None and await self._try(reused, message, collector, may_retry=True):
+            return
+        try:
+            connection = await self._pool.open()
+        except OSError as error:
+            collector.fail(RequestErrorKind.REFUSED, f"no connection: {error}")
+            return
+        await self._try(connection, message, collector, may_retry=False)
+
+    async def _try(
+        self, connection: Connection, message: bytes, collector: Collector, *, may_retry: bool
+    ) -> bool:
+        """One attempt; False if a kept connection turned out to be closed by the server."""
+        answer = _Answer(collector)
+        exchange = Exchange(answer, asyncio.get_running_loop())
+        answer.attach(exchange)
+        collector.sent_ns = self._clock.now_ns()
+        connection.start(exchange, message)
+        try:
+            await exchange.ended
+        except asyncio.CancelledError:
+            connection.abort()
+            raise
+        if may_retry and exchange.broken is not None and not exchange.touched:
+            return False
+        if exchange.parser.keep_alive and exchange.broken is None:
+            self._pool.put_back(connection)
+        else:
+            connection.abort()
+        _judge(exchange, answer, collector)
+        return True
+
+
+def _judge(exchange: Exchange, answer: _Answer, collector: Collector) -> None:
+    """Name what was wrong with the response as such; the collector judges its content."""
+    status = exchange.parser.status
+    if isinstance(exchange.broken, Http1Error):
+        collector.fail(RequestErrorKind.MALFORMED, str(exchange.broken))
+    elif status is not None and status != _OK:
+        collector.fail(RequestErrorKind.STATUS, f"{status}: {excerpt(answer.other)}", status=status)
+    elif status is not None and not answer.is_stream and exchange.broken is None:
+        kind = exchange.parser.headers.get("content-type", "no content type")
+        message = f"no event stream but {kind}: {excerpt(answer.other)}"
+        collector.fail(RequestErrorKind.MALFORMED, message)
+    elif exchange.broken is not None and not collector.done:
+        collector.fail(RequestErrorKind.CUT_OFF, f"the connection broke: {exchange.broken}")

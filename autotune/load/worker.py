@@ -1,0 +1,156 @@
+"""A client process: takes parts of loads on stdin, gives their records on stdout.
+
+Started by `workers.ProcessLoad` as `python -m autotune.load.worker`. Messages are pickles with
+their length before them, between a parent and its own child. Imports are few, for it is started
+while a trial waits.
+"""
+
+import asyncio
+import pickle
+import resource
+import struct
+import sys
+from dataclasses import dataclass
+from typing import Any, BinaryIO, Final
+
+from autotune.clock import Clock, MonotonicClock
+from autotune.load.formulas import percentile
+from autotune.load.prompts import Vocabulary
+from autotune.load.runner import InProcessLoad
+from autotune.load.streaming import StreamingClient
+from autotune.seams.requests import (
+    GenerationRequest,
+    LoadPlan,
+    RequestRecord,
+)
+from autotune.units import s_from_ns
+
+_LENGTH: Final = struct.Struct("!Q")
+_HEARTBEAT_S: Final = 0.01
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One process's part of a load.
+
+    Attributes:
+        start_ns: When the load starts, on the machine's monotonic clock.
+    """
+
+    base_url: str
+    model: str
+    headers: dict[str, str]
+    vocabulary: Vocabulary
+    plan: LoadPlan
+    start_ns: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """What came of it.
+
+    Attributes:
+        cpu_ratio: CPU time / wall time of this process during the load.
+        loop_lag_p99_ns: How late its event loop came to a timer of 10 ms.
+    """
+
+    records: tuple[RequestRecord, ...]
+    cpu_ratio: float
+    loop_lag_p99_ns: int | None
+
+
+class WorkerClient(StreamingClient):
+    """The client of a worker: streams only."""
+
+    async def generate(
+        self, request: GenerationRequest, *, scheduled_ns: int | None = None
+    ) -> RequestRecord:
+        """See `runner.Generating`."""
+        return await self.stream(request, scheduled_ns=scheduled_ns)
+
+
+async def work(job: Job, clock: Clock) -> Part:
+    """Run one part and watch oneself."""
+    client = WorkerClient(
+        base_url=job.base_url,
+        model=job.model,
+        clock=clock,
+        vocabulary=job.vocabulary,
+        headers=job.headers,
+    )
+    connections = min(len(job.plan.requests), job.plan.concurrency)
+    await client.open_connections(connections)
+    await clock.sleep(max(0.0, s_from_ns(job.start_ns - clock.now_ns())))
+    lags: list[int] = []
+    heartbeat = asyncio.create_task(_watch_loop(clock, lags))
+    cpu_s, wall_ns = _cpu_s(), clock.now_ns()
+    try:
+        result = await InProcessLoad(client, clock).run(job.plan)
+    finally:
+        heartbeat.cancel()
+        client.close_connections()
+    elapsed_s = max(s_from_ns(clock.now_ns() - wall_ns), 1e-9)
+    return Part(
+        records=result.records,
+        cpu_ratio=(_cpu_s() - cpu_s) / elapsed_s,
+        loop_lag_p99_ns=round(percentile(lags, 99)) if lags else None,
+    )
+
+
+async def _watch_loop(clock: Clock, lags: list[int]) -> None:
+    """Note how late the event loop comes: so late are its stamps."""
+    while True:
+        due_ns = clock.now_ns() + round(_HEARTBEAT_S * 1e9)
+        await clock.sleep(_HEARTBEAT_S)
+        lags.append(max(0, clock.now_ns() - due_ns))
+
+
+def _cpu_s() -> float:
+    usage = resource.getrusage(resource.RUSAGE_SELF)
+    return usage.ru_utime + usage.ru_stime
+
+
+def frame(message: object) -> bytes:
+    """A message with its length before it."""
+    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
+    return _LENGTH.pack(len(body)) + body
+
+
+def unframe(body: bytes) -> Any:
+    """The message in a body; only ever between a parent and its own child."""
+    return pickle.loads(body)  # noqa: S301
+
+
+async def read_frame(stream: asyncio.StreamReader) -> bytes:
+    """The next body.
+
+    Raises:
+        asyncio.IncompleteReadError: If the other side is gone.
+    """
+    (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
+    return await stream.readexactly(length)
+
+
+def _read_blocking(stream: BinaryIO) -> bytes | None:
+    head = stream.read(_LENGTH.size)
+    if len(head) < _LENGTH.size:
+        return None
+    (length,) = _LENGTH.unpack(head)
+    body = stream.read(length)
+    return body if len(body) == length else None
+
+
+def main() -> None:
+    """Work until the parent closes the pipe."""
+    clock = MonotonicClock()
+    out = sys.stdout.buffer
+    sys.stdout = sys.stderr  # nothing else may write into the pipe
+    out.write(frame("ready"))
+    out.flush()
+    while (body := _read_blocking(sys.stdin.buffer)) is not None:
+        out.write(frame(clock.run(work(unframe(body), clock))))
+        out.flush()
+
+
+if __name__ == "__main__":
+    main()
