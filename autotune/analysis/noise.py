@@ -1,0 +1,69 @@
+"""How much a figure moves when nothing changes, from configurations that were measured again.
+
+Standard deviations are relative (of the logarithm), pooled over every configuration with
+repeats, and drawn towards `ASSUMED_SD` with the weight of two degrees of freedom, for two or
+three repeats alone tell little (conjugate scaled-inverse-chi-square estimate; Gelman et al.,
+Bayesian Data Analysis, 3rd ed., section 2.6).
+"""
+
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from autotune.records import Configuration, TrialRecord
+from autotune.spec.study import Objective
+
+ASSUMED_SD: Final = 0.03
+"""Relative standard deviation of a serving metric between two starts, before any was repeated."""
+_ASSUMED_WEIGHT: Final = 2.0
+SIGNIFICANT: Final = 2.0
+"""Standard errors that a difference must exceed to count: about 95% of a normal distribution."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Noise:
+    """Relative noise of one metric.
+
+    Attributes:
+        relative_sd: Standard deviation of the metric's logarithm.
+        repeats: Degrees of freedom it rests on; 0 means that it is assumed, not measured.
+    """
+
+    relative_sd: float
+    repeats: int
+
+    @property
+    def floor(self) -> float:
+        """Smallest relative difference between two single trials that counts."""
+        return SIGNIFICANT * self.relative_sd * math.sqrt(2.0)
+
+
+def noise_floor(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective]
+) -> dict[str, Noise]:
+    """Noise of each objective."""
+    return {objective.metric: noise_of(records, objective.metric) for objective in objectives}
+
+
+def noise_of(records: Sequence[TrialRecord], metric: str) -> Noise:
+    """Noise of a metric over feasible repeats."""
+    logs = defaultdict(list)
+    for record in records:
+        value = record.metrics.get(metric)
+        if record.is_feasible and value is not None and value > 0 and math.isfinite(value):
+            logs[record.configuration].append(math.log(value))
+    return _pooled(logs)
+
+
+def _pooled(logs: Mapping[Configuration, Sequence[float]]) -> Noise:
+    squares, freedom = 0.0, 0
+    for values in logs.values():
+        if len(values) > 1:
+            squares += float(np.var(values)) * len(values)
+            freedom += len(values) - 1
+    variance = (_ASSUMED_WEIGHT * ASSUMED_SD**2 + squares) / (_ASSUMED_WEIGHT + freedom)
+    return Noise(relative_sd=math.sqrt(variance), repeats=freedom)

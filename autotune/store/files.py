@@ -1,0 +1,46 @@
+"""Files that are either wholly there or not there at all."""
+
+import os
+import tempfile
+from pathlib import Path
+
+from autotune.errors import StoreError
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a file so that a reader, or a power cut, never meets half of it.
+
+    Temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Raises:
+        StoreError: If the folder cannot be written or the disk is full; nothing is left behind.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _write(path, text)
+    except OSError as error:
+        message = f"{path} cannot be written: {error.strerror}"
+        raise StoreError(message, hint="Check rights and free space of that disk.") from error
+
+
+def _write(path: Path, text: str) -> None:
+    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except BaseException:  # whatever it was, the temporary file must go before it is raised on
+        Path(name).unlink(missing_ok=True)
+        raise
+    _sync_folder(path.parent)
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

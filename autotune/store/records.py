@@ -1,0 +1,123 @@
+"""Trial records on disk: `trials/0007/trial.json`, written once, never changed."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from autotune.errors import StoreError
+from autotune.paths import StudyPaths
+from autotune.records import TrialRecord
+from autotune.store.codec import DamagedRecordError, decode, encode
+from autotune.store.files import write_atomically
+
+DAMAGED_SUFFIX = ".damaged"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Damaged:
+    """A record that could not be used and was set aside.
+
+    Attributes:
+        path: Where it lies now.
+        reason: What is wrong with it, one line.
+    """
+
+    number: int
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stored:
+    """What a store holds: whole records in the order of their numbers, and what was set aside."""
+
+    records: tuple[TrialRecord, ...]
+    damaged: tuple[Damaged, ...] = ()
+
+
+class TrialStore:
+    """The records of one study.
+
+    One process writes (it holds `StudyLock`); any number may read meanwhile.
+
+    Args:
+        paths: The study's files.
+        study: The name that its records carry; the folder's name if None.
+    """
+
+    def __init__(self, paths: StudyPaths, study: str | None = None) -> None:
+        self.paths = paths
+        self.study = paths.name if study is None else study
+
+    def append(self, record: TrialRecord) -> None:
+        """Put a record on disk; it is safe there when this returns.
+
+        Raises:
+            StoreError: If the disk refuses, the number is taken, or the study is another's.
+        """
+        if record.study != self.study:
+            message = f"a record of study {record.study!r} does not belong to {self.study!r}"
+            raise StoreError(message, hint="Give the study a name of its own.")
+        path = self.paths.trial(record.number).record
+        if path.exists():
+            message = f"{path} is there already; records are never overwritten"
+            raise StoreError(message, hint="Is another autotune running this study?")
+        write_atomically(path, encode(record))
+
+    def read_all(self) -> Stored:
+        """Every record, by number; what is damaged or foreign is set aside and reported.
+
+        Raises:
+            StoreError: If a file cannot be read, or a newer autotune wrote it.
+        """
+        records: list[TrialRecord] = []
+        damaged: list[Damaged] = []
+        for number in self._numbers():
+            path = self.paths.trial(number).record
+            try:
+                if path.is_file():
+                    records.append(self._read(path, number))
+            except DamagedRecordError as error:
+                damaged.append(_set_aside(path, number, str(error)))
+            except OSError as error:
+                message = f"{path} cannot be read: {error.strerror}"
+                raise StoreError(message, hint="Check its rights.") from error
+        return Stored(records=tuple(records), damaged=tuple(damaged))
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Every whole record, by number."""
+        return self.read_all().records
+
+    def next_number(self) -> int:
+        """The lowest number above every trial folder, whether it holds a record or not."""
+        return max(self._numbers(), default=-1) + 1
+
+    def _numbers(self) -> list[int]:
+        if not self.paths.trials.is_dir():
+            return []
+        return sorted(int(f.name) for f in self.paths.trials.iterdir() if f.name.isdecimal())
+
+    def _read(self, path: Path, number: int) -> TrialRecord:
+        try:
+            text = path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            message = "is not UTF-8 text"
+            raise DamagedRecordError(message) from error
+        record = decode(text, where=str(path))
+        if record.number != number or record.study != self.study:
+            message = f"belongs to trial {record.number} of study {record.study!r}"
+            raise DamagedRecordError(message)
+        return record
+
+
+def _set_aside(path: Path, number: int, reason: str) -> Damaged:
+    """Rename a bad record, under a name that is free, so that nothing is lost."""
+    target = path.with_name(path.name + DAMAGED_SUFFIX)
+    count = 1
+    while target.exists():
+        count += 1
+        target = path.with_name(f"{path.name}{DAMAGED_SUFFIX}-{count}")
+    try:
+        path.rename(target)
+    except OSError:  # a folder that may only be read: report it where it lies
+        target = path
+    return Damaged(number=number, path=target, reason=reason)

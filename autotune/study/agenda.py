@@ -1,0 +1,102 @@
+"""What must be run before the search goes on, read off the records; pure, so any run can resume.
+
+Order: the baseline, retries, repairs, trials that Ctrl-C cut off, seeds. When nothing is left
+here the sampler is asked.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from autotune.records import (
+    Configuration,
+    FailureKind,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Planned:
+    """A trial that is due."""
+
+    configuration: Configuration
+    kind: TrialKind
+    label: str = ""
+    left_out: tuple[tuple[str, str], ...] = field(default=())
+
+
+def is_interrupted(record: TrialRecord) -> bool:
+    """Whether Ctrl-C cut it off: then it is as if it had not been run."""
+    failure = record.outcome.failure
+    return failure is not None and failure.kind is FailureKind.INTERRUPTED
+
+
+def counts(record: TrialRecord) -> bool:
+    """Whether a trial counts against the study's budget of trials.
+
+    Screened ones cost nothing, interrupted ones are run again, and a retry or the proof of a
+    finalist stands beside a trial that has been counted.
+    """
+    return not (
+        record.outcome.status is OutcomeStatus.SCREENED
+        or is_interrupted(record)
+        or record.kind in {TrialKind.RETRY, TrialKind.FINALIST, TrialKind.VERIFY}
+    )
+
+
+def next_planned(
+    records: Sequence[TrialRecord],
+    *,
+    baseline: Planned,
+    seeds: Sequence[Planned],
+    retries: int,
+) -> Planned | None:
+    """The next trial that is due; None when the search may go on."""
+    finished = [r for r in records if not is_interrupted(r)]
+    if not any(r.kind is TrialKind.BASELINE for r in finished):
+        return baseline
+    seen = {r.configuration for r in finished}
+    return (
+        _retry(finished, retries)
+        or _repair(finished, seen)
+        or _cut_off(records, seen)
+        or next((s for s in seeds if s.configuration not in seen), None)
+    )
+
+
+def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
+    """A failed trial is run again so many times, unless a later one already told more."""
+    latest = {r.configuration: r for r in finished}
+    for configuration, record in latest.items():
+        if record.outcome.status is not OutcomeStatus.FAILED:
+            continue
+        done = sum(r.kind is TrialKind.RETRY and r.configuration == configuration for r in finished)
+        if done < retries:
+            return Planned(configuration=configuration, kind=TrialKind.RETRY, label=record.label)
+    return None
+
+
+def _repair(finished: Sequence[TrialRecord], seen: set[Configuration]) -> Planned | None:
+    """What the engine's own text says would fit; a repair is not repaired again.
+
+    A proposal of the search that was screened is not repaired: it cost nothing, and its repair
+    would cost a trial that the sampler did not ask for.
+    """
+    for record in finished:
+        failure = record.outcome.failure
+        if failure is None or not failure.repair or record.kind is TrialKind.REPAIR:
+            continue
+        if record.outcome.status is OutcomeStatus.SCREENED and record.kind is TrialKind.SEARCH:
+            continue
+        mended = record.configuration.updated(failure.repair)
+        if mended not in seen:
+            return Planned(configuration=mended, kind=TrialKind.REPAIR, label=record.label)
+    return None
+
+
+def _cut_off(records: Sequence[TrialRecord], seen: set[Configuration]) -> Planned | None:
+    for record in records:
+        if is_interrupted(record) and record.configuration not in seen:
+            return Planned(configuration=record.configuration, kind=record.kind, label=record.label)
+    return None

@@ -1,0 +1,154 @@
+"""The one door between a study and Optuna: propose, start, tell.
+
+Optuna is the ledger: every trial has its row there under the record's own number, for the
+dashboard and for whoever knows Optuna. What to try next comes from a `Proposer`.
+"""
+
+import json
+from typing import Final
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.spec.space import SearchSpace
+from autotune.spec.study import StudySpec
+from autotune.store.records import TrialStore
+from autotune.study.attributes import attributes_of
+from autotune.study.distributions import distributions_of, raw_values, suggest
+from autotune.study.outcomes import told_as
+from autotune.study.proposals import Proposer
+from autotune.study.storage import displayed_values, frozen, open_ledger, quiet
+
+ASKED: Final = "asked"
+"""User attribute: the configuration as JSON, so that a trial cut off by a crash can be named."""
+
+
+class AskTell:
+    """Proposes configurations, gives numbers, tells results.
+
+    Args:
+        store: Its records are told to the proposer, so that a study goes on where it was.
+
+    Raises:
+        StoreError: If the database cannot be used.
+    """
+
+    def __init__(
+        self, spec: StudySpec, space: SearchSpace, store: TrialStore, proposer: Proposer
+    ) -> None:
+        self._spec, self._space, self._store = spec, space, store
+        self._proposer = proposer
+        self._distributions = distributions_of(space)
+        self._ledger = open_ledger(store.paths, spec, space, store)
+        records = store.records()
+        self._running: dict[int, optuna.Trial] = {}
+        self._seen = {r.configuration for r in records if not _interrupted(r)}
+        for record in records:
+            proposer.learn(record.configuration, told_as(record, spec))
+
+    @property
+    def ledger(self) -> optuna.Study:
+        """Optuna's study."""
+        return self._ledger
+
+    def ask(self) -> Configuration | None:
+        """A configuration not tried yet; None if the space holds no further one."""
+        return self._proposer.propose(self._seen)
+
+    def start(self, configuration: Configuration, kind: TrialKind, label: str = "") -> int:
+        """Enter a trial as running; its number."""
+        raw = raw_values(self._space, configuration)
+        with quiet():
+            asked = json.dumps(configuration.values)
+            attributes = {"kind": kind.value, "label": label, ASKED: asked}
+            self._ledger.enqueue_trial(dict(raw), user_attrs=attributes)
+            trial = self._ledger.ask()
+            for name in raw:
+                parameter = self._space.parameter(name)
+                if parameter is not None:
+                    suggest(trial, parameter)
+        self._running[trial.number] = trial
+        self._seen.add(configuration)
+        return trial.number
+
+    def tell(self, record: TrialRecord) -> None:
+        """Finish a trial; its record must be in the store already."""
+        told = told_as(record, self._spec)
+        trial = self._running.pop(record.number)
+        with quiet():
+            for key, value in told.constraints.items():
+                trial.set_constraint(key, value)
+            for name, attribute in attributes_of(record, root=self._store.paths.root).items():
+                trial.set_user_attr(name, attribute)
+            values = displayed_values(told, self._spec)
+            self._ledger.tell(trial, values, state=told.state)
+        self._proposer.learn(record.configuration, told)
+        if _interrupted(record):
+            self._seen.discard(record.configuration)
+        else:
+            self._seen.add(record.configuration)
+
+    def add_finished(self, record: TrialRecord) -> None:
+        """Enter a trial that never ran (screened), in one step."""
+        with quiet():
+            self._ledger.add_trial(
+                frozen(record, self._spec, self._space, self._distributions,
+                       root=self._store.paths.root)
+            )  # fmt: skip
+        self._proposer.learn(record.configuration, told_as(record, self._spec))
+        self._seen.add(record.configuration)
+
+    def next_number(self) -> int:
+        """The number that the next trial will get."""
+        return len(self._ledger.get_trials(deepcopy=False))
+
+    def sweep(self) -> tuple[TrialRecord, ...]:
+        """End trials that a dead autotune left running.
+
+        A trial whose record had reached the disk is told now. For the others a record is written
+        that says so, which the loop retries once. Left running they would repel the sampler.
+        """
+        known = {record.number: record for record in self._store.records()}
+        ended = []
+        for trial in self._ledger.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
+            self._running[trial.number] = optuna.Trial(self._ledger, trial._trial_id)  # noqa: SLF001
+            record = known.get(trial.number)
+            if record is None:
+                record = _orphan(trial, self._spec.name)
+                self._store.append(record)
+                ended.append(record)
+            self.tell(record)
+        return tuple(ended)
+
+
+def _interrupted(record: TrialRecord) -> bool:
+    failure = record.outcome.failure
+    return failure is not None and failure.kind is FailureKind.INTERRUPTED
+
+
+def _orphan(trial: FrozenTrial, study: str) -> TrialRecord:
+    """The record of a trial whose controller died."""
+    attributes = trial.user_attrs
+    failure = Failure(
+        kind=FailureKind.KILLED_FROM_OUTSIDE,
+        phase="unknown",
+        message="autotune itself was killed while this trial ran",
+    )
+    return TrialRecord(
+        study=study,
+        number=trial.number,
+        kind=TrialKind(attributes.get("kind", TrialKind.SEARCH)),
+        label=str(attributes.get("label", "")),
+        configuration=Configuration.of(json.loads(attributes.get(ASKED, "{}"))),
+        outcome=Outcome(status=OutcomeStatus.FAILED, failure=failure),
+        wall_start="" if trial.datetime_start is None else trial.datetime_start.isoformat(),
+    )

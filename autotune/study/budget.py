@@ -1,0 +1,83 @@
+"""When a study ends, and how long it still takes."""
+
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from autotune.clock import Clock
+from autotune.records import OutcomeStatus, TrialRecord
+from autotune.spec.study import Budget
+from autotune.study.agenda import counts
+from autotune.units import NS_PER_S, ns_from_s
+
+_ENOUGH = 3
+"""Trials whose durations must be known before one is refused for want of time."""
+
+
+def duration_ns(record: TrialRecord) -> int:
+    """From the first phase's start to the last one's end; 0 if nothing was run."""
+    if not record.phases:
+        return 0
+    return max(p.end_ns for p in record.phases) - min(p.start_ns for p in record.phases)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetWatch:
+    """A study's budget on its clock, counted from when this run of it began."""
+
+    budget: Budget
+    clock: Clock
+    started_ns: int
+
+    @classmethod
+    def begin(cls, budget: Budget, clock: Clock) -> "BudgetWatch":
+        """From now on."""
+        return cls(budget=budget, clock=clock, started_ns=clock.now_ns())
+
+    def spent(self, records: Sequence[TrialRecord]) -> str | None:
+        """Why no further trial may start; None if one may.
+
+        The end time is honoured: a trial that by the median of those before would run past it is
+        not started.
+        """
+        done = sum(counts(record) for record in records)
+        if done >= self.budget.trials:
+            return f"{done} trials are done"
+        left_ns = self._time_left_ns()
+        if left_ns is None:
+            return None
+        if left_ns <= 0:
+            return f"the time of {self.budget.timeout_s:g} s is over"
+        typical = _typical_ns(records)
+        if typical is not None and typical > left_ns:
+            return (
+                f"a trial takes about {typical / NS_PER_S:.0f} s "
+                f"and {left_ns / NS_PER_S:.0f} s are left"
+            )
+        return None
+
+    def remaining_s(self, records: Sequence[TrialRecord]) -> float | None:
+        """Seconds of this clock until the study ends; None before the first trial has run."""
+        durations = [duration_ns(r) for r in records if duration_ns(r) > 0]
+        if not durations:
+            return None
+        done = sum(counts(record) for record in records)
+        by_trials = (self.budget.trials - done) * statistics.fmean(durations) / NS_PER_S
+        left_ns = self._time_left_ns()
+        if left_ns is None:
+            return max(0.0, by_trials)
+        return max(0.0, min(by_trials, left_ns / NS_PER_S))
+
+    def _time_left_ns(self) -> int | None:
+        if self.budget.timeout_s is None:
+            return None
+        return self.started_ns + ns_from_s(self.budget.timeout_s) - self.clock.now_ns()
+
+
+def _typical_ns(records: Sequence[TrialRecord]) -> float | None:
+    durations = [
+        duration_ns(r)
+        for r in records
+        if r.outcome.status is OutcomeStatus.MEASURED and duration_ns(r) > 0
+    ]
+    return statistics.median(durations) if len(durations) >= _ENOUGH else None

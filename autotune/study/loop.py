@@ -1,0 +1,241 @@
+"""A study from its first trial to its last: plan, screen, run, record, tell.
+
+Every record is on disk before the sampler hears of it. Whatever ends the loop, the same command
+goes on from there.
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from autotune.analysis.pareto import pareto_front
+from autotune.clock import Clock
+from autotune.errors import AutotuneError, NothingFeasibleError
+from autotune.records import (
+    Failure,
+    OutcomeStatus,
+    ProbeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.seams.engine import Screening
+from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
+from autotune.seams.trial import TrialRequest, TrialRunner
+from autotune.spec.study import StudySpec
+from autotune.store.records import TrialStore
+from autotune.study.agenda import Planned, counts, is_interrupted, next_planned
+from autotune.study.ask_tell import AskTell
+from autotune.study.budget import BudgetWatch
+from autotune.study.outcomes import constraints_of
+from autotune.study.settled import planned_baseline, planned_seeds
+from autotune.study.synthetic_records import ended_early, predictions, screened
+
+MAX_SCREENED_IN_A_ROW: Final = 500
+"""Proposals refused by the screening, one after the other, before the study says so and ends."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyEnd:
+    """How a study came to its end.
+
+    Attributes:
+        reason: One line for people.
+    """
+
+    records: tuple[TrialRecord, ...]
+    reason: str
+
+
+async def run_study(
+    spec: StudySpec,
+    *,
+    runner: TrialRunner,
+    store: TrialStore,
+    ask_tell: AskTell,
+    observer: Observer,
+    clock: Clock,
+) -> StudyEnd:
+    """Run a study, or go on with one, until its budget is spent.
+
+    Raises:
+        NothingFeasibleError: If the first trials all fail; nothing further is tried.
+        AutotuneError: What would stop every further trial too.
+        CancelledError: After Ctrl-C, once the running trial is on disk.
+    """
+    loop = _Loop(spec, runner, store, ask_tell, observer, clock)
+    return await loop.run()
+
+
+class _Loop:
+    def __init__(  # noqa: PLR0917 - built in one place
+        self,
+        spec: StudySpec,
+        runner: TrialRunner,
+        store: TrialStore,
+        ask_tell: AskTell,
+        observer: Observer,
+        clock: Clock,
+    ) -> None:
+        self._spec, self._runner, self._store = spec, runner, store
+        self._ask_tell, self._observer, self._clock = ask_tell, observer, clock
+        self._watch = BudgetWatch.begin(spec.budget, clock)
+        self._records: list[TrialRecord] = []
+
+    async def run(self) -> StudyEnd:
+        self._resume()
+        baseline = planned_baseline(self._spec, self._runner, self._observer)
+        seeds = planned_seeds(self._spec, self._runner, self._observer)
+        screened_in_a_row = 0
+        while True:
+            reason = self._watch.spent(self._records)
+            if reason is not None:
+                return self._end(reason)
+            self._abort_if_nothing_works()
+            planned = (
+                next_planned(
+                    self._records, baseline=baseline, seeds=seeds, retries=self._spec.budget.retries
+                )
+                or self._propose()
+            )
+            if planned is None:
+                return self._end("every configuration of the space has been tried")
+            record = await self._one(planned)
+            is_screened = record.outcome.status is OutcomeStatus.SCREENED
+            screened_in_a_row = screened_in_a_row + 1 if is_screened else 0
+            if screened_in_a_row >= MAX_SCREENED_IN_A_ROW:
+                return self._end(f"{screened_in_a_row} proposals in a row could not have fitted")
+
+    def _resume(self) -> None:
+        """Take up what is on disk."""
+        stored = self._store.read_all()
+        for damaged in stored.damaged:
+            text = f"{damaged.path} was set aside: the record {damaged.reason}"
+            self._observer(Notice(text=text, level="warning"))
+        self._records = list(stored.records)
+        orphans = self._ask_tell.sweep()
+        self._records += orphans
+        if self._records:
+            done = sum(counts(record) for record in self._records)
+            self._observer(Notice(text=f"going on with {self._spec.name!r}: {done} trials done"))
+
+    def _end(self, reason: str) -> StudyEnd:
+        return StudyEnd(records=tuple(self._records), reason=reason)
+
+    def _propose(self) -> Planned | None:
+        configuration = self._ask_tell.ask()
+        if configuration is None:
+            return None
+        return Planned(configuration=configuration, kind=TrialKind.SEARCH)
+
+    async def _one(self, planned: Planned) -> TrialRecord:
+        screening = self._runner.screen(planned.configuration)
+        if screening.failure is not None:
+            return self._screened(planned, screening.failure, screening)
+        number = self._ask_tell.start(planned.configuration, planned.kind, planned.label)
+        self._announce(number, planned)
+        request = TrialRequest(
+            number=number,
+            kind=planned.kind,
+            configuration=planned.configuration,
+            label=planned.label,
+            left_out=dict(planned.left_out),
+            baseline=reference_answers(self._records),
+        )
+        record = await self._run(request)
+        predicted = {**predictions(screening), **record.predicted}
+        self._finish(replace(record, predicted=predicted))
+        if is_interrupted(record):
+            raise asyncio.CancelledError
+        return record
+
+    async def _run(self, request: TrialRequest) -> TrialRecord:
+        """One record, also if the runner itself gives up; then its error is raised on."""
+        try:
+            return await self._runner.run(request)
+        except asyncio.CancelledError:
+            self._finish(ended_early(self._spec, request, "interrupted by the user"))
+            raise
+        except AutotuneError as error:
+            self._finish(ended_early(self._spec, request, f"the study was ended: {error}"))
+            raise
+
+    def _screened(self, planned: Planned, failure: Failure, screening: Screening) -> TrialRecord:
+        record = screened(
+            self._spec,
+            self._ask_tell.next_number(),
+            planned,
+            failure=failure,
+            screening=screening,
+            clock=self._clock,
+        )
+        record = replace(record, constraints=constraints_of(record, self._spec))
+        self._store.append(record)
+        self._ask_tell.add_finished(record)
+        self._ended(record)
+        return record
+
+    def _finish(self, record: TrialRecord) -> None:
+        """On disk first, then told."""
+        record = replace(record, constraints=constraints_of(record, self._spec))
+        self._store.append(record)
+        self._ask_tell.tell(record)
+        self._ended(record)
+
+    def _ended(self, record: TrialRecord) -> None:
+        self._records.append(record)
+        front = pareto_front(self._records, self._spec.objectives)
+        self._observer(
+            TrialEnded(
+                record=record,
+                front=tuple(r.number for r in front),
+                remaining_s=self._watch.remaining_s(self._records),
+            )
+        )
+
+    def _announce(self, number: int, planned: Planned) -> None:
+        self._observer(
+            TrialStarted(
+                number=number,
+                kind=planned.kind,
+                label=planned.label,
+                configuration=planned.configuration,
+                trials_done=sum(counts(record) for record in self._records),
+                trials_total=self._spec.budget.trials,
+            )
+        )
+
+    def _abort_if_nothing_works(self) -> None:
+        """End a study whose first trials all failed: the next ones would cost time for nothing.
+
+        Raises:
+            NothingFeasibleError: Naming the commonest failure.
+        """
+        tried = [r for r in self._records if counts(r) or r.kind is TrialKind.RETRY]
+        first = tried[: self._spec.budget.abort_after_failures]
+        if len(first) < self._spec.budget.abort_after_failures or any(map(served, tried)):
+            return
+        failures = [r.outcome.failure for r in first if r.outcome.failure is not None]
+        kind, count = Counter(f.kind for f in failures).most_common(1)[0]
+        example = next(f for f in failures if f.kind is kind)
+        message = (
+            f"none of the first {len(first)} trials got as far as a measurement; "
+            f"{count} of them: {kind.value} ({example.message})"
+        )
+        log = self._store.paths.trial(first[0].number).log
+        hint = f"Mend that first; the engine's own words are in {log}."
+        raise NothingFeasibleError(message, hint=hint)
+
+
+def served(record: TrialRecord) -> bool:
+    """Whether the server answered at least one probe."""
+    return record.is_feasible or any(p.status is ProbeStatus.MEASURED for p in record.probes)
+
+
+def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | None:
+    """What the baseline's probes answered, by probe; None before it has been measured."""
+    for record in reversed(records):
+        if record.is_feasible and record.kind in {TrialKind.BASELINE, TrialKind.MATRIX}:
+            return {probe.probe: probe for probe in record.probes}
+    return None

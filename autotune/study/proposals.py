@@ -1,0 +1,172 @@
+"""Where the next configuration comes from: one protocol, Optuna's samplers behind it.
+
+Optuna's samplers are asked in a study in memory that holds what the ledger holds; what they
+propose is enqueued in the ledger only if it is new, allowed and worth a start. So duplicates and
+refused combinations teach the sampler and leave no trace among the trials.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Final, Protocol
+
+import optuna
+from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.trial import TrialState
+
+from autotune.errors import UsageError
+from autotune.records import Configuration
+from autotune.spec.space import SearchSpace
+from autotune.spec.study import StudySpec
+from autotune.study.distributions import (
+    distributions_of,
+    enumerate_space,
+    raw_values,
+    suggest_all,
+)
+from autotune.study.outcomes import START, VIOLATED, Told, constraint_keys
+from autotune.study.storage import quiet
+
+SOBOL_START: Final = 10
+"""Space-filling trials before TPE speaks; measured: 8 to 16 help, see docs/search.md."""
+_TRIES: Final = 64
+
+
+class Proposer(Protocol):
+    """Proposes configurations and learns from trials."""
+
+    def propose(self, seen: Collection[Configuration]) -> Configuration | None:
+        """A configuration that is allowed and not among those seen; None if none was found."""
+        ...
+
+    def learn(self, configuration: Configuration, told: Told) -> None:
+        """Take in a finished trial."""
+        ...
+
+
+class OptunaProposer:
+    """One of Optuna's samplers, asked in memory.
+
+    Args:
+        start: A space-filling sampler for the first `start_trials` trials.
+    """
+
+    def __init__(
+        self,
+        spec: StudySpec,
+        space: SearchSpace,
+        sampler: BaseSampler,
+        *,
+        start: BaseSampler | None = None,
+        start_trials: int = 0,
+    ) -> None:
+        self._space = space
+        self._distributions = distributions_of(space)
+        self._main, self._start, self._start_trials = sampler, start, start_trials
+        self._refused = {**dict.fromkeys(constraint_keys(spec), 0.0), START: VIOLATED}
+        self._learnt = 0
+        with quiet():
+            self._study = optuna.create_study(
+                directions=[o.direction for o in spec.objectives], sampler=sampler
+            )
+
+    def propose(self, seen: Collection[Configuration]) -> Configuration | None:
+        """Ask until something new and allowed comes; then walk through what is left."""
+        use_start = self._start is not None and self._learnt < self._start_trials
+        self._study.sampler = self._start if use_start and self._start else self._main
+        for _ in range(_TRIES):
+            configuration, trial = self._ask()
+            if self._space.refusal(configuration) is not None:
+                for key, value in self._refused.items():
+                    trial.set_constraint(key, value)
+                self._study.tell(trial, state=TrialState.PRUNED)
+                continue
+            self._study.tell(trial, state=TrialState.FAIL)  # not run yet: `learn` adds it
+            if configuration not in seen:
+                return configuration
+        return self._any_left(seen)
+
+    def learn(self, configuration: Configuration, told: Told) -> None:
+        """Add a finished trial to the study in memory."""
+        params = raw_values(self._space, configuration)
+        self._study.add_trial(
+            optuna.trial.create_trial(
+                state=told.state,
+                values=None if told.values is None else list(told.values),
+                params=params,
+                distributions={name: self._distributions[name] for name in params},
+                constraints=dict(told.constraints),
+            )
+        )
+        self._learnt += 1
+
+    def _ask(self) -> tuple[Configuration, optuna.Trial]:
+        with quiet():
+            trial = self._study.ask()
+            return suggest_all(trial, self._space), trial
+
+    def _any_left(self, seen: Collection[Configuration]) -> Configuration | None:
+        """Random draws first, for big spaces; a small one is walked through to its end."""
+        sampler = self._study.sampler
+        self._study.sampler = RandomSampler(seed=self._learnt)
+        try:
+            for _ in range(_TRIES):
+                configuration, trial = self._ask()
+                self._study.tell(trial, state=TrialState.FAIL)
+                if configuration not in seen and self._space.refusal(configuration) is None:
+                    return configuration
+        finally:
+            self._study.sampler = sampler
+        return next((c for c in enumerate_space(self._space) if c not in seen), None)
+
+
+def _random(spec: StudySpec, space: SearchSpace) -> Proposer:
+    return OptunaProposer(spec, space, RandomSampler(seed=spec.seed))
+
+
+def _qmc(spec: StudySpec, space: SearchSpace) -> Proposer:
+    with quiet():
+        sampler = QMCSampler(scramble=True, seed=spec.seed, warn_independent_sampling=False)
+    return OptunaProposer(spec, space, sampler)
+
+
+def _tpe_default(spec: StudySpec, space: SearchSpace) -> Proposer:
+    return OptunaProposer(spec, space, TPESampler(seed=spec.seed))
+
+
+def _tpe(spec: StudySpec, space: SearchSpace) -> Proposer:
+    """Joint TPE after a Sobol start."""
+    with quiet():
+        main = TPESampler(
+            multivariate=True,
+            group=True,
+            n_startup_trials=SOBOL_START,
+            seed=spec.seed,
+            warn_independent_sampling=False,
+        )
+        start = QMCSampler(scramble=True, seed=spec.seed, warn_independent_sampling=False)
+    return OptunaProposer(spec, space, main, start=start, start_trials=SOBOL_START)
+
+
+def _nsga2(spec: StudySpec, space: SearchSpace) -> Proposer:
+    return OptunaProposer(spec, space, NSGAIISampler(population_size=10, seed=spec.seed))
+
+
+SAMPLERS: Final[Mapping[str, Callable[[StudySpec, SearchSpace], Proposer]]] = {
+    "tpe": _tpe,
+    "tpe-default": _tpe_default,
+    "random": _random,
+    "qmc": _qmc,
+    "nsga2": _nsga2,
+}
+DEFAULT_SAMPLER: Final = "tpe"
+
+
+def proposer_named(name: str, spec: StudySpec, space: SearchSpace) -> Proposer:
+    """The proposer of a name.
+
+    Raises:
+        UsageError: If there is none.
+    """
+    if name not in SAMPLERS:
+        message = f"there is no sampler {name!r}"
+        raise UsageError(message, hint=f"Known ones: {', '.join(sorted(SAMPLERS))}.")
+    return SAMPLERS[name](spec, space)
