@@ -28,6 +28,7 @@ class Attempt:
     study: str
     wall_start: str
     phase_name: str = "preparing"
+    broken_off: str | None = None
     healthy_once: bool = False
     phases: list[PhaseSpan] = field(default_factory=list)
     probes: list[ProbeResult] = field(default_factory=list)
@@ -49,8 +50,16 @@ class Attempt:
         self.tools.observer(PhaseStarted(number=self.request.number, phase=name, at_ns=start_ns))
         try:
             yield
+        except BaseException:  # noted and raised on
+            self.broken_off = self.broken_off or name
+            raise
         finally:
             self.phases.append(PhaseSpan(name=name, start_ns=start_ns, end_ns=clock.now_ns()))
+
+    @property
+    def where(self) -> str:
+        """The phase that was broken off, else the one that the trial is in."""
+        return self.broken_off or self.phase_name
 
     @property
     def metrics(self) -> dict[str, float | None]:

@@ -91,7 +91,7 @@ class Trials:
         except asyncio.CancelledError:
             message = "stopped by the user"
             attempt.fail(
-                Failure(kind=FailureKind.INTERRUPTED, phase=attempt.phase_name, message=message)
+                Failure(kind=FailureKind.INTERRUPTED, phase=attempt.where, message=message)
             )
         except ImageMissingError:
             raise
@@ -99,7 +99,7 @@ class Trials:
             attempt.fail(
                 Failure(
                     kind=FailureKind.DEPLOYER_FAULT,
-                    phase=attempt.phase_name,
+                    phase=attempt.where,
                     message=error.message,
                     evidence=(error.hint,) if error.hint else (),
                 )

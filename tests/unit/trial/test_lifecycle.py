@@ -1,0 +1,304 @@
+"""The life of one trial, from every start to every end, on a virtual clock."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from autotune.clock import VirtualClock
+from autotune.errors import DeployerError, ImageMissingError
+from autotune.paths import StudyPaths
+from autotune.records import (
+    Applied,
+    Configuration,
+    Failure,
+    FailureKind,
+    Mismatch,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.seams.deployment import ExitEvidence
+from autotune.seams.engine import EngineTarget, LaunchContext, ModelFacts
+from autotune.seams.telemetry import Gpu, Hardware
+from autotune.seams.trial import TrialRequest
+from autotune.spec.study import StudySpec, study_from
+from autotune.trial.lifecycle import Trials
+from autotune.trial.tools import TrialTools
+from tests.support.fakes import (
+    CAPABILITIES,
+    FakeConnector,
+    FakeDeployer,
+    FakeEngine,
+    FakeProbe,
+    MemorySource,
+    Script,
+)
+
+GIB = 1024**3
+HARDWARE = Hardware(
+    gpus=(Gpu(index=0, name="GPU", memory_bytes=12 * GIB, compute_capability=(12, 0)),),
+    host_memory_bytes=94 * GIB,
+)
+SPEC = study_from(
+    {
+        "name": "s",
+        "probes": ["ttft", "long_context"],
+        "limits": [{"metric": "ttft_8k_ns", "at_most_s": 2}],
+        "budget": {"startup_timeout_s": 60, "trial_timeout_s": 300},
+        "workload": {"probe_timeout_s": 100},
+    },
+    where="test",
+)
+
+
+@dataclass
+class Bench:
+    """A runner over fakes, and the fakes."""
+
+    runner: Trials
+    clock: VirtualClock
+    deployer: FakeDeployer
+    engine: FakeEngine
+
+    def run(self, kind: TrialKind = TrialKind.SEARCH) -> TrialRecord:
+        """One trial of a configuration."""
+        return self.clock.run(self.runner.run(request(kind)))
+
+
+def request(kind: TrialKind = TrialKind.SEARCH) -> TrialRequest:
+    """Trial 3 of some configuration."""
+    return TrialRequest(number=3, kind=kind, configuration=Configuration.of({"max_num_seqs": 8}))
+
+
+def bench(
+    tmp_path: Path,
+    script: Script | None = None,
+    probes: Sequence[FakeProbe] = (),
+    *,
+    engine: FakeEngine | None = None,
+    error: Exception | None = None,
+    spec: StudySpec = SPEC,
+) -> Bench:
+    """Put a runner together; the default server is healthy after 10 s and lives for ever."""
+    clock = VirtualClock()
+    deployer = FakeDeployer(script or Script(), clock, error)
+    engine = engine or FakeEngine()
+    context = LaunchContext(
+        target=EngineTarget(deployer="fake", command=("fake",)),
+        capabilities=CAPABILITIES,
+        hardware=HARDWARE,
+        model=ModelFacts(name="m"),
+        port=0,
+        startup_timeout_s=spec.budget.startup_timeout_s,
+    )
+    asked = probes or (FakeProbe("ttft"), FakeProbe("long_context", result={"ttft_8k_ns": 1e9}))
+    tools = TrialTools(
+        clock=clock,
+        engine=engine,
+        deployer=deployer,
+        connect=FakeConnector(deployer),
+        sources=lambda deployment, _client: (MemorySource(deployment),),  # type: ignore[arg-type]
+        context=context,
+        free_port=lambda _host: 8123,
+        probes={probe.name: probe for probe in asked},
+        environment={"engine_release": "1.0"},
+    )
+    paths = StudyPaths(tmp_path / spec.name)
+    return Bench(Trials(spec, paths, tools, owner=(1, "x")), clock, deployer, engine)
+
+
+def failure_of(record: TrialRecord) -> Failure:
+    """The failure that a record must have."""
+    assert record.outcome.failure is not None
+    return record.outcome.failure
+
+
+def test_a_measured_trial_goes_through_every_phase_in_order(tmp_path: Path) -> None:
+    """One record holds where the time went and what came out."""
+    b = bench(tmp_path)
+
+    record = b.run()
+
+    assert record.outcome.status is OutcomeStatus.MEASURED
+    assert [p.name for p in record.phases] == [
+        "preparing", "deploying", "starting", "checking", "probe:ttft", "probe:long_context",
+        "stopping", "waiting_for_memory",
+    ]  # fmt: skip
+    assert record.metrics == {"ttft_8k_ns": 1e9}
+    assert record.limits[0].kept is True
+    assert b.deployer.running == 0
+    assert b.engine.learnt == [record]
+
+
+def test_the_start_is_timed_to_the_first_healthy_answer(tmp_path: Path) -> None:
+    """10 s of start are seen as 10 s, up to the pause between two questions."""
+    record = bench(tmp_path).run()
+
+    (starting,) = [p for p in record.phases if p.name == "starting"]
+    assert 10.0 <= starting.duration_ns / 1e9 <= 10.3
+
+
+def test_a_dead_engine_is_noticed_within_a_second_and_named(tmp_path: Path) -> None:
+    """Not at the time-out."""
+    script = Script(healthy_after_s=None, dies_after_s=7, log="boom\n")
+
+    record = bench(tmp_path, script).run()
+
+    (starting,) = [p for p in record.phases if p.name == "starting"]
+    assert failure_of(record).kind is FailureKind.CRASHED_AT_START
+    assert "boom" in failure_of(record).evidence
+    assert starting.duration_ns / 1e9 < 8
+
+
+def test_an_engine_that_never_answers_ends_at_its_time_out(tmp_path: Path) -> None:
+    """And is stopped."""
+    b = bench(tmp_path, Script(healthy_after_s=None))
+
+    record = b.run()
+
+    assert failure_of(record).kind is FailureKind.START_TIMEOUT
+    assert b.deployer.running == 0
+
+
+def test_a_death_under_load_ends_the_probe_at_once(tmp_path: Path) -> None:
+    """The probe would have taken 90 s; the server dies after 20."""
+    probes = (FakeProbe("ttft", takes_s=90), FakeProbe("long_context"))
+    script = Script(dies_after_s=20, exit=ExitEvidence(exit_code=0))
+
+    record = bench(tmp_path, script, probes).run()
+
+    assert failure_of(record).kind is FailureKind.DIED_UNDER_LOAD
+    assert failure_of(record).phase == "probe:ttft"
+    assert probes[1].asked == 0
+    assert sum(p.duration_ns for p in record.phases) / 1e9 < 21
+
+
+def test_failed_requests_are_a_death_if_the_server_dies_of_it(tmp_path: Path) -> None:
+    """vLLM's API server outlives its dead engine for some seconds; the root cause is the death."""
+    seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="refused")
+    probes = (FakeProbe("ttft", takes_s=5, failure=seen), FakeProbe("long_context"))
+    script = Script(sick_after_s=14, dies_after_s=18, exit=ExitEvidence(exit_code=0))
+
+    record = bench(tmp_path, script, probes).run()
+
+    assert failure_of(record).kind is FailureKind.DIED_UNDER_LOAD
+
+
+def test_failed_requests_of_a_healthy_server_stay_failed_requests(tmp_path: Path) -> None:
+    """Nothing died, so nothing else is to blame."""
+    seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="status 400")
+    probes = (FakeProbe("ttft", failure=seen), FakeProbe("long_context"))
+
+    record = bench(tmp_path, probes=probes).run()
+
+    assert failure_of(record) == seen
+
+
+def test_memory_over_its_bound_ends_the_trial_at_once(tmp_path: Path) -> None:
+    """From the 12th second on, less than 9 GiB of the host are left."""
+    probes = (FakeProbe("ttft", takes_s=60), FakeProbe("long_context"))
+    script = Script(memory=lambda s: (90.0 if s > 12 else 20.0) * GIB)
+
+    record = bench(tmp_path, script, probes).run()
+
+    assert failure_of(record).kind is FailureKind.MEMORY_LIMIT
+    assert failure_of(record).margin_gib == pytest.approx(-5)
+    assert sum(p.duration_ns for p in record.phases) / 1e9 < 13
+
+
+def test_a_missed_limit_spares_the_probes_that_follow(tmp_path: Path) -> None:
+    """Nothing is measured of a configuration that is out already."""
+    probes = (FakeProbe("ttft", result={"ttft_8k_ns": 3e9}), FakeProbe("long_context"))
+
+    record = bench(tmp_path, probes=probes).run()
+
+    assert failure_of(record).kind is FailureKind.LIMIT_MISSED
+    assert probes[1].asked == 0
+
+
+def test_the_baseline_is_measured_whole_even_where_it_misses_a_limit(tmp_path: Path) -> None:
+    """The others are compared with it; it is infeasible all the same."""
+    probes = (FakeProbe("ttft", result={"ttft_8k_ns": 3e9}), FakeProbe("long_context"))
+
+    record = bench(tmp_path, probes=probes).run(TrialKind.BASELINE)
+
+    assert probes[1].asked == 1
+    assert failure_of(record).kind is FailureKind.LIMIT_MISSED
+
+
+def test_a_setting_that_was_not_applied_is_never_measured(tmp_path: Path) -> None:
+    """Its figures would be credited to a configuration that did not run."""
+    mismatch = Mismatch(parameter="attention_backend", asked="FLASHINFER", got="CPU_ATTN",
+                        source="log")  # fmt: skip
+    probes = (FakeProbe("ttft"), FakeProbe("long_context"))
+    engine = FakeEngine(applied=Applied(mismatches=(mismatch,)))
+
+    record = bench(tmp_path, probes=probes, engine=engine).run()
+
+    assert failure_of(record).kind is FailureKind.NOT_APPLIED
+    assert probes[0].asked == 0
+
+
+def test_a_hung_probe_ends_after_its_time(tmp_path: Path) -> None:
+    """100 s are allowed."""
+    probes = (FakeProbe("ttft", takes_s=1e6), FakeProbe("long_context"))
+
+    record = bench(tmp_path, probes=probes).run()
+
+    assert failure_of(record).kind is FailureKind.HUNG
+    assert sum(p.duration_ns for p in record.phases) / 1e9 == pytest.approx(110, abs=2)
+
+
+def test_ctrl_c_stops_the_server_and_still_gives_a_record(tmp_path: Path) -> None:
+    """Cancelled in the middle of a probe."""
+    b = bench(tmp_path, probes=(FakeProbe("ttft", takes_s=50), FakeProbe("long_context")))
+
+    async def cancelled() -> TrialRecord:
+        task = asyncio.ensure_future(b.runner.run(request()))
+        await b.clock.sleep(20)
+        task.cancel()
+        return await task
+
+    record = b.clock.run(cancelled())
+
+    assert failure_of(record).kind is FailureKind.INTERRUPTED
+    assert failure_of(record).phase == "probe:ttft"
+    assert b.deployer.running == 0
+
+
+def test_a_fault_of_the_deployer_is_not_the_configurations(tmp_path: Path) -> None:
+    """It may be tried again."""
+    record = bench(tmp_path, error=DeployerError("the daemon went away", hint="look")).run()
+
+    assert record.outcome.status is OutcomeStatus.FAILED
+    assert failure_of(record).kind is FailureKind.DEPLOYER_FAULT
+
+
+def test_a_missing_image_ends_more_than_the_trial(tmp_path: Path) -> None:
+    """Every further trial would miss it too."""
+    b = bench(tmp_path, error=ImageMissingError("no image", hint="docker pull"))
+
+    with pytest.raises(ImageMissingError):
+        b.run()
+
+
+def test_a_limit_that_could_not_be_measured_is_not_kept(tmp_path: Path) -> None:
+    """A server that takes no 8K prompt has no TTFT at 8K."""
+    record = bench(tmp_path, probes=(FakeProbe("ttft"), FakeProbe("long_context"))).run()
+
+    assert failure_of(record).kind is FailureKind.LIMIT_MISSED
+    assert record.limits[0].kept is None
+
+
+def test_the_engines_own_words_name_a_failure_that_a_probe_saw(tmp_path: Path) -> None:
+    """An out-of-memory in the log beats "requests failed"."""
+    seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="500")
+    told = Failure(kind=FailureKind.GPU_OOM_UNDER_LOAD, phase="probe:ttft", message="by the log")
+    probes = (FakeProbe("ttft", failure=seen), FakeProbe("long_context"))
+
+    record = bench(tmp_path, probes=probes, engine=FakeEngine(told=told)).run()
+
+    assert failure_of(record) is told
