@@ -71,6 +71,7 @@ class Capabilities:
         source: How this was found.
         image_digest: Of the container image.
         warnings: What the user should know (a release newer than the table).
+        environment: Variables that it reads; empty if that is not known.
     """
 
     engine: str
@@ -81,6 +82,7 @@ class Capabilities:
     source: str = ""
     image_digest: str | None = None
     warnings: tuple[str, ...] = ()
+    environment: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,10 +96,11 @@ class Removal:
 
 @dataclass(frozen=True, kw_only=True)
 class ResolvedSpace:
-    """The space that remains, and what was taken out."""
+    """The space that remains, what was taken out, and what is kept although it is fragile."""
 
     space: SearchSpace
     removed: tuple[Removal, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
