@@ -63,6 +63,8 @@ class Session:
         self._bounds = memory_bounds(
             spec.headroom, hardware, before=before, with_gpu=self._ends_early
         )
+        self._whole_bounds = memory_bounds(spec.headroom, hardware, before=before, with_gpu=True)
+        self._over_memory: Failure | None = None
 
     async def run(self, telemetry: Path) -> None:
         """Connect, watch, race; returns when the server is no longer needed."""
@@ -86,9 +88,12 @@ class Session:
     def _on_sample(self, sample: Sample) -> None:
         number = self._attempt.request.number
         self._tools.observer(TelemetrySeen(number=number, values=sample.values))
-        failure = memory_breach(sample, self._bounds, phase=self._attempt.phase_name)
+        phase = self._attempt.phase_name
+        failure = memory_breach(sample, self._bounds, phase=phase)
         if failure is not None and not self._breach.done():
             self._breach.set_result(failure)
+        if self._over_memory is None:
+            self._over_memory = memory_breach(sample, self._whole_bounds, phase=phase)
 
     async def _race(self, work: Awaitable[Failure | None], client: Client) -> None:
         """Let the work run until it is done or something ends it."""
@@ -221,7 +226,7 @@ class Session:
                 return failure
         if attempt.request.kind in {TrialKind.MATRIX, TrialKind.VERIFY}:
             return None  # there a limit is the table's verdict, not the cell's end
-        return missed(attempt.limits, phase="limits", final=True)
+        return missed(attempt.limits, phase="limits", final=True) or self._over_memory
 
     def _context(
         self,

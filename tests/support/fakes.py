@@ -52,6 +52,7 @@ class Script:
         exit: How it then ended.
         log: What it wrote by then.
         memory: Bytes of host memory in use, by virtual seconds since the start.
+        gpu: The same for the GPU.
     """
 
     healthy_after_s: float | None = 10.0
@@ -60,6 +61,7 @@ class Script:
     exit: ExitEvidence = field(default_factory=lambda: ExitEvidence(exit_code=1))
     log: str = ""
     memory: Callable[[float], float | None] = lambda _seconds: None
+    gpu: Callable[[float], float | None] = lambda _seconds: None
 
 
 class FakeDeployment:
@@ -120,6 +122,7 @@ class FakeDeployment:
     async def read_memory(self) -> Mapping[str, float | None]:
         """As scripted."""
         return {
+            "gpu_memory_used_bytes": self._script.gpu(self.age_s),
             "host_memory_used_bytes": self._script.memory(self.age_s),
             "host_memory_total_bytes": 94.0 * 1024**3,
         }
@@ -130,7 +133,11 @@ class MemorySource:
     """Telemetry that follows the script."""
 
     deployment: FakeDeployment
-    keys: tuple[str, ...] = ("host_memory_used_bytes", "host_memory_total_bytes")
+    keys: tuple[str, ...] = (
+        "gpu_memory_used_bytes",
+        "host_memory_used_bytes",
+        "host_memory_total_bytes",
+    )
 
     async def read(self) -> Mapping[str, float | None]:
         """One look."""

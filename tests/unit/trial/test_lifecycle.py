@@ -177,7 +177,7 @@ def test_a_death_under_load_ends_the_probe_at_once(tmp_path: Path) -> None:
 
 
 def test_failed_requests_are_a_death_if_the_server_dies_of_it(tmp_path: Path) -> None:
-    """vLLM's API server outlives its dead engine for some seconds; the root cause is the death."""
+    """The API server of vLLM outlives its dead engine for some seconds; the root cause is the death."""
     seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="refused")
     probes = (FakeProbe("ttft", takes_s=5, failure=seen), FakeProbe("long_context"))
     script = Script(sick_after_s=14, dies_after_s=18, exit=ExitEvidence(exit_code=0))
@@ -227,6 +227,17 @@ def test_the_baseline_is_measured_whole_even_where_it_misses_a_limit(tmp_path: P
 
     assert probes[1].asked == 1
     assert failure_of(record).kind is FailureKind.LIMIT_MISSED
+
+
+def test_a_baseline_over_the_gpu_bound_is_measured_whole_and_infeasible(tmp_path: Path) -> None:
+    """The default may take more of the GPU than the user allows; it is no candidate then."""
+    script = Script(gpu=lambda _seconds: 11.5 * GIB)
+
+    record = bench(tmp_path, script).run(TrialKind.BASELINE)
+
+    assert record.metrics == {"ttft_8k_ns": 1e9}
+    assert failure_of(record).kind is FailureKind.MEMORY_LIMIT
+    assert failure_of(record).margin_gib == pytest.approx(-0.5)
 
 
 def test_a_setting_that_was_not_applied_is_never_measured(tmp_path: Path) -> None:

@@ -1,0 +1,23 @@
+"""One module per command; here they get their names."""
+
+import typer
+
+from autotune.cli.commands.clean import clean
+from autotune.cli.commands.matrix import matrix
+from autotune.cli.commands.metrics import metrics
+from autotune.cli.commands.probe import probe
+from autotune.cli.commands.results import export, list_studies, recommend, show
+from autotune.cli.commands.study import study
+
+
+def register(app: typer.Typer) -> None:
+    """Give every command its name."""
+    app.command("study")(study)
+    app.command("matrix")(matrix)
+    app.command("list")(list_studies)
+    app.command("show")(show)
+    app.command("recommend")(recommend)
+    app.command("export")(export)
+    app.command("probe")(probe)
+    app.command("metrics")(metrics)
+    app.command("clean")(clean)

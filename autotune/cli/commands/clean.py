@@ -1,0 +1,51 @@
+"""`autotune clean`: end what dead runs left, and remove results that are no longer wanted."""
+
+import shutil
+from typing import Annotated
+
+import typer
+
+from autotune.cli.options import NameArgument
+from autotune.clock import MonotonicClock
+from autotune.deployers import DEPLOYERS
+from autotune.errors import DockerUnavailableError, UsageError
+from autotune.paths import StudyPaths, results_root
+from autotune.store import StudyLock
+
+
+def clean(
+    name: NameArgument = "default",
+    *,
+    results: Annotated[
+        bool, typer.Option("--results", help="Also remove everything the study wrote.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+) -> None:
+    """End containers and processes of dead runs of a study; with --results remove its files.
+
+    Example: autotune clean default --results
+    """
+    paths = StudyPaths(results_root() / name)
+    if not paths.root.is_dir():
+        message = f"there is no study {name!r} under {results_root()}"
+        raise UsageError(message, hint="`autotune list` shows those that there are.")
+    with StudyLock(paths.lock):
+        for line in _sweep(name):
+            typer.echo(line)
+        if not results:
+            return
+        if not yes and not typer.confirm(f"Remove {paths.root} and everything in it?"):
+            raise typer.Abort
+        shutil.rmtree(paths.root)
+    typer.echo(f"removed {paths.root}")
+
+
+def _sweep(name: str) -> list[str]:
+    ended: list[str] = []
+    for make in DEPLOYERS.values():
+        clock = MonotonicClock()
+        try:
+            ended += clock.run(make(clock).sweep(name))
+        except DockerUnavailableError:
+            continue  # no Docker, so no containers of ours
+    return ended or ["nothing was left running"]

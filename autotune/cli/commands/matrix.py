@@ -1,0 +1,131 @@
+"""`autotune matrix`: the fixed configurations, each measured with every test."""
+
+import sys
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from autotune.cli.commands.study import preflight
+from autotune.cli.options import (
+    DeployerOption,
+    EngineOption,
+    ImageOption,
+    JsonOption,
+    ModelOption,
+    QuietOption,
+    load_study,
+)
+from autotune.cli.running import announce, open_study, say
+from autotune.cli.views import View, make_view
+from autotune.cli.wiring import Workbench, owner
+from autotune.paths import declared_file
+from autotune.probes import PROBES
+from autotune.records import TrialRecord
+from autotune.report.matrix_table import matrix_csv, matrix_table, rows_of
+from autotune.report.table import SIMULATED, to_markdown, to_rich
+from autotune.seams.events import Notice
+from autotune.spec.matrix import Cell, read_matrix, tests_from
+from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
+from autotune.store.files import write_atomically
+from autotune.study.matrix import run_matrix
+from autotune.trial.lifecycle import Trials
+
+
+def matrix(
+    study: Annotated[
+        str, typer.Option("--study", help="Study whose model, engine and workload are used.")
+    ] = "default",
+    matrix: Annotated[str, typer.Option("--matrix", help="Matrix file.")] = "matrix",
+    configs: Annotated[
+        str | None, typer.Option("--configs", help="Which: baseline,A,B,MAX. Default: all.")
+    ] = None,
+    tests: Annotated[str, typer.Option("--tests", help="Which tests: 1-6, or 1,3.")] = "1-6",
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    deployer: DeployerOption = None,
+    image: ImageOption = None,
+    name: Annotated[
+        str | None, typer.Option("--name", help="Name of the results; default: the matrix's.")
+    ] = None,
+    *,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure Baseline, A to F and MAX; the same command goes on where it stopped.
+
+    Example: autotune matrix --configs baseline,A,F,MAX --tests 1-6
+    """
+    declared = read_matrix(declared_file("studies", matrix))
+    cells = declared.select(None if configs is None else [c.strip() for c in configs.split(",")])
+    chosen = tests_from(tests)
+    spec = load_study(
+        study,
+        {
+            "name": name or declared.name,
+            "model": model,
+            "engine.name": engine,
+            "engine.deployer": deployer,
+            "engine.image": image,
+        },
+    )
+    opened = open_study(spec)
+    workbench = opened.workbench
+    if not json:
+        say(Console(stderr=True), opened.banner)
+    with StudyLock(workbench.paths.lock):
+        ensure_same_study(workbench.paths, workbench.spec, workbench.space.space)
+        write_study(workbench.paths, workbench.spec, workbench.space.space)
+        view = make_view(
+            workbench.spec,
+            workbench.backend.clock,
+            json=json,
+            quiet=quiet,
+            simulated=workbench.backend.simulated,
+        )
+        with view:
+            records = run(workbench, view, cells, chosen)
+    show(workbench, cells, records, chosen, json=json)
+
+
+def run(
+    workbench: Workbench, view: View, cells: dict[str, Cell], tests: tuple[int, ...]
+) -> dict[str, TrialRecord]:
+    """Run the cells of a matrix that is locked and written down."""
+    spec = workbench.spec
+    announce(workbench, view)
+    runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
+    probes = tuple(probe for probe, make in PROBES.items() if make().test in tests)
+
+    async def whole() -> dict[str, TrialRecord]:
+        for ended in await runner.prepare():
+            view(Notice(text=f"left by a dead run and ended: {ended}", level="warning"))
+        await preflight(workbench)
+        store = TrialStore(workbench.paths, spec.name)
+        return await run_matrix(
+            cells, spec, runner, store, view, workbench.backend.clock, probes=probes
+        )
+
+    return workbench.backend.clock.run(whole())
+
+
+def show(
+    workbench: Workbench,
+    cells: dict[str, Cell],
+    records: dict[str, TrialRecord],
+    tests: tuple[int, ...],
+    *,
+    json: bool,
+) -> None:
+    """Print the table and write it as Markdown and CSV beside the records."""
+    rows = rows_of(cells, tuple(records.values()))
+    table = matrix_table(rows, tests)
+    mark = f"-{SIMULATED}" if workbench.backend.simulated else ""
+    markdown = workbench.paths.root / f"matrix{mark}.md"
+    csv = workbench.paths.root / f"matrix{mark}.csv"
+    write_atomically(markdown, to_markdown(table) + "\n")
+    write_atomically(csv, matrix_csv(rows, tests))
+    if not json:
+        console = Console(file=sys.stdout, highlight=False)
+        console.print(to_rich(table))
+        console.print(f"written: {markdown}, {csv}", markup=False, soft_wrap=True)

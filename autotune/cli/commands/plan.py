@@ -1,0 +1,183 @@
+"""`autotune plan`: what a study would do on this machine, before it does anything."""
+
+import sys
+
+from rich.console import Console
+
+from autotune.cli.options import (
+    DeployerOption,
+    EngineOption,
+    ImageOption,
+    ModelOption,
+    StudyArgument,
+    TrialsOption,
+    load_study,
+)
+from autotune.cli.running import open_study, say
+from autotune.cli.wiring import Workbench
+from autotune.records import Configuration
+from autotune.report.quantities import DASH, duration_text, gib_text
+from autotune.report.table import Cell, Column, Table, Tone, to_rich
+from autotune.seams.engine import Screening
+from autotune.spec.space import Choice, Parameter
+
+_START_S = (60.0, 300.0)
+"""A start of vLLM on one GPU: warm caches and a small model, against the first start of all
+(75 s eager, 105 to 140 s with compilation and graphs, 228 to 300 s with FlashInfer's kernels,
+measured on a Hopper GPU with vLLM 0.26)."""
+_PROBES_S = (60.0, 240.0)
+
+
+def plan(
+    study: StudyArgument = "default",
+    trials: TrialsOption = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    deployer: DeployerOption = None,
+    image: ImageOption = None,
+) -> None:
+    """Show the engine at hand, the space that remains, predicted memory, expected duration.
+
+    Example: autotune plan rtx5070
+    """
+    overrides = {
+        "budget.trials": trials,
+        "model": model,
+        "engine.name": engine,
+        "engine.deployer": deployer,
+        "engine.image": image,
+    }
+    opened = open_study(load_study(study, overrides))
+    console = Console(file=sys.stdout, highlight=False)
+    say(console, opened.banner)
+    workbench = opened.workbench
+    for table in (engine_table(workbench), space_table(workbench), removed_table(workbench),
+                  memory_table(workbench)):  # fmt: skip
+        if table.rows:
+            console.print(to_rich(table))
+            console.print()
+    console.print(expected_duration(workbench.spec.budget.trials), markup=False)
+
+
+def engine_table(workbench: Workbench) -> Table:
+    """What was found without starting anything."""
+    capabilities, hardware = workbench.context.capabilities, workbench.context.hardware
+    gpu = hardware.gpu
+    backends = capabilities.choices.get("attention_backend", ())
+    found = [
+        ("engine", f"{capabilities.engine} {capabilities.release}, {capabilities.platform}"),
+        ("found by", capabilities.source),
+        ("image", capabilities.image_digest or workbench.context.target.image or DASH),
+        ("options known", str(len(capabilities.flags))),
+        ("attention backends", ", ".join(backends) or DASH),
+        ("GPU", "none" if gpu is None else f"{gpu.name}, {gib_text(gpu.memory_bytes)}, "
+         f"compute capability {gpu.compute_capability[0]}.{gpu.compute_capability[1]}"),
+        ("host memory", gib_text(hardware.host_memory_bytes)),
+        ("model", workbench.context.model.name),
+    ]  # fmt: skip
+    found += [("warning", warning) for warning in capabilities.warnings]
+    rows = tuple((Cell.of(what), Cell.of(value)) for what, value in found)
+    return Table(
+        title="Engine at hand",
+        columns=(Column(head="what"), Column(head="found", fold=True)),
+        rows=rows,
+        simulated=workbench.backend.simulated,
+    )
+
+
+def space_table(workbench: Workbench) -> Table:
+    """The space that remains."""
+    rows = tuple(
+        (Cell.of(p.name), Cell.of(_values(p)), Cell.of(_when(p)))
+        for p in workbench.space.space.parameters
+    )
+    return Table(
+        title="Search space that remains",
+        columns=(
+            Column(head="parameter"),
+            Column(head="values", fold=True),
+            Column(head="only when", fold=True),
+        ),
+        rows=rows,
+    )
+
+
+def removed_table(workbench: Workbench) -> Table:
+    """What was taken out, with the reason of each."""
+    rows = tuple(
+        (
+            Cell.of(r.parameter),
+            Cell.of("all of it" if r.value is None else r.value),
+            Cell.of(r.reason),
+        )
+        for r in workbench.space.removed
+    )
+    return Table(
+        title="Taken out of the space",
+        columns=(Column(head="parameter"), Column(head="value"), Column(head="why", fold=True)),
+        rows=rows,
+    )
+
+
+def memory_table(workbench: Workbench) -> Table:
+    """Predicted memory of the baseline and of each seed."""
+    spec, engine = workbench.spec, workbench.backend.engine
+    asked = [("baseline", spec.baseline), *((f"seed {i}", s) for i, s in enumerate(spec.seeds, 1))]
+    rows = []
+    for name, values in asked:
+        settled = engine.settle(
+            Configuration.of(values), workbench.context.capabilities, workbench.context.hardware
+        )
+        screening = engine.screen(settled.configuration, workbench.context)
+        rows.append((Cell.of(name), *_prediction(screening), Cell.of(settled.configuration)))
+    return Table(
+        title="Predicted memory",
+        columns=(
+            Column(head="configuration"),
+            Column(head="GPU", align="right"),
+            Column(head="KV tokens", align="right"),
+            Column(head="host", align="right"),
+            Column(head="fits"),
+            Column(head="settings", fold=True),
+        ),
+        rows=tuple(rows),
+    )
+
+
+def _prediction(screening: Screening) -> tuple[Cell, ...]:
+    predicted = screening.predicted
+    tokens = predicted.get("kv_cache_tokens")
+    fits = (
+        Cell.of("yes", Tone.GOOD)
+        if screening.failure is None
+        else Cell.of(screening.failure.message, Tone.BAD)
+    )
+    return (
+        Cell.of(gib_text(predicted.get("gpu_memory_bytes"))),
+        Cell.of(DASH if tokens is None else f"{tokens:,.0f}"),
+        Cell.of(gib_text(predicted.get("host_memory_bytes"))),
+        fits,
+    )
+
+
+def expected_duration(trials: int) -> str:
+    """Expected time of a study as a range; what is not known before the first trial is a range."""
+    low, high = (trials * (start + probes)
+                 for start, probes in zip(_START_S, _PROBES_S, strict=True))  # fmt: skip
+    return (
+        f"{trials} trials take {duration_text(low)} to {duration_text(high)} on a real GPU; "
+        "the live view keeps this current from the first trial on."
+    )
+
+
+def _values(parameter: Parameter) -> str:
+    if isinstance(parameter, Choice):
+        return ", ".join(str(choice) for choice in parameter.choices)
+    grid = parameter.grid()
+    scale = ", logarithmic" if parameter.log else ""
+    return f"{parameter.low:g} to {parameter.high:g}, {len(grid)} values{scale}"
+
+
+def _when(parameter: Parameter) -> str:
+    return " and ".join(f"{c.parameter} in {', '.join(map(str, c.values))}"
+                        for c in parameter.when)  # fmt: skip

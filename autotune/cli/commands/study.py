@@ -1,0 +1,113 @@
+"""`autotune study`: search, to a Pareto front and a recommended configuration."""
+
+import sys
+from dataclasses import replace
+
+import typer
+from rich.console import Console
+
+from autotune.cli.conclude import conclude
+from autotune.cli.options import (
+    DeployerOption,
+    EngineOption,
+    ImageOption,
+    JsonOption,
+    ModelOption,
+    NameOption,
+    PreferOption,
+    QuietOption,
+    SeedOption,
+    StudyArgument,
+    TimeoutOption,
+    TrialsOption,
+    load_study,
+    study_overrides,
+)
+from autotune.cli.running import announce, open_study, say
+from autotune.cli.views import View, make_view
+from autotune.cli.wiring import Workbench, owner
+from autotune.records import Configuration
+from autotune.seams.events import Notice
+from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
+from autotune.study.ask_tell import AskTell
+from autotune.study.loop import StudyEnd, run_study
+from autotune.study.proposals import proposer_named
+from autotune.trial.lifecycle import Trials
+
+
+def study(
+    study: StudyArgument = "default",
+    trials: TrialsOption = None,
+    model: ModelOption = None,
+    engine: EngineOption = None,
+    deployer: DeployerOption = None,
+    image: ImageOption = None,
+    name: NameOption = None,
+    seed: SeedOption = None,
+    timeout: TimeoutOption = None,
+    prefer: PreferOption = None,
+    *,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Search for the best configuration; the same command goes on with a study that stopped.
+
+    Example: autotune study rtx5070 --trials 40
+    """
+    overrides = study_overrides(trials, model, engine, deployer, image, name, seed, timeout, prefer)
+    opened = open_study(load_study(study, overrides))
+    workbench = opened.workbench
+    spec, paths = workbench.spec, workbench.paths
+    if not json:
+        say(Console(stderr=True), opened.banner)
+    with StudyLock(paths.lock):
+        ensure_same_study(paths, spec, workbench.space.space)
+        write_study(paths, spec, workbench.space.space)
+        view = make_view(
+            spec,
+            workbench.backend.clock,
+            json=json,
+            quiet=quiet,
+            simulated=workbench.backend.simulated,
+        )
+        with view:
+            end = run(workbench, view)
+        summary = conclude(spec, paths, end.records, reason=end.reason)
+    if json:
+        typer.echo(summary.as_json())
+    else:
+        summary.print(Console(file=sys.stdout, highlight=False))
+    summary.require_feasible()
+
+
+def run(workbench: Workbench, view: View) -> StudyEnd:
+    """Run a study that is locked and written down, to its end."""
+    spec = workbench.spec
+    announce(workbench, view)
+    store = TrialStore(workbench.paths, spec.name)
+    ask_tell = AskTell(
+        spec, workbench.space.space, store, proposer_named("tpe", spec, workbench.space.space)
+    )
+    runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
+
+    async def whole() -> StudyEnd:
+        for ended in await runner.prepare():
+            view(Notice(text=f"left by a dead run and ended: {ended}", level="warning"))
+        await preflight(workbench)
+        return await run_study(
+            spec, workbench.space.space, runner, store, ask_tell, view, workbench.backend.clock
+        )
+
+    return workbench.backend.clock.run(whole())
+
+
+async def preflight(workbench: Workbench) -> None:
+    """Find out what would stop every trial, before the first.
+
+    Raises:
+        DeployerError: With the next step as its hint.
+    """
+    backend = workbench.backend
+    port = workbench.spec.port or backend.free_port(workbench.spec.bind_host)
+    context = replace(workbench.context, port=port)
+    await backend.deployer.preflight(backend.engine.launch_plan(Configuration(), context))

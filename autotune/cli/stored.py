@@ -1,0 +1,61 @@
+"""Reading a study that was run before."""
+
+from dataclasses import dataclass
+
+from autotune.errors import UsageError
+from autotune.paths import StudyPaths, results_root
+from autotune.records import TrialRecord
+from autotune.spec.space import SearchSpace
+from autotune.spec.study import StudySpec
+from autotune.store import Stored, TrialStore, read_stored_study
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoredStudy:
+    """A study on disk."""
+
+    spec: StudySpec
+    space: SearchSpace
+    paths: StudyPaths
+    stored: Stored
+
+    @property
+    def records(self) -> tuple[TrialRecord, ...]:
+        """Every whole record."""
+        return self.stored.records
+
+    def trial(self, number: int) -> TrialRecord:
+        """The record of a number.
+
+        Raises:
+            UsageError: If there is none.
+        """
+        for record in self.records:
+            if record.number == number:
+                return record
+        message = f"study {self.spec.name!r} has no trial {number}"
+        raise UsageError(message, hint=f"`autotune show {self.spec.name}` lists its trials.")
+
+
+def stored_study(name: str) -> StoredStudy:
+    """Read a study by its name.
+
+    Raises:
+        UsageError: If there is no such study here.
+        StoreError: If its files cannot be read.
+    """
+    paths = StudyPaths(results_root() / name)
+    if not paths.spec.is_file():
+        message = f"there is no study {name!r} under {results_root()}"
+        raise UsageError(message, hint="`autotune list` shows those that there are.")
+    spec, space = read_stored_study(paths)
+    stored = TrialStore(paths, spec.name).read_all()
+    return StoredStudy(spec=spec, space=space, paths=paths, stored=stored)
+
+
+def study_names() -> tuple[str, ...]:
+    """Names of the studies under the current directory."""
+    root = results_root()
+    if not root.is_dir():
+        return ()
+    return tuple(sorted(p.name for p in root.iterdir() if StudyPaths(p).spec.is_file()))
