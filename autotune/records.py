@@ -158,6 +158,8 @@ class ProbeResult:
         requests_failed: Error kind to count.
         failure: What ends the trial, where the probe found something that must.
         notes: Lines for people.
+        reference: What later trials are held against, where this one is the baseline: becomes
+            `ProbeContext.baseline[probe]`; JSON-serialisable.
         start_ns: On the study's clock.
         end_ns: On the study's clock.
     """
@@ -171,6 +173,7 @@ class ProbeResult:
     requests_failed: Mapping[str, int] = field(default_factory=dict)
     failure: Failure | None = None
     notes: tuple[str, ...] = ()
+    reference: Mapping[str, object] = field(default_factory=dict)
     start_ns: int = 0
     end_ns: int = 0
 

@@ -6,6 +6,8 @@ in a `RequestRecord`. Every way in which an answer can be bad becomes a `Request
 
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import zip_longest
 from typing import Any, Final
 
 import orjson
@@ -99,7 +101,7 @@ class Collector:
         self._content_key = _CONTENT_KEYS[self._chat]
         self._want_text = request.prompt.text is not None or request.logprobs is not None
         self._text: list[str] = []
-        self._tokens: list[tuple[str, float]] = []
+        self._tokens: list[_Token] = []
         self.chunk_ns: array[int] = array("q")
         self.done = False
         self.end_ns = 0
@@ -238,20 +240,46 @@ def _count(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None
 
 
-def _token_logprobs(logprobs: object) -> list[tuple[str, float]]:
+@dataclass(frozen=True)
+class _Token:
+    """A generated token as the server tells of it."""
+
+    text: str
+    logprob: float
+    top: Mapping[str, float]
+
+
+def _token_logprobs(logprobs: object) -> list[_Token]:
     """Tokens and their log-probabilities, of either of OpenAI's two shapes."""
     if not isinstance(logprobs, Mapping):
         return []
     if isinstance(logprobs.get("content"), list):
-        return [(str(t["token"]), float(t["logprob"])) for t in logprobs["content"]]
-    tokens, values = logprobs.get("tokens") or [], logprobs.get("token_logprobs") or []
-    return [(str(t), float(v)) for t, v in zip(tokens, values, strict=False) if v is not None]
+        return [
+            _Token(
+                str(t["token"]),
+                float(t["logprob"]),
+                {str(o["token"]): float(o["logprob"]) for o in t.get("top_logprobs") or ()},
+            )
+            for t in logprobs["content"]
+        ]
+    tops = logprobs.get("top_logprobs") or ()
+    return [
+        _Token(str(token), float(value), dict(top or {}))
+        for token, value, top in zip_longest(
+            logprobs.get("tokens") or (), logprobs.get("token_logprobs") or (), tops
+        )
+        if value is not None
+    ]
 
 
-def _raw(tokens: Sequence[tuple[str, float]]) -> Mapping[str, Any]:
+def _raw(tokens: Sequence[_Token]) -> Mapping[str, Any]:
     if not tokens:
         return {}
-    return {"tokens": tuple(t for t, _ in tokens), "logprobs": tuple(v for _, v in tokens)}
+    return {
+        "tokens": tuple(t.text for t in tokens),
+        "logprobs": tuple(t.logprob for t in tokens),
+        "top_logprobs": tuple(t.top for t in tokens),
+    }
 
 
 def whole_answer(collector: Collector, body: bytes, at_ns: int) -> dict[str, Any] | None:

@@ -1,0 +1,93 @@
+"""What every probe does alike: time limit, failures as data, all its metrics in the result."""
+
+import asyncio
+from abc import ABC, abstractmethod
+from dataclasses import dataclass, field
+
+from autotune.probes.asking import (
+    Asker,
+    ProbeSkippedError,
+    ProbeStoppedError,
+    failures_by_kind,
+)
+from autotune.records import Failure, FailureKind, ProbeResult, ProbeStatus
+from autotune.seams.probe import ProbeContext
+
+
+@dataclass(kw_only=True)
+class Findings:
+    """What a probe found out; what it did not is absent."""
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    samples: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    reference: dict[str, object] = field(default_factory=dict)
+    failure: Failure | None = None
+
+
+class BaseProbe(ABC):
+    """A probe: `ask` holds the question, `run` keeps the seam's promises."""
+
+    name: str
+    test: int | None
+    metrics: tuple[str, ...]
+
+    @abstractmethod
+    async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
+        """Ask the question.
+
+        Raises:
+            ProbeSkippedError: If it cannot be asked here.
+            ProbeStoppedError: If the answers are bad.
+        """
+
+    async def run(self, context: ProbeContext) -> ProbeResult:
+        """Ask; whatever the server does ends in a result.
+
+        Raises:
+            SpecError: If the workload names a file that cannot be read.
+        """
+        asker = Asker(context, self.name)
+        start_ns = context.clock.now_ns()
+        status, reason, findings = ProbeStatus.MEASURED, "", Findings()
+        try:
+            async with asyncio.timeout(context.workload.probe_timeout_s):
+                findings = await self.ask(context, asker)
+        except ProbeSkippedError as skipped:
+            status, reason = ProbeStatus.SKIPPED, str(skipped)
+        except ProbeStoppedError as stopped:
+            findings = Findings(failure=stopped.failure)
+        except TimeoutError:
+            findings = Findings(failure=_out_of_time(asker, context))
+        if findings.failure is not None:
+            status, reason = ProbeStatus.FAILED, findings.failure.message
+        failed = failures_by_kind(asker.records)
+        return ProbeResult(
+            probe=self.name,
+            status=status,
+            reason=reason,
+            metrics=self._all_metrics(findings, sum(failed.values())),
+            samples=findings.samples,
+            requests_sent=len(asker.records),
+            requests_failed=failed,
+            failure=findings.failure,
+            notes=tuple(findings.notes),
+            reference=findings.reference,
+            start_ns=start_ns,
+            end_ns=context.clock.now_ns(),
+        )
+
+    def _all_metrics(self, findings: Findings, failed_count: int) -> dict[str, float | None]:
+        """Every tag of the probe, None where not measured; failures are counted in any case."""
+        values = {tag: findings.metrics.get(tag) for tag in self.metrics}
+        if "failed_requests_count" in values and (findings.metrics or findings.failure):
+            values["failed_requests_count"] = float(failed_count)
+        return values
+
+
+def _out_of_time(asker: Asker, context: ProbeContext) -> Failure:
+    return Failure(
+        kind=FailureKind.HUNG,
+        phase=asker.phase,
+        message=f"not done after {context.workload.probe_timeout_s:g} s",
+    )

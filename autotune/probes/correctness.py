@@ -1,0 +1,238 @@
+"""The correctness gate: are the answers still the baseline's?
+
+Four looks, each against what the study's baseline answered to the very same questions:
+
+forced    log-probabilities of the prompts' own tokens (`prompt_logprobs`), short prompts
+tails     greedy continuations of prompts of 2K, 8K and as long as fits, with log-probabilities
+answers   greedy answers to chat questions; degenerate text
+needles   a number hidden in 8K, 16K and 32K tokens of text
+
+A forced or tail prompt is a passage of random words that is said twice: within the second copy
+each word follows from the first, if attention works over that distance. Long prompts are judged
+by their tails, because `prompt_logprobs` makes vLLM compute (tokens x vocabulary) floats twice,
+gigabytes beyond what it has profiled: the check itself would run the card out of memory.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from autotune.probes.asking import (
+    Asker,
+    ProbeSkippedError,
+    derived_seed,
+    longest_request_tokens,
+)
+from autotune.probes.base import BaseProbe, Findings
+from autotune.probes.degenerate import degeneracy
+from autotune.probes.judging import (
+    Bounds,
+    Judgement,
+    judge_answers,
+    judge_forced,
+    judge_needles,
+    judge_tails,
+    verdict,
+)
+from autotune.probes.prose import sentences
+from autotune.seams.probe import ProbeContext
+from autotune.seams.requests import GenerationRequest, Prompt, RequestErrorKind, RequestRecord
+
+FORCED_PROMPTS: Final = 6
+FORCED_TOKENS: Final = 256
+TAIL_RUNGS: Final = {2048: 4, 8192: 3, 32768: 2}  # prompt tokens: continuations asked for
+TAIL_OUTPUT_TOKENS: Final = 16
+ANSWER_TOKENS: Final = 64
+NEEDLE_RUNGS: Final = (8192, 16384, 32768)
+NEEDLE_DEPTHS: Final = (0.2, 0.7)
+_NEEDLE_ANSWER_TOKENS: Final = 24
+_TOP_LOGPROBS: Final = 5
+_TOKENS_PER_WORD: Final = 1.5  # more than any tokenizer needs for plain English, so it fits
+QUESTIONS: Final = (
+    "What is the capital of France, and which river runs through it?",
+    "Write two sentences about why the sky is blue.",
+    "List the first ten prime numbers.",
+    "Explain what a stack is to someone who has never programmed.",
+    "Translate to German: The train leaves at seven in the morning.",
+    "A farmer has 17 sheep and buys 5 more. How many are there? Explain.",
+)
+
+Reference = Mapping[str, Any]
+
+
+class CorrectnessProbe(BaseProbe):
+    """Asks fixed questions; the baseline's answers are the reference for all others."""
+
+    name = "correctness"
+    test = None
+    metrics = (
+        "perplexity_ratio",
+        "logprob_deviation_ratio",
+        "greedy_agreement_ratio",
+        "needle_recall_ratio",
+        "degenerate_answers_count",
+    )
+
+    def __init__(self, bounds: Bounds | None = None) -> None:
+        self._bounds = bounds or Bounds()
+
+    async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
+        """See `BaseProbe.ask`."""
+        if context.simulated:
+            message = "simulated: answers have no meaning"
+            raise ProbeSkippedError(message)
+        notes: list[str] = []
+        own: dict[str, object] = {
+            "forced": await self._forced(asker, notes),
+            "tails": await self._tails(context, asker, notes),
+        }
+        if context.weights_are_random:
+            notes.append("random weights: answers, needles and degenerate text are not judged")
+        else:
+            own["answers"] = await self._answers(asker)
+            own["needles"] = await self._needles(context, asker, notes)
+        base = _reference(context)
+        judgement = _judge(own, base)
+        return Findings(
+            metrics=judgement.metrics,
+            notes=notes + judgement.notes,
+            reference=own if base is None else {},
+            failure=verdict(judgement, self._bounds, phase=asker.phase),
+        )
+
+    async def _forced(self, asker: Asker, notes: list[str]) -> list[list[float | None]] | None:
+        """Log-probabilities of each prompt's tokens; None where the server has none to give."""
+        rows: list[list[float | None]] = []
+        for index in range(FORCED_PROMPTS):
+            passage = asker.segment(FORCED_TOKENS // 2, "forced", index)
+            request = replace(
+                asker.request(f"forced-{index}", [passage, passage], output_tokens=1),
+                prompt_logprobs=0,
+            )
+            record = await asker.attempt(request)
+            if record.error is not None and record.error.kind is RequestErrorKind.STATUS:
+                asker.records.remove(record)
+                notes.append(f"no teacher-forced log-probabilities: {record.error.message}")
+                return None
+            await asker.check([record])
+            values = record.raw.get("prompt_logprobs") or ()
+            if not values:
+                notes.append("the server gives no log-probabilities of prompts")
+                return None
+            rows.append([None if v is None else round(v, 5) for v in values])
+        return rows
+
+    async def _tails(
+        self, context: ProbeContext, asker: Asker, notes: list[str]
+    ) -> dict[str, list[dict[str, object]]]:
+        longest = longest_request_tokens(context)
+        tails: dict[str, list[dict[str, object]]] = {}
+        for rung, count in TAIL_RUNGS.items():
+            if longest is not None and rung + TAIL_OUTPUT_TOKENS > longest:
+                notes.append(f"continuations at {rung} tokens not asked: {longest} are held")
+                continue
+            tails[str(rung)] = [
+                _tail(await asker.one(_tail_request(asker, rung, index))) for index in range(count)
+            ]
+        return tails
+
+    async def _answers(self, asker: Asker) -> list[dict[str, object]]:
+        answers: list[dict[str, object]] = []
+        for index, question in enumerate(QUESTIONS):
+            record = await asker.attempt(_chat(f"answer-{index}", question, ANSWER_TOKENS))
+            empty = record.error is not None and record.error.kind is RequestErrorKind.EMPTY
+            if empty:
+                asker.records.remove(record)  # judged as a degenerate answer
+            else:
+                await asker.check([record])
+            answers.append(
+                {
+                    "tokens": list(record.raw.get("tokens", ())),
+                    "prompt_tokens": record.prompt_tokens,
+                    "degenerate": degeneracy(record.text),
+                }
+            )
+        return answers
+
+    async def _needles(
+        self, context: ProbeContext, asker: Asker, notes: list[str]
+    ) -> dict[str, bool]:
+        longest = longest_request_tokens(context)
+        recalled: dict[str, bool] = {}
+        for rung in NEEDLE_RUNGS:
+            if longest is not None and rung > longest:
+                notes.append(f"needles in {rung} tokens not asked for: {longest} are held")
+                continue
+            for depth in NEEDLE_DEPTHS:
+                name = f"{rung}@{depth}"
+                question, number = haystack(rung, depth)
+                record = await asker.attempt(_chat(name, question, _NEEDLE_ANSWER_TOKENS))
+                if record.error is not None and record.error.kind is RequestErrorKind.STATUS:
+                    asker.records.remove(record)  # a tokenizer that needs more than was reckoned
+                    notes.append(f"no needle in {rung} tokens: {record.error.message}")
+                    break
+                await asker.check([record])
+                recalled[name] = number in record.text
+        return recalled
+
+
+def haystack(tokens: int, depth: float) -> tuple[str, str]:
+    """A text of at most so many tokens with a number at a depth (0 to 1), and that number."""
+    seed = derived_seed("needle", tokens, depth)
+    number = str(10_000 + seed % 90_000)
+    words_left = int(tokens / _TOKENS_PER_WORD) - 80
+    body: list[str] = []
+    for sentence in sentences(seed, words_left):
+        words_left -= len(sentence.split())
+        if words_left < 0:
+            break
+        body.append(sentence)
+    body.insert(int(len(body) * depth), f"The secret number of the lighthouse is {number}.")
+    question = "What is the secret number of the lighthouse? Answer with the number only."
+    return f"Read this text.\n\n{' '.join(body)}\n\n{question}", number
+
+
+def _judge(own: Reference, base: Reference | None) -> Judgement:
+    judgement = Judgement()
+    judge_forced(judgement, own, base)
+    judge_tails(judgement, own, base)
+    judge_answers(judgement, own, base)
+    judge_needles(judgement, own, base)
+    return judgement
+
+
+def _reference(context: ProbeContext) -> Reference | None:
+    found = (context.baseline or {}).get("correctness")
+    return found if isinstance(found, Mapping) and found else None
+
+
+def _tail_request(asker: Asker, rung: int, index: int) -> GenerationRequest:
+    """A, B, and A again: it goes on as B begins, if attention works over that distance."""
+    first = rung // (3 + index)
+    repeated = asker.segment(first, "tail", rung, index)
+    between = asker.segment(rung - 2 * first, "tail", rung, index, "between")
+    request = asker.request(
+        f"tail-{rung}-{index}", [repeated, between, repeated], output_tokens=TAIL_OUTPUT_TOKENS
+    )
+    return replace(request, logprobs=_TOP_LOGPROBS)
+
+
+def _tail(record: RequestRecord) -> dict[str, object]:
+    return {
+        "tokens": list(record.raw.get("tokens", ())),
+        "logprobs": [round(v, 5) for v in record.raw.get("logprobs", ())],
+        "top": [
+            {token: round(value, 5) for token, value in row.items()}
+            for row in record.raw.get("top_logprobs", ())
+        ],
+    }
+
+
+def _chat(name: str, question: str, output_tokens: int) -> GenerationRequest:
+    return GenerationRequest(
+        request_id=f"correctness-{name}",
+        prompt=Prompt(text=question, chat=True),
+        max_tokens=output_tokens,
+        ignore_eos=False,
+        logprobs=1,
+    )

@@ -1,0 +1,232 @@
+"""Answers held against the baseline's: pure functions of what both answered.
+
+A reference is what `CorrectnessProbe` returns for the baseline; see there for its four parts. The
+bounds leave room for what a change of kernels or of the KV cache's type does to a working model,
+and for chance: 3% of noise on every log-probability breaks none.
+"""
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from autotune.records import Failure, FailureKind
+
+_NOISE: Final = 0.03
+_SIGMAS: Final = 5.0
+_MIN_SHARE_OF_LENGTH: Final = 0.5
+
+Answer = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Bounds:
+    """Beyond these a configuration answers wrongly.
+
+    Attributes:
+        perplexity_ratio: exp(mean baseline log-probability - mean log-probability), any part.
+        logprob_deviation_ratio: Mean |difference| / mean |baseline's log-probability|.
+        greedy_agreement_ratio: Mean share of leading tokens of the chat answers; below is wrong.
+        needles_lost: So many needles that the baseline found and this one does not.
+        degenerate_answers: So many answers that are degenerate where the baseline's were not.
+    """
+
+    perplexity_ratio: float = 1.1
+    logprob_deviation_ratio: float = 0.15
+    greedy_agreement_ratio: float = 0.1
+    needles_lost: int = 2
+    degenerate_answers: int = 2
+
+
+@dataclass(kw_only=True)
+class Judgement:
+    """Figures, and what they break.
+
+    Attributes:
+        findings: (kind of check, value, what it means); `verdict` holds them against bounds.
+        wrong: What is wrong whatever the bounds.
+    """
+
+    metrics: dict[str, float | None] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+    findings: list[tuple[str, float, str]] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+
+
+def judge_forced(judgement: Judgement, own: Answer, base: Answer | None) -> None:
+    """Teacher-forced log-probabilities of short prompts."""
+    pairs = list(_forced_pairs(own.get("forced"), (base or {}).get("forced"), judgement))
+    if not pairs:
+        return
+    _perplexity(judgement, pairs, "short prompts")
+    scale = _mean([abs(b) for b, _ in pairs])
+    deviation = _mean([abs(b - o) for b, o in pairs]) / scale if scale else 0.0
+    judgement.metrics["logprob_deviation_ratio"] = deviation
+    judgement.findings.append(
+        ("logprob_deviation_ratio", deviation, f"log-probabilities differ by {deviation:.1%}")
+    )
+
+
+def judge_tails(judgement: Judgement, own: Answer, base: Answer | None) -> None:
+    """Continuations of long prompts: compared as long as both have said the same so far."""
+    own_tails, base_tails = own.get("tails") or {}, (base or {}).get("tails") or {}
+    for rung, base_rows in base_tails.items():
+        own_rows = own_tails.get(rung)
+        if own_rows is None:
+            continue  # this deployment does not hold so much; the probe's notes say so
+        pairs = [
+            pair
+            for own_row, base_row in zip(own_rows, base_rows, strict=False)
+            for pair in tail_pairs(own_row, base_row)
+        ]
+        if pairs:
+            _perplexity(judgement, pairs, f"prompts of {rung} tokens")
+
+
+def judge_answers(judgement: Judgement, own: Answer, base: Answer | None) -> None:
+    """Chat answers: degenerate ones, and agreement with the baseline's."""
+    answers = own.get("answers")
+    if answers is None:
+        return
+    bad = [a["degenerate"] for a in answers if a["degenerate"]]
+    judgement.metrics["degenerate_answers_count"] = float(len(bad))
+    if base is None or not base.get("answers"):
+        if bad:
+            judgement.notes.append(f"the reference's own answers: {', '.join(sorted(set(bad)))}")
+        return
+    pairs = list(zip(answers, base["answers"], strict=True))
+    new = [o["degenerate"] for o, b in pairs if o["degenerate"] and not b["degenerate"]]
+    judgement.findings.append(
+        ("degenerate_answers", len(new), f"{len(new)} answers: {', '.join(sorted(set(new)))}")
+    )
+    _agreement(judgement, pairs)
+    for o, b in pairs:
+        if None not in {o["prompt_tokens"], b["prompt_tokens"]} and (
+            o["prompt_tokens"] != b["prompt_tokens"]
+        ):
+            judgement.wrong.append(
+                f"a chat question has {o['prompt_tokens']} tokens, the baseline's "
+                f"{b['prompt_tokens']}: another chat template"
+            )
+            break
+
+
+def judge_needles(judgement: Judgement, own: Answer, base: Answer | None) -> None:
+    """Numbers hidden in long texts."""
+    needles: Mapping[str, bool] = own.get("needles") or {}
+    if not needles:
+        return
+    judgement.metrics["needle_recall_ratio"] = sum(needles.values()) / len(needles)
+    known: Mapping[str, bool] = (base or {}).get("needles") or {}
+    lost = [name for name, found in needles.items() if known.get(name) and not found]
+    judgement.findings.append(
+        ("needles_lost", len(lost), f"needles lost: {', '.join(lost)} (tokens@depth)")
+    )
+
+
+def verdict(judgement: Judgement, bounds: Bounds, *, phase: str) -> Failure | None:
+    """The failure that a judgement is, None if every bound is kept."""
+    broken = list(judgement.wrong)
+    for check, value, meaning in judgement.findings:
+        limit = getattr(bounds, check)
+        low_is_bad = check == "greedy_agreement_ratio"
+        counted = check in {"needles_lost", "degenerate_answers"}
+        if (value < limit) if low_is_bad else (value >= limit if counted else value > limit):
+            broken.append(f"{meaning} (bound: {limit:g})")
+    if not broken:
+        return None
+    return Failure(
+        kind=FailureKind.WRONG_ANSWERS, phase=phase, message=broken[0], evidence=tuple(broken)
+    )
+
+
+def tail_pairs(own: Answer, base: Answer) -> list[tuple[float, float]]:
+    """(Baseline's, own) log-probability of the baseline's tokens while contexts are equal.
+
+    Where the own token is another, the baseline's is looked up among the own top ones; if it is
+    not there it is at most the least of them. After that the contexts differ.
+    """
+    pairs: list[tuple[float, float]] = []
+    own_rows = list(zip(own["tokens"], own["logprobs"], strict=False))
+    for index, (token, value) in enumerate(zip(base["tokens"], base["logprobs"], strict=False)):
+        if index >= len(own_rows):
+            break
+        own_token, own_value = own_rows[index]
+        if own_token == token:
+            pairs.append((value, own_value))
+            continue
+        top = own["top"][index] if index < len(own["top"]) else {}
+        pairs.append((value, top.get(token, min(top.values(), default=own_value))))
+        break
+    return pairs
+
+
+def leading_share(own: Sequence[str], base: Sequence[str]) -> float:
+    """Share of the baseline's tokens that are equal from the beginning on; 1 if it has none."""
+    if not base:
+        return 1.0
+    equal = 0
+    for mine, theirs in zip(own, base, strict=False):
+        if mine != theirs:
+            break
+        equal += 1
+    return equal / len(base)
+
+
+def _forced_pairs(
+    own: Sequence[Sequence[float | None]] | None,
+    base: Sequence[Sequence[float | None]] | None,
+    judgement: Judgement,
+) -> Iterator[tuple[float, float]]:
+    for own_row, base_row in zip(own or (), base or (), strict=False):
+        if len(own_row) != len(base_row):
+            judgement.wrong.append(
+                f"a prompt has {len(own_row)} tokens, the baseline's {len(base_row)}"
+            )
+            return
+        for o, b in zip(own_row, base_row, strict=True):
+            if o is not None and b is not None:
+                yield b, o
+
+
+def _perplexity(judgement: Judgement, pairs: Sequence[tuple[float, float]], where: str) -> None:
+    """Add one part's perplexity ratio, less what noise alone may do to so few tokens."""
+    shift = _mean([b - o for b, o in pairs])
+    ratio = math.exp(min(shift, 700.0))
+    allowance = _SIGMAS * _NOISE * _rms([b for b, _ in pairs]) / math.sqrt(len(pairs))
+    worst = judgement.metrics.get("perplexity_ratio")
+    judgement.metrics["perplexity_ratio"] = ratio if worst is None else max(worst, ratio)
+    judgement.findings.append(
+        (
+            "perplexity_ratio",
+            math.exp(min(shift, 700.0) - allowance),
+            f"perplexity is {ratio:.3g} times the baseline's on {where}",
+        )
+    )
+
+
+def _agreement(judgement: Judgement, pairs: Sequence[tuple[Answer, Answer]]) -> None:
+    shares = [leading_share(o["tokens"], b["tokens"]) for o, b in pairs]
+    agreement = _mean(shares)
+    judgement.metrics["greedy_agreement_ratio"] = agreement
+    judgement.findings.append(
+        (
+            "greedy_agreement_ratio",
+            agreement,
+            f"{agreement:.0%} of the greedy answers' leading tokens are the baseline's",
+        )
+    )
+    own_length = sum(len(o["tokens"]) for o, _ in pairs)
+    base_length = sum(len(b["tokens"]) for _, b in pairs)
+    if own_length < _MIN_SHARE_OF_LENGTH * base_length:
+        judgement.wrong.append(
+            f"answers are cut short: {own_length} tokens in all, the baseline's {base_length}"
+        )
+
+
+def _mean(values: Sequence[float]) -> float:
+    return sum(values) / len(values)
+
+
+def _rms(values: Sequence[float]) -> float:
+    return math.sqrt(_mean([v * v for v in values]))

@@ -1,0 +1,133 @@
+"""Test 3: throughput and latency under a load."""
+
+from collections.abc import Sequence
+
+from autotune.load import formulas
+from autotune.load.formulas import Window
+from autotune.probes.asking import Asker, ProbeSkippedError, growth, longest_request_tokens
+from autotune.probes.base import BaseProbe, Findings
+from autotune.probes.traffic import traffic
+from autotune.records import Failure, FailureKind
+from autotune.seams.probe import ProbeContext
+from autotune.seams.requests import LoadPlan, RequestRecord
+from autotune.seams.telemetry import Sample
+
+
+class ThroughputProbe(BaseProbe):
+    """Sends the workload's load: by default a closed loop of 100 streams."""
+
+    name = "throughput"
+    test = 3
+    metrics = (
+        "output_tokens_per_s",
+        "total_tokens_per_s",
+        "requests_per_s",
+        "ttft_loaded_p50_ns",
+        "ttft_loaded_p99_ns",
+        "itl_p50_ns",
+        "itl_p99_ns",
+        "tpot_p50_ns",
+        "e2e_p50_ns",
+        "e2e_p99_ns",
+        "failed_requests_count",
+        "preemptions_count",
+        "kv_usage_peak_ratio",
+        "joules_per_output_token",
+    )
+
+    async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
+        """See `BaseProbe.ask`."""
+        self._check_fits(context)
+        plans: list[LoadPlan] = []
+
+        def plan(attempt: int) -> LoadPlan:
+            plans.append(traffic(context, asker, attempt))
+            return plans[-1]
+
+        before = await asker.gauges()
+        result = await asker.load(plan)
+        after = await asker.gauges()
+        closed = plans[-1].offsets_ns is None
+        records = result.records[plans[-1].warmup_requests :]
+        window = formulas.measured_window(records, closed=closed)
+        if window is None:
+            return Findings(failure=_nothing_measured(asker))
+        return Findings(
+            metrics={
+                **load_metrics(records, window),
+                "preemptions_count": growth(before, after, "preemptions_count"),
+                "kv_usage_peak_ratio": peak(
+                    context.timeline, "kv_usage_ratio", result.start_ns, result.end_ns
+                ),
+                "joules_per_output_token": joules_per_token(context.timeline, records, window),
+            },
+            samples={
+                "output_tokens_per_s": formulas.throughput_slices(records, window),
+                "ttft_loaded_p50_ns": tuple(float(t) for t in formulas.ttfts_ns(records)),
+            },
+        )
+
+    @staticmethod
+    def _check_fits(context: ProbeContext) -> None:
+        longest, workload = longest_request_tokens(context), context.workload
+        asked = workload.prompt_tokens + workload.output_tokens
+        if workload.dataset is None and longest is not None and asked > longest:
+            message = f"requests of {asked} tokens, and this deployment holds {longest}"
+            raise ProbeSkippedError(message)
+
+
+def load_metrics(records: Sequence[RequestRecord], window: Window) -> dict[str, float | None]:
+    """The figures of a load in which every request succeeded."""
+    ttfts, gaps = formulas.ttfts_ns(records), formulas.gaps_ns(records)
+    tpots = [t for r in records if (t := formulas.tpot_ns(r)) is not None]
+    e2e = [formulas.e2e_ns(r) for r in records]
+    return {
+        "output_tokens_per_s": formulas.output_tokens_per_s(records, window),
+        "total_tokens_per_s": formulas.total_tokens_per_s(records, window),
+        "requests_per_s": formulas.requests_per_s(records, window),
+        "ttft_loaded_p50_ns": formulas.median(ttfts),
+        "ttft_loaded_p99_ns": formulas.percentile(ttfts, 99),
+        "itl_p50_ns": formulas.median(gaps) if gaps else None,
+        "itl_p99_ns": formulas.percentile(gaps, 99) if gaps else None,
+        "tpot_p50_ns": formulas.median(tpots) if tpots else None,
+        "e2e_p50_ns": formulas.median(e2e),
+        "e2e_p99_ns": formulas.percentile(e2e, 99),
+    }
+
+
+def peak(timeline: Sequence[Sample], key: str, start_ns: int, end_ns: int) -> float | None:
+    """The largest sample of a key within a stretch; None where there is none."""
+    values = [
+        value
+        for sample in timeline
+        if start_ns <= sample.at_ns <= end_ns and (value := sample.values.get(key)) is not None
+    ]
+    return max(values, default=None)
+
+
+def joules_per_token(
+    timeline: Sequence[Sample], records: Sequence[RequestRecord], window: Window
+) -> float | None:
+    """Energy of the window / its output tokens.
+
+    The card counts joules since its driver was loaded; the samples within the window give the
+    mean power, which is carried over the whole window.
+    """
+    seen = [
+        (sample.at_ns, value)
+        for sample in timeline
+        if window.contains(sample.at_ns)
+        and (value := sample.values.get("gpu_energy_j")) is not None
+    ]
+    tokens = formulas.output_tokens(records, window)
+    if len(seen) < 2 or not tokens:
+        return None
+    (first_ns, first_j), (last_ns, last_j) = seen[0], seen[-1]
+    watts = (last_j - first_j) * 1e9 / (last_ns - first_ns)
+    return watts * window.duration_s / tokens
+
+
+def _nothing_measured(asker: Asker) -> Failure:
+    return Failure(
+        kind=FailureKind.REQUESTS_FAILED, phase=asker.phase, message="no request was measured"
+    )

@@ -1,0 +1,102 @@
+"""The load of test 3, from the workload: synthetic, a data set, or a trace."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from autotune.load.arrivals import arrival_offsets_ns
+from autotune.load.datasets import read_dataset
+from autotune.load.trace import is_trace, read_trace
+from autotune.probes.asking import Asker, ProbeSkippedError, derived_seed
+from autotune.seams.probe import ProbeContext
+from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt
+
+
+def traffic(context: ProbeContext, asker: Asker, attempt: int) -> LoadPlan:
+    """The load to send; other prompts for each attempt.
+
+    Raises:
+        ProbeSkippedError: If the workload asks for a rate without saying which.
+        SpecError: If its file cannot be read.
+    """
+    workload = context.workload
+    path = Path(workload.dataset) if workload.dataset is not None else None
+    if path is not None and is_trace(path):
+        return _replay(context, path, attempt)
+    warmup, total = workload.warmup_requests, workload.warmup_requests + workload.requests
+    if path is not None:
+        requests = _from_dataset(context, path, total)
+    else:
+        requests = synthetic_requests(context, asker, total, attempt)
+    plan = LoadPlan(
+        requests=tuple(requests),
+        concurrency=workload.concurrency,
+        warmup_requests=warmup,
+        deadline_s=workload.probe_timeout_s,
+    )
+    return plan if workload.arrival == "closed" else _paced(context, plan, attempt)
+
+
+def synthetic_requests(
+    context: ProbeContext, asker: Asker, count: int, *parts: object
+) -> list[GenerationRequest]:
+    """Requests of the workload's lengths, no two with a common prefix."""
+    return [
+        asker.request(
+            f"{index}",
+            [asker.segment(context.workload.prompt_tokens, *parts, index)],
+            output_tokens=context.workload.output_tokens,
+        )
+        for index in range(count)
+    ]
+
+
+def _paced(context: ProbeContext, plan: LoadPlan, attempt: int) -> LoadPlan:
+    workload = context.workload
+    if workload.rate_requests_per_s is None:
+        message = f"arrival {workload.arrival!r} needs workload.rate_requests_per_s"
+        raise ProbeSkippedError(message)
+    offsets = arrival_offsets_ns(
+        workload.arrival,
+        rate_requests_per_s=workload.rate_requests_per_s,
+        count=len(plan.requests),
+        seed=derived_seed(context.seed, "arrivals", attempt),
+        burstiness=workload.burstiness,
+    )
+    return replace(plan, offsets_ns=offsets)
+
+
+def _from_dataset(context: ProbeContext, path: Path, count: int) -> Sequence[GenerationRequest]:
+    """The file's prompts in their order, from the start again where it is too short."""
+    workload, entries = context.workload, read_dataset(path)
+    return [
+        GenerationRequest(
+            request_id=f"throughput-{index}",
+            prompt=Prompt(text=entry.prompt, chat=entry.chat),
+            max_tokens=entry.output_tokens or workload.output_tokens,
+            timeout_s=workload.request_timeout_s,
+        )
+        for index in range(count)
+        for entry in (entries[index % len(entries)],)
+    ]
+
+
+def _replay(context: ProbeContext, path: Path, attempt: int) -> LoadPlan:
+    workload = context.workload
+    entries = read_trace(path, seed=derived_seed(context.seed, "trace", attempt))
+    entries = entries[: workload.warmup_requests + workload.requests]
+    return LoadPlan(
+        requests=tuple(
+            GenerationRequest(
+                request_id=f"throughput-{index}",
+                prompt=Prompt(segments=entry.segments),
+                max_tokens=entry.output_tokens,
+                timeout_s=workload.request_timeout_s,
+            )
+            for index, entry in enumerate(entries)
+        ),
+        concurrency=workload.concurrency,
+        offsets_ns=tuple(entry.offset_ns for entry in entries),
+        warmup_requests=min(workload.warmup_requests, len(entries) // 2),
+        deadline_s=workload.probe_timeout_s,
+    )
