@@ -87,6 +87,11 @@ class TrialStore:
         """Every whole record, by number."""
         return self.read_all().records
 
+    def set_aside(self) -> tuple[Path, ...]:
+        """Files of damaged records that this or an earlier reading set aside."""
+        pattern = f"*/{self.paths.trial(0).record.name}{DAMAGED_SUFFIX}*"
+        return tuple(sorted(self.paths.trials.glob(pattern)))
+
     def next_number(self) -> int:
         """The lowest number above every trial folder, whether it holds a record or not."""
         return max(self._numbers(), default=-1) + 1

@@ -69,7 +69,7 @@ class AskTell:
         raw = raw_values(self._space, configuration)
         with quiet():
             asked = json.dumps(configuration.values)
-            attributes = {"kind": kind.value, "label": label, ASKED: asked}
+            attributes = {"kind": kind.value, ASKED: asked, **({"label": label} if label else {})}
             self._ledger.enqueue_trial(dict(raw), user_attrs=attributes)
             trial = self._ledger.ask()
             for name in raw:

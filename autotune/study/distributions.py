@@ -15,7 +15,8 @@ from optuna.distributions import (
 )
 
 from autotune.records import Configuration, Scalar
-from autotune.spec.space import DEFAULT, Choice, Parameter, Range, SearchSpace
+from autotune.spec.parameters import DEFAULT, Choice, Parameter, Range, among
+from autotune.spec.space import SearchSpace
 
 
 def distribution_of(parameter: Parameter) -> BaseDistribution:
@@ -61,9 +62,20 @@ def raw_values(space: SearchSpace, configuration: Configuration) -> dict[str, Sc
             continue
         value = configuration.get(parameter.name)
         value = DEFAULT if value is None else value
-        if parameter.contains(value):
+        if _holds(parameter, value):
             raw[parameter.name] = value
     return raw
+
+
+def _holds(parameter: Parameter, value: Scalar) -> bool:
+    """Whether a value can be written in Optuna's form of a parameter."""
+    match distribution_of(parameter), value:
+        case CategoricalDistribution(choices=choices), _:
+            return among(value, [c for c in choices if c is not None])
+        case ((IntDistribution() | FloatDistribution(step=float())), int() | float()):
+            return among(value, parameter.grid())
+        case _:
+            return parameter.contains(value)
 
 
 def suggest(trial: optuna.Trial, parameter: Parameter) -> Scalar:
@@ -118,7 +130,7 @@ def enumerate_space(space: SearchSpace) -> Iterator[Configuration]:
 
 def is_active(parameter: Parameter, raw: Mapping[str, Scalar]) -> bool:
     """Whether a parameter's conditions hold for the values chosen so far."""
-    return all(raw.get(c.parameter, DEFAULT) in c.values for c in parameter.when)
+    return all(condition.holds(raw) for condition in parameter.when)
 
 
 def as_configuration(space: SearchSpace, raw: Mapping[str, Scalar]) -> Configuration:

@@ -109,11 +109,10 @@ class _Loop:
 
     def _resume(self) -> None:
         """Take up what is on disk."""
-        stored = self._store.read_all()
-        for damaged in stored.damaged:
-            text = f"{damaged.path} was set aside: the record {damaged.reason}"
+        self._records = list(self._store.records())
+        for path in self._store.set_aside():
+            text = f"{path} is a damaged record; it was set aside and does not count"
             self._observer(Notice(text=text, level="warning"))
-        self._records = list(stored.records)
         orphans = self._ask_tell.sweep()
         self._records += orphans
         if self._records:
@@ -237,5 +236,5 @@ def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | Non
     """What the baseline's probes answered, by probe; None before it has been measured."""
     for record in reversed(records):
         if record.is_feasible and record.kind in {TrialKind.BASELINE, TrialKind.MATRIX}:
-            return {probe.probe: probe for probe in record.probes}
+            return {probe.probe: probe.reference for probe in record.probes if probe.reference}
     return None

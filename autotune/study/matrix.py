@@ -79,11 +79,10 @@ class _Matrix:
         self._spec, self._runner, self._store = spec, runner, store
         self._observer, self._clock = observer, clock
         self._probes = None if probes is None else tuple(probes)
-        stored = store.read_all()
-        for damaged in stored.damaged:
-            text = f"{damaged.path} was set aside: the record {damaged.reason}"
+        self._records = list(store.records())
+        for path in store.set_aside():
+            text = f"{path} is a damaged record; it was set aside and does not count"
             observer(Notice(text=text, level="warning"))
-        self._records = list(stored.records)
 
     def latest(self, name: str, cell: Cell) -> TrialRecord:
         """The last record of a cell."""

@@ -140,7 +140,6 @@ def _tpe(spec: StudySpec, space: SearchSpace) -> Proposer:
             group=True,
             n_startup_trials=SOBOL_START,
             seed=spec.seed,
-            warn_independent_sampling=False,
         )
         start = QMCSampler(scramble=True, seed=spec.seed, warn_independent_sampling=False)
     return OptunaProposer(spec, space, main, start=start, start_trials=SOBOL_START)

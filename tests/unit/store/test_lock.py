@@ -1,0 +1,50 @@
+"""One controller per study."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from autotune.errors import StoreError, StudyConflictError
+from autotune.store import StudyLock
+
+_HOLD = """
+import sys
+from pathlib import Path
+from autotune.store import StudyLock
+with StudyLock(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_living_owner_is_named(tmp_path: Path) -> None:
+    """Another process gets a conflict that names the owner; once that is killed, the lock."""
+    path = tmp_path / "s" / "lock"
+    with subprocess.Popen(
+        [sys.executable, "-c", _HOLD, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as owner:
+        assert owner.stdout is not None
+        assert owner.stdout.readline() == b"held\n"
+        with pytest.raises(StudyConflictError, match=f"process {owner.pid}"), StudyLock(path):
+            pass
+        owner.kill()
+        owner.wait(timeout=30)
+    with StudyLock(path):
+        assert path.read_text() == f"{os.getpid()}\n"
+
+
+def test_it_can_be_taken_again_after_release(tmp_path: Path) -> None:
+    """Leaving the block lets go."""
+    for _ in range(2):
+        with StudyLock(tmp_path / "lock"):
+            assert (tmp_path / "lock").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
+    """A file where the study's folder should be is told, not raised through."""
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="cannot be made"), StudyLock(tmp_path / "file" / "lock"):
+        pass

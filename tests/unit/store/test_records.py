@@ -1,0 +1,166 @@
+"""The record store on disk."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from autotune.errors import StoreError
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, ProbeResult, ProbeStatus
+from autotune.store import TrialStore
+from tests.support.records import record, study_records
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> TrialStore:
+    """An empty store of the study `sample`."""
+    return TrialStore(StudyPaths(tmp_path / "sample"))
+
+
+def test_records_come_back_equal(store: TrialStore) -> None:
+    """A whole study written and read again is equal to what was written."""
+    written = study_records(20)
+    for item in written:
+        store.append(item)
+    assert store.records() == written
+
+
+def test_kinds_of_values_stay_apart(store: TrialStore) -> None:
+    """True, 1, 1.0 and "1" are four values before and after the disk."""
+    asked = Configuration.of({"a": True, "b": 1, "c": 1.0, "d": "1", "e": 0.1 + 0.2})
+    store.append(record(0, config=asked))
+    back = store.records()[0].configuration
+    assert [(n, type(v), v) for n, v in back.items] == [(n, type(v), v) for n, v in asked.items]
+
+
+def test_order_of_constraints_survives(store: TrialStore) -> None:
+    """Samplers pair constraints by position, so their order is part of the record."""
+    store.append(replace(record(0), constraints={"z": 1.0, "a": -1.0, "m": 0.0}))
+    assert list(store.records()[0].constraints) == ["z", "a", "m"]
+
+
+def test_infinite_and_missing_figures_survive(store: TrialStore) -> None:
+    """None stays "not measured", and an infinite figure stays infinite."""
+    store.append(record(0, metrics={"ttft_8k_ns": None, "preemptions_count": float("inf")}))
+    metrics = store.records()[0].metrics
+    assert metrics["ttft_8k_ns"] is None
+    assert metrics["preemptions_count"] == float("inf")
+
+
+def test_samples_come_back_as_tuples(store: TrialStore) -> None:
+    """Raw repeats keep their type, so that records stay comparable."""
+    probe = ProbeResult(probe="ttft", status=ProbeStatus.MEASURED, samples={"t": (1.0, 2.5)})
+    store.append(replace(record(0), probes=(probe,)))
+    assert store.records()[0].probes[0].samples == {"t": (1.0, 2.5)}
+
+
+def test_a_record_is_never_overwritten(store: TrialStore) -> None:
+    """Appending a number twice is an error, and the first record stays."""
+    first = record(3)
+    store.append(first)
+    with pytest.raises(StoreError, match="never overwritten"):
+        store.append(replace(first, label="other"))
+    assert store.records() == (first,)
+
+
+def test_a_foreign_record_is_refused(store: TrialStore) -> None:
+    """A record of another study does not get in."""
+    with pytest.raises(StoreError, match="does not belong"):
+        store.append(record(0, study="other"))
+
+
+def test_next_number_is_above_every_folder(store: TrialStore) -> None:
+    """A folder left by a dead trial keeps its number, for its log is evidence."""
+    assert store.next_number() == 0
+    store.append(record(4))
+    store.paths.trial(9).root.mkdir(parents=True)
+    assert store.next_number() == 10
+
+
+@pytest.mark.parametrize(
+    ("spoil", "reason"),
+    [
+        (lambda text: text[: len(text) // 2], "is not JSON"),
+        (lambda _text: "", "is not JSON"),
+        (lambda _text: "[1, 2]", "is no trial record"),
+        (lambda text: text.replace('"search"', '"seed"'), "checksum"),
+        (lambda text: text.replace('"number": 1', '"number": 2'), "checksum"),
+    ],
+)
+def test_a_damaged_record_is_set_aside(store: TrialStore, spoil: object, reason: str) -> None:
+    """A record that was cut off or changed is reported and kept under another name."""
+    store.append(record(0))
+    store.append(record(1))
+    path = store.paths.trial(1).record
+    assert callable(spoil)
+    spoilt = spoil(path.read_text())
+    assert spoilt != path.read_text()
+    path.write_text(spoilt)
+    stored = store.read_all()
+    assert [r.number for r in stored.records] == [0]
+    (damaged,) = stored.damaged
+    assert damaged.number == 1
+    assert reason in damaged.reason
+    assert damaged.path.read_text() == spoilt
+    assert not path.exists()
+
+
+def test_bytes_that_are_no_text_are_set_aside(store: TrialStore) -> None:
+    """A file of zeros, as a power cut may leave, is damage and no crash."""
+    store.append(record(0))
+    store.paths.trial(0).record.write_bytes(b"\xff\xfe\x00" * 10)
+    assert [d.reason for d in store.read_all().damaged] == ["is not UTF-8 text"]
+
+
+def test_damage_is_reported_once_and_never_overwritten(store: TrialStore) -> None:
+    """A second damaged record of the same trial gets a name of its own."""
+    for text in ("one", "two"):
+        store.append(record(0))
+        store.paths.trial(0).record.write_text(text)
+        assert len(store.read_all().damaged) == 1
+    assert store.read_all().damaged == ()
+    kept = sorted(p.read_text() for p in store.paths.trial(0).root.glob("*.damaged*"))
+    assert kept == ["one", "two"]
+
+
+def test_a_moved_record_is_foreign(store: TrialStore) -> None:
+    """A record that lies in another trial's folder is set aside: numbers are names."""
+    store.append(record(0))
+    other = store.paths.trial(5).record
+    other.parent.mkdir(parents=True)
+    store.paths.trial(0).record.rename(other)
+    (damaged,) = store.read_all().damaged
+    assert "belongs to trial 0" in damaged.reason
+
+
+def test_a_newer_schema_stops_the_command(store: TrialStore) -> None:
+    """A record of a newer autotune is no damage: it is left where it is and named."""
+    newer = replace(record(0), schema_version=99)
+    store.append(newer)
+    with pytest.raises(StoreError, match="schema version 99"):
+        store.read_all()
+    assert store.paths.trial(0).record.exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(
+    store: TrialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the disk refuses there is neither a record nor half of one."""
+
+    def refuse(_descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("autotune.store.files.os.fsync", refuse)
+    with pytest.raises(StoreError, match="No space left"):
+        store.append(record(0))
+    assert list(store.paths.trial(0).root.iterdir()) == []
+
+
+def test_the_file_is_for_people_too(store: TrialStore) -> None:
+    """A record is indented JSON with the figures under their declared tags."""
+    store.append(record(0))
+    text = store.paths.trial(0).record.read_text()
+    assert "\n" in text.strip()
+    assert json.loads(text)["record"]["metrics"]["context_capacity_tokens"] > 0

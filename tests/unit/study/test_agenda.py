@@ -1,0 +1,130 @@
+"""What is due before the search goes on."""
+
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.study.agenda import Planned, counts, next_planned
+
+BASE = Configuration()
+ONE = Configuration.of({"a": 1})
+TWO = Configuration.of({"a": 2})
+BASELINE = Planned(configuration=BASE, kind=TrialKind.BASELINE)
+SEEDS = (Planned(configuration=ONE, kind=TrialKind.SEED),)
+
+
+def ended(
+    number: int,
+    kind: TrialKind,
+    configuration: Configuration = BASE,
+    failure: FailureKind | None = None,
+    *,
+    status: OutcomeStatus | None = None,
+    repair: dict[str, int] | None = None,
+) -> TrialRecord:
+    """A record; failed if a failure is given and no status."""
+    made = None
+    if failure is not None:
+        made = Failure(kind=failure, phase="starting", message="words", repair=repair or {})
+    if status is None:
+        status = OutcomeStatus.MEASURED if failure is None else OutcomeStatus.FAILED
+    return TrialRecord(
+        study="s",
+        number=number,
+        kind=kind,
+        configuration=configuration,
+        outcome=Outcome(status=status, failure=made),
+    )
+
+
+def due(*records: TrialRecord, retries: int = 1) -> Planned | None:
+    """What comes after these records."""
+    return next_planned(records, baseline=BASELINE, seeds=SEEDS, retries=retries)
+
+
+def test_the_baseline_comes_first_then_the_seeds() -> None:
+    """An empty study begins with the baseline; after the last seed the search is free."""
+    baseline = ended(0, TrialKind.BASELINE)
+    assert due() == BASELINE
+    assert due(baseline) == SEEDS[0]
+    assert due(baseline, ended(1, TrialKind.SEED, ONE)) is None
+
+
+def test_a_failed_trial_is_run_again_once() -> None:
+    """The host's fault is retried at once, and only so often."""
+    failed = ended(0, TrialKind.BASELINE, BASE, FailureKind.PORT_IN_USE)
+    again = due(failed)
+    assert again == Planned(configuration=BASE, kind=TrialKind.RETRY)
+    retried = ended(1, TrialKind.RETRY, BASE, FailureKind.PORT_IN_USE)
+    assert due(failed, retried) == SEEDS[0]
+    assert due(failed, retries=0) == SEEDS[0]
+
+
+def test_a_retry_that_told_more_ends_the_retries() -> None:
+    """Failed once, measured then: nothing more is due for it."""
+    failed = ended(0, TrialKind.BASELINE, BASE, FailureKind.PORT_IN_USE)
+    assert due(failed, ended(1, TrialKind.RETRY), retries=5) == SEEDS[0]
+
+
+def test_a_repair_is_queued_once() -> None:
+    """What the text says would fit is tried, and the repair of a repair is not."""
+    broken = ended(
+        0, TrialKind.BASELINE, BASE, FailureKind.KV_TOO_SMALL,
+        status=OutcomeStatus.INFEASIBLE, repair={"max_model_len": 9000},
+    )  # fmt: skip
+    mended = Configuration.of({"max_model_len": 9000})
+    assert due(broken) == Planned(configuration=mended, kind=TrialKind.REPAIR)
+    again = ended(
+        1, TrialKind.REPAIR, mended, FailureKind.KV_TOO_SMALL,
+        status=OutcomeStatus.INFEASIBLE, repair={"max_model_len": 8000},
+    )  # fmt: skip
+    assert due(broken, again) == SEEDS[0]
+
+
+def test_a_screened_proposal_of_the_search_is_not_repaired() -> None:
+    """It cost nothing; its repair would cost a trial that nobody asked for."""
+    proposal = ended(
+        1, TrialKind.SEARCH, TWO, FailureKind.KV_TOO_SMALL,
+        status=OutcomeStatus.SCREENED, repair={"max_model_len": 9000},
+    )  # fmt: skip
+    assert due(ended(0, TrialKind.BASELINE), proposal) == SEEDS[0]
+
+
+def test_what_ctrl_c_cut_off_is_run_again_as_what_it_was() -> None:
+    """An interrupted trial is as if it had not been run."""
+    cut = ended(0, TrialKind.BASELINE, BASE, FailureKind.INTERRUPTED)
+    assert due(cut) == BASELINE
+    searched = ended(1, TrialKind.SEARCH, TWO, FailureKind.INTERRUPTED)
+    again = due(ended(0, TrialKind.BASELINE), searched)
+    assert again == Planned(configuration=TWO, kind=TrialKind.SEARCH)
+
+
+def test_a_baseline_that_does_not_fit_still_counts_as_tried() -> None:
+    """An infeasible baseline is a result: it is not run for ever."""
+    broken = ended(
+        0, TrialKind.BASELINE, BASE, FailureKind.GPU_OOM, status=OutcomeStatus.INFEASIBLE
+    )
+    assert due(broken) == SEEDS[0]
+
+
+def test_what_counts_against_the_budget() -> None:
+    """Screened, interrupted, retried and proved trials are free; every other start counts."""
+    free = [
+        ended(0, TrialKind.SEARCH, ONE, FailureKind.ILLEGAL, status=OutcomeStatus.SCREENED),
+        ended(1, TrialKind.SEARCH, ONE, FailureKind.INTERRUPTED),
+        ended(2, TrialKind.RETRY, ONE),
+        ended(3, TrialKind.FINALIST, ONE),
+    ]
+    paid = [
+        ended(4, TrialKind.BASELINE),
+        ended(5, TrialKind.SEARCH, ONE, FailureKind.GPU_OOM, status=OutcomeStatus.INFEASIBLE),
+        ended(6, TrialKind.REPAIR, ONE),
+        ended(7, TrialKind.SEARCH, ONE, FailureKind.PORT_IN_USE),
+    ]
+    assert [counts(r) for r in free] == [False] * 4
+    assert [counts(r) for r in paid] == [True] * 4

@@ -1,0 +1,324 @@
+"""A study from first to last trial on a runner that measures a made-up landscape."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from autotune.clock import VirtualClock
+from autotune.errors import HostError, NothingFeasibleError
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, Failure, FailureKind, OutcomeStatus, TrialKind
+from autotune.seams.events import Event, Notice, TrialEnded, TrialStarted
+from autotune.spec.study import StudySpec
+from autotune.store import TrialStore
+from autotune.study.agenda import counts
+from autotune.study.ask_tell import AskTell
+from autotune.study.loop import StudyEnd, run_study
+from autotune.study.proposals import proposer_named
+from tests.unit.study.fakes import SPACE, FakeRunner, study_spec
+
+
+@dataclass
+class Bench:
+    """One study's folder and all that runs in it."""
+
+    root: Path
+    spec: StudySpec
+    clock: VirtualClock = field(default_factory=VirtualClock)
+    events: list[Event] = field(default_factory=list)
+    runner: FakeRunner = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.runner = FakeRunner(self.clock)
+
+    @property
+    def store(self) -> TrialStore:
+        return TrialStore(StudyPaths(self.root / "s"))
+
+    def open(self, sampler: str = "random") -> AskTell:
+        return AskTell(self.spec, SPACE, self.store, proposer_named(sampler, self.spec, SPACE))
+
+    def run(self, sampler: str = "random") -> StudyEnd:
+        return self.clock.run(
+            run_study(
+                self.spec,
+                runner=self.runner,
+                store=self.store,
+                ask_tell=self.open(sampler),
+                observer=self.events.append,
+                clock=self.clock,
+            )
+        )
+
+    def of(self, kind: type[Event]) -> Iterator[Event]:
+        return (event for event in self.events if isinstance(event, kind))
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    """A study of 12 trials."""
+    return Bench(tmp_path, study_spec(budget={"trials": 12}))
+
+
+def fail(kind: FailureKind) -> Failure:
+    """A failure of a kind."""
+    return Failure(kind=kind, phase="starting", message=f"words of {kind.value}")
+
+
+def test_it_runs_so_many_trials_baseline_first(bench: Bench) -> None:
+    """The budget counts started trials; each has its record, on disk and in the ledger."""
+    end = bench.run()
+    assert sum(counts(r) for r in end.records) == 12
+    assert end.records[0].kind is TrialKind.BASELINE
+    assert "12 trials" in end.reason
+    assert bench.store.records() == end.records
+    trials = bench.open().ledger.trials
+    assert [t.number for t in trials] == [r.number for r in end.records]
+    assert all(t.state.is_finished() for t in trials)
+
+
+def test_no_configuration_is_run_twice(bench: Bench) -> None:
+    """A search that proposes what it has seen gets no second start for it."""
+    end = bench.run("tpe")
+    repeated = Counter(r.configuration for r in end.records)
+    assert set(repeated.values()) == {1}
+
+
+def test_the_space_is_respected(bench: Bench) -> None:
+    """Relations hold and inactive parameters are absent in everything that is run."""
+    for record in bench.run().records[1:]:
+        assert SPACE.refusal(record.configuration) is None
+        if record.configuration.get("block_size") is not None:
+            assert record.configuration.get("kv_cache_dtype") == "fp8"
+
+
+def test_screened_proposals_cost_nothing(tmp_path: Path) -> None:
+    """What would not fit is recorded and told, never started, never counted."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 40}))
+    end = bench.run()
+    screened = [r for r in end.records if r.outcome.status is OutcomeStatus.SCREENED]
+    assert screened
+    started = {request.number for request in bench.runner.requests}
+    assert started.isdisjoint(r.number for r in screened)
+    assert len(started) == 40
+    trials = bench.open().ledger.trials
+    assert {trials[r.number].state for r in screened} == {TrialState.PRUNED}
+    assert all(trials[r.number].constraints["host_memory"] > 0 for r in screened)
+
+
+def test_the_record_is_on_disk_before_the_sampler_hears(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When `tell` is reached, the store already holds the record."""
+    seen = []
+    tell = AskTell.tell
+
+    def watch(self: AskTell, record: object) -> None:
+        seen.append(record in bench.store.records())
+        tell(self, record)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(AskTell, "tell", watch)
+    bench.run()
+    assert len(seen) == 12
+    assert all(seen)
+
+
+def test_constraints_are_the_same_keys_in_the_same_order(bench: Bench) -> None:
+    """Every record and every row of the ledger carries every constraint in one order."""
+    end = bench.run()
+    orders = {tuple(r.constraints) for r in end.records}
+    assert len(orders) == 1
+    for trial in bench.open().ledger.trials:
+        assert set(trial.constraints) == set(next(iter(orders)))
+
+
+def test_optuna_agrees_on_the_front(bench: Bench) -> None:
+    """The last event's front is Optuna's own set of best trials."""
+    bench.run()
+    last = [e for e in bench.of(TrialEnded) if isinstance(e, TrialEnded)][-1]
+    assert set(last.front) == {t.number for t in bench.open().ledger.best_trials}
+
+
+def test_seeds_are_settled_and_run_before_the_search(tmp_path: Path) -> None:
+    """A seed loses what this engine lacks; equal ones run once; the note says so."""
+    seeds = [{"max_num_seqs": 256}, {"max_num_seqs": 256, "scheduler_steps": 8}]
+    bench = Bench(tmp_path, study_spec(budget={"trials": 3}, seeds=seeds))
+    bench.runner.lacking = {"scheduler_steps": "gone since 0.9"}
+    end = bench.run()
+    assert [r.kind for r in end.records][:2] == [TrialKind.BASELINE, TrialKind.SEED]
+    assert end.records[1].configuration == Configuration.of({"max_num_seqs": 256})
+    assert TrialKind.SEED not in {r.kind for r in end.records[2:]}
+    notes = [e.text for e in bench.of(Notice) if isinstance(e, Notice)]
+    assert any("scheduler_steps: gone since 0.9" in text for text in notes)
+
+
+def test_a_value_outside_the_space_can_be_run(tmp_path: Path) -> None:
+    """A fixed baseline may hold what the space does not; the ledger takes what it can."""
+    baseline = {"attention_backend": "FLASH_ATTN", "gpu_memory_utilization": 0.87}
+    bench = Bench(tmp_path, study_spec(budget={"trials": 2}, baseline=baseline))
+    end = bench.run()
+    assert end.records[0].configuration == Configuration.of(baseline)
+    params = bench.open().ledger.trials[0].params
+    assert "attention_backend" not in params
+    assert "gpu_memory_utilization" not in params
+
+
+def test_ctrl_c_stores_the_record_and_the_study_goes_on(bench: Bench) -> None:
+    """An interrupted trial is on disk, the cancellation goes on, and the next run redoes it."""
+    bench.runner.script = {4: fail(FailureKind.INTERRUPTED)}
+    with pytest.raises(asyncio.CancelledError):
+        bench.run()
+    cut = bench.store.records()[-1]
+    assert cut.outcome.failure is not None
+    assert cut.outcome.failure.kind is FailureKind.INTERRUPTED
+    end = bench.run()
+    assert sum(counts(r) for r in end.records) == 12
+    assert [r.number for r in end.records if r.configuration == cut.configuration] == [4, 5]
+    assert len(bench.runner.requests) == 13
+
+
+def test_an_error_of_the_machine_ends_the_study_with_a_record(bench: Bench) -> None:
+    """What stops every trial is raised on; the trial is on disk and is run again later."""
+    bench.runner.script = {2: HostError("no room on the disk")}
+    with pytest.raises(HostError, match="no room"):
+        bench.run()
+    assert "no room on the disk" in str(bench.store.records()[2].outcome)
+    assert sum(counts(r) for r in bench.run().records) == 12
+
+
+def test_a_finished_study_runs_nothing_more(bench: Bench) -> None:
+    """The same command again says that it is done; a larger budget goes on."""
+    bench.run()
+    asked = len(bench.runner.requests)
+    bench.run()
+    assert len(bench.runner.requests) == asked
+    bench.spec = study_spec(budget={"trials": 15})
+    assert sum(counts(r) for r in bench.run().records) == 15
+
+
+def test_a_failed_trial_is_retried_and_counted_once(bench: Bench) -> None:
+    """The host's fault gets one retry that costs no trial of the budget."""
+    bench.runner.script = {3: fail(FailureKind.PORT_IN_USE)}
+    end = bench.run()
+    failed, retry = end.records[3], end.records[4]
+    assert retry.kind is TrialKind.RETRY
+    assert retry.configuration == failed.configuration
+    assert sum(counts(r) for r in end.records) == 12
+    assert bench.open().ledger.trials[3].state is TrialState.FAIL
+
+
+def test_a_study_in_which_nothing_works_is_ended(tmp_path: Path) -> None:
+    """After the first five starts that reached no probe, clear words instead of 40 failures."""
+    bench = Bench(tmp_path, study_spec())
+    bench.runner.judge = lambda _c: fail(FailureKind.CRASHED_AT_START)
+    with pytest.raises(NothingFeasibleError, match="none of the first 5 trials") as caught:
+        bench.run()
+    assert "words of crashed_at_start" in caught.value.message
+    assert "engine.log" in caught.value.hint
+    assert len(bench.runner.requests) == 5
+
+
+def test_the_end_time_is_honoured(tmp_path: Path) -> None:
+    """Trials of 10 s in 75 s: seven, and no eighth that would run past the end."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 40, "timeout_s": 75}))
+    end = bench.run()
+    assert sum(counts(r) for r in end.records) == 7
+    assert bench.clock.now_ns() <= 75e9
+    assert "5 s are left" in end.reason
+
+
+def test_time_left_is_estimated_from_the_trials_so_far(bench: Bench) -> None:
+    """Trials of 10 s: what is left after each is ten times the trials to come."""
+    bench.run()
+    ended = [e for e in bench.of(TrialEnded) if isinstance(e, TrialEnded)]
+    started = [e.record for e in ended if counts(e.record)]
+    left = {e.record.number: e.remaining_s for e in ended}
+    for done, record in enumerate(started, start=1):
+        assert left[record.number] == pytest.approx(10 * (12 - done), rel=1e-6)
+
+
+def test_starts_are_announced_with_their_place(bench: Bench) -> None:
+    """The live view hears how many are done and how many there will be."""
+    bench.run()
+    started = [e for e in bench.of(TrialStarted) if isinstance(e, TrialStarted)]
+    assert [e.trials_done for e in started] == list(range(12))
+    assert {e.trials_total for e in started} == {12}
+
+
+def test_an_exhausted_space_ends_the_study(tmp_path: Path) -> None:
+    """When everything has been tried the study says so instead of trying it again."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 500}))
+    small = SPACE.without(
+        "gpu_memory_utilization", "kv_offload_gib", "block_size", "max_num_batched_tokens"
+    )
+    ask_tell = AskTell(bench.spec, small, bench.store, proposer_named("tpe", bench.spec, small))
+    end = bench.clock.run(
+        run_study(bench.spec, runner=bench.runner, store=bench.store, ask_tell=ask_tell,
+                  observer=bench.events.append, clock=bench.clock)
+    )  # fmt: skip
+    assert len(end.records) == 2 * 4  # the baseline is one of them
+    assert "every configuration" in end.reason
+
+
+def test_a_controller_that_was_killed_leaves_no_running_trial(bench: Bench) -> None:
+    """A trial left RUNNING gets a record, is told as failed, and is run once more."""
+    bench.run()
+    configuration = Configuration.of({"max_num_batched_tokens": 128, "kv_offload_gib": 0})
+    number = bench.open().start(configuration, TrialKind.SEARCH)
+    bench.spec = study_spec(budget={"trials": 14})
+    end = bench.run()
+    orphan = end.records[number]
+    assert orphan.configuration == configuration
+    assert orphan.outcome.failure is not None
+    assert orphan.outcome.failure.kind is FailureKind.KILLED_FROM_OUTSIDE
+    assert end.records[number + 1].kind is TrialKind.RETRY
+    assert end.records[number + 1].configuration == configuration
+    assert not [t for t in bench.open().ledger.trials if not t.state.is_finished()]
+
+
+def test_a_record_that_was_never_told_is_told(bench: Bench) -> None:
+    """Killed between the disk and the database: the record counts, nothing is run again."""
+    bench.run()
+    ask_tell = bench.open()
+    configuration = Configuration.of({"max_num_batched_tokens": 128, "kv_offload_gib": 0})
+    number = ask_tell.start(configuration, TrialKind.SEARCH)
+    last = next(r for r in reversed(bench.store.records()) if r.is_feasible)
+    bench.store.append(replace(last, number=number, configuration=configuration))
+    asked = len(bench.runner.requests)
+    bench.spec = study_spec(budget={"trials": 13})
+    bench.run()
+    assert len(bench.runner.requests) == asked
+    assert bench.open().ledger.trials[number].state is TrialState.COMPLETE
+
+
+def test_a_lost_database_is_made_again(bench: Bench) -> None:
+    """Without optuna.db the ledger is rebuilt from the records and is the same."""
+    bench.run()
+    before = bench.open().ledger.trials
+    for file in (bench.root / "s").glob("optuna.db*"):
+        file.unlink()
+    after = bench.open().ledger.trials
+    assert [_row(t) for t in after] == [_row(t) for t in before]
+
+
+def test_damaged_records_are_told_and_do_not_stop_the_study(bench: Bench) -> None:
+    """A spoilt record is set aside with a warning, and its database row goes with it."""
+    bench.run()
+    bench.store.paths.trial(5).record.write_text("{")
+    bench.spec = study_spec(budget={"trials": 13})
+    end = bench.run()
+    warnings = [e.text for e in bench.of(Notice) if isinstance(e, Notice) and e.level == "warning"]
+    assert any("trial.json.damaged" in text for text in warnings)
+    assert 5 not in {r.number for r in end.records}
+    assert sum(counts(r) for r in end.records) == 13
+
+
+def _row(trial: optuna.trial.FrozenTrial) -> tuple[object, ...]:
+    attributes = {k: v for k, v in trial.user_attrs.items() if k != "asked"}
+    return (trial.number, trial.state, trial.values, trial.params, trial.constraints, attributes)
