@@ -1,13 +1,15 @@
 """The tables of a study, each built once and drawn anywhere (`report/table.py`)."""
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
 
-from autotune.records import Configuration, Outcome, OutcomeStatus, Scalar, TrialRecord
+from autotune.analysis.criteria import Criterion, Verdict
+from autotune.analysis.recommend import Recommendation
+from autotune.records import Configuration, Outcome, OutcomeStatus, TrialRecord
 from autotune.report.quantities import (
     DASH,
     NOT_MEASURED,
+    TIMES,
     Scale,
     change,
     display,
@@ -27,40 +29,14 @@ _STATUS_TONES: Final = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Setting:
-    """One setting of the recommendation.
-
-    Attributes:
-        parameter: Its engine-neutral name.
-        value: What is recommended; None for the engine's default.
-        default: The engine's default, as text; empty where it is not known.
-        reason: Why, in one sentence.
-    """
-
-    parameter: str
-    value: Scalar | None
-    default: str = ""
-    reason: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class CriterionRow:
-    """One success criterion held against a figure.
-
-    Attributes:
-        name: What is asked for, for people ("TTFT at 8K").
-        required: The bound, as text ("under 2 s").
-        found: The figure, as text; empty if it was not measured.
-        met: None where it was not measured.
-        detail: What else there is to say.
-    """
-
-    name: str
-    required: str
-    found: str = ""
-    met: bool | None = None
-    detail: str = ""
+_CRITERIA: Final = {
+    "stability": ("Stability", "no out-of-memory, no crash, no failed request"),
+    "throughput": ("Throughput against baseline", "more than {}"),
+    "ttft_8k": ("TTFT at 8K", "at most {}"),
+    "gpu_memory": ("GPU memory under load", "at most {}"),
+    "host_memory": ("Host memory under load", "at most {}"),
+}
+"""A criterion's name to its title and what is asked for, the bound in braces."""
 
 
 def any_simulated(records: Sequence[TrialRecord]) -> bool:
@@ -198,55 +174,79 @@ def _sort_key(record: TrialRecord, objective: Objective) -> float:
     return -value if objective.direction == "maximize" else value
 
 
-def criteria_table(criteria: Sequence[CriterionRow], *, simulated: bool = False) -> Table:
+def criteria_table(criteria: Sequence[Criterion], *, simulated: bool = False) -> Table:
     """Success criteria: met, not met or not measured, with figures."""
-    words = {
-        True: Cell("met", Tone.GOOD),
-        False: Cell("not met", Tone.BAD),
-        None: Cell(NOT_MEASURED, Tone.MUTED),
+    tones = {
+        Verdict.MET: Tone.GOOD,
+        Verdict.NOT_MET: Tone.BAD,
+        Verdict.NOT_MEASURED: Tone.MUTED,
     }
+    rows = []
+    for criterion in criteria:
+        name, required = _CRITERIA.get(criterion.name, (criterion.name, "{}"))
+        rows.append((
+            Cell.of(name),
+            Cell.of(required.format(criterion_figure(criterion, criterion.bound))),
+            Cell.of(criterion_found(criterion)),
+            Cell(criterion.verdict.value, tones[criterion.verdict]),
+        ))  # fmt: skip
     return Table(
         title="Success criteria",
         columns=(
             Column(head="criterion"),
-            Column(head="required"),
+            Column(head="required", fold=True),
             Column(head="found", fold=True),
             Column(head=""),
         ),
-        rows=tuple(
-            (
-                Cell.of(c.name),
-                Cell.of(c.required),
-                Cell.of(" · ".join(part for part in (c.found, c.detail) if part) or DASH),
-                words[c.met],
-            )
-            for c in criteria
-        ),
+        rows=tuple(rows),
         simulated=simulated,
     )
 
 
-def settings_table(settings: Sequence[Setting], *, simulated: bool = False) -> Table:
+def criterion_figure(criterion: Criterion, value: float | None) -> str:
+    """A criterion's value or bound for people; throughput is held against as a factor."""
+    if criterion.name == "throughput":
+        return DASH if value is None else f"{value:.2f}{TIMES}"
+    return display(criterion.metric, value)
+
+
+def criterion_found(criterion: Criterion) -> str:
+    """What was measured, with the figures behind it."""
+    figures = dict(criterion.figures)
+    if criterion.name == "stability":
+        return criterion.text
+    if criterion.value is None:
+        return criterion.text or DASH
+    found = criterion_figure(criterion, criterion.value)
+    mine, theirs = figures.get("chosen"), figures.get("baseline")
+    if mine is not None and theirs is not None:
+        scale = scale_for(criterion.metric, (mine, theirs))
+        found += f" ({scale.number(mine)} against {scale.text(theirs)})"
+    return found
+
+
+def settings_table(recommendation: Recommendation, *, simulated: bool = False) -> Table:
     """The recommended settings against the engine's defaults, with the reason for each."""
     rows = []
-    for setting in settings:
-        value = "engine's default" if setting.value is None else str(setting.value)
+    for setting in recommendation.settings:
+        changed = setting.value != setting.default
+        default = DASH if setting.default is None else str(setting.default)
         rows.append((
             Cell.of(setting.parameter),
-            Cell.of(value, Tone.STRONG if setting.value is not None else Tone.MUTED),
-            Cell.of(setting.default or DASH, Tone.MUTED),
-            Cell.of(setting.reason or DASH),
+            Cell.of(setting.value, Tone.STRONG if changed else Tone.PLAIN),
+            Cell.of(default, Tone.MUTED),
+            Cell.of(setting.text or DASH),
         ))  # fmt: skip
     return Table(
         title="Recommended settings",
         columns=(
             Column(head="setting"),
             Column(head="recommended"),
-            Column(head="engine's default"),
+            Column(head="default"),
             Column(head="why", fold=True),
         ),
         rows=tuple(rows),
-        notes=() if rows else ("Nothing to change: the engine's defaults are recommended.",),
+        notes=() if rows else ("Nothing to set: the engine's defaults are recommended.",),
         simulated=simulated,
     )
 

@@ -26,18 +26,23 @@ from autotune.records import (
 from autotune.units import BYTES_PER_GIB, NS_PER_S
 
 ENVIRONMENT = {
+    "autotune": "0.1.0",
     "engine": "vllm",
-    "release": "0.33.0",
+    "engine_release": "0.33.0",
+    "engine_platform": "cuda",
     "image": "vllm/vllm-openai:v0.33.0",
     "image_digest": "vllm/vllm-openai@sha256:" + "ab12" * 16,
-    "gpu": "NVIDIA GeForce RTX 5070",
-    "gpu_memory_gib": "11.9",
-    "driver": "580.95.05",
-    "compute_capability": "12.0",
     "model": "Qwen/Qwen2.5-7B-Instruct-AWQ",
     "model_revision": "b25037543e9394b818fdfca67ab2a00ecc7dd641",
-    "host": "Linux 6.14, 16 cores, 94.2 GiB",
+    "gpu": "NVIDIA GeForce RTX 5070",
+    "gpu_driver": "580.95.05",
+    "gpu_memory_bytes": "12820938752",
+    "host_memory_bytes": "101146025984",
+    "host_cpu_count": "16",
+    "host_platform": "Linux-6.14.0-x86_64-with-glibc2.41",
+    "python": "3.12.3",
 }
+"""What `cli/wiring.py` says of the first user's machine."""
 
 _BACKEND_REFUSED = (
     "ValueError: Selected backend FLASH_ATTN is not valid for this configuration. "

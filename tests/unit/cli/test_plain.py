@@ -48,11 +48,11 @@ def test_each_event_is_one_line_with_the_time() -> None:
         TrialEnded(record=record(7, metrics={"output_tokens_per_s": 1530.0}), front=(7,),
                    remaining_s=720),
     ])  # fmt: skip
+    outcome = "measured, Output throughput 1,530 tok/s"
     assert lines == [
         "09:15:00 trial 7 (8 of 40, search) starts: kv_cache_dtype=fp8",
         "09:15:00 trial 7: starting",
-        "09:15:00 trial 7: measured, Output throughput 1,530 tok/s; on the front; "
-        "about 12 min left",
+        f"09:15:00 trial 7: {outcome}; on the front; about 12 min left",
     ]
 
 

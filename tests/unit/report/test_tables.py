@@ -5,11 +5,11 @@ import io
 
 from rich.console import Console
 
+from autotune.analysis.criteria import Criterion, Verdict
+from autotune.analysis.recommend import Recommendation, SettingReason
 from autotune.records import Configuration, Failure, FailureKind
 from autotune.report.table import Table, to_csv, to_markdown, to_rich
 from autotune.report.tables import (
-    CriterionRow,
-    Setting,
     comparison_table,
     configuration_text,
     criteria_table,
@@ -78,24 +78,40 @@ def test_a_configuration_is_told_by_its_difference() -> None:
 
 
 def test_a_criterion_is_met_not_met_or_not_measured() -> None:
-    """Three states, three words."""
+    """Three states, three words, the figures in people's units."""
     table = criteria_table([
-        CriterionRow(name="TTFT at 8K", required="under 2 s", found="1.42 s", met=True),
-        CriterionRow(name="GPU memory", required="under 11 GiB", found="11.3 GiB", met=False),
-        CriterionRow(name="RAM", required="under 85 GiB"),
+        Criterion(name="throughput", verdict=Verdict.MET, metric="output_tokens_per_s",
+                  value=1.53, bound=1.5, figures=(("chosen", 1530.0), ("baseline", 1000.0))),
+        Criterion(name="gpu_memory", verdict=Verdict.NOT_MET, metric="gpu_memory_peak_bytes",
+                  value=11.3 * 1024**3, bound=11.0 * 1024**3),
+        Criterion(name="ttft_8k", verdict=Verdict.NOT_MEASURED, metric="ttft_8k_ns", bound=2e9),
     ])  # fmt: skip
-    assert [row[3].text for row in table.rows] == ["met", "not met", "not measured"]
+    assert [[cell.text for cell in row[1:]] for row in table.rows] == [
+        ["more than 1.50\N{MULTIPLICATION SIGN}",
+         "1.53\N{MULTIPLICATION SIGN} (1,530 against 1,000 tok/s)", "met"],
+        ["at most 11.00 GiB", "11.30 GiB", "not met"],
+        ["at most 2.00 s", "\N{EN DASH}", "not measured"],
+    ]  # fmt: skip
+
+
+def recommendation(*settings: SettingReason) -> Recommendation:
+    """A recommendation of some settings."""
+    return Recommendation(
+        record=record(1), baseline=None, keep_default=not settings, reason="", settings=settings,
+        gains={}, detectable={}, front=(1,), prefer="balanced",
+    )  # fmt: skip
 
 
 def test_every_recommended_setting_has_its_reason() -> None:
     """Value, default and reason side by side; no setting at all is an answer too."""
-    table = settings_table([
-        Setting(parameter="kv_cache_dtype", value="fp8", default="auto", reason="twice the context")
-    ])  # fmt: skip
+    setting = SettingReason(
+        parameter="kv_cache_dtype", value="fp8", default="auto", text="twice the context"
+    )
+    table = settings_table(recommendation(setting))
     assert [cell.text for cell in table.rows[0]] == [
         "kv_cache_dtype", "fp8", "auto", "twice the context",
     ]  # fmt: skip
-    assert "defaults are recommended" in to_markdown(settings_table([]))
+    assert "defaults are recommended" in to_markdown(settings_table(recommendation()))
 
 
 def test_a_comparison_leaves_out_what_nobody_measured() -> None:

@@ -1,0 +1,292 @@
+"""What a recommended trial becomes when nobody measures it any more: an ordinary service."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Final
+
+from autotune.engines.vllm.releases import release_table
+from autotune.errors import UsageError
+from autotune.records import TrialRecord
+from autotune.report.untrusted import one_line
+from autotune.seams.deployment import LaunchPlan, Mount
+from autotune.spec.study import StudySpec
+
+SERVICE_PORT: Final = 8000
+
+_SIMULATED: Final = (
+    "SIMULATED: no real engine was measured. These settings are a prediction; measure them with "
+    "a real study before you rely on them."
+)
+_EVERY_TRIAL: Final = "as in every trial of the study"
+
+_HARNESS_ENVIRONMENT: Final[Mapping[str, str]] = {
+    "VLLM_SERVER_DEV_MODE": "opens /server_info and other endpoints to whoever reaches the port",
+    "VLLM_LOGGING_LEVEL": "the debug log was read for figures",
+    "VLLM_LOG_STATS_INTERVAL": "statistics were logged more often than anybody reads them",
+}
+"""Variables that only the measuring needed, and why they do not leave it."""
+
+_HARNESS_FLAGS: Final = frozenset({
+    "--host", "--port", "--uvicorn-log-level", "--disable-uvicorn-access-log",
+    "--disable-access-log-for-endpoints", "--enable-log-requests", "--disable-log-requests",
+})  # fmt: skip
+"""Options of a trial's start that an export sets anew or leaves to the engine."""
+
+_VARIABLES: Final[Mapping[str, str]] = {"--kv-offloading-size": "KV_OFFLOAD_SIZE"}
+"""Options whose variable in `.env` is not simply the option in capitals."""
+
+_FOLDERS: Final[Mapping[str, str]] = {
+    "/root/.cache/huggingface": "HF_CACHE",
+    "/var/cache/autotune": "ENGINE_CACHE",
+}
+"""Where caches are mounted in a container, and the variable that moves them on the host."""
+
+_TUNABLE: Final = re.compile(r"^[A-Za-z0-9/][A-Za-z0-9_./:@+-]*$")
+"""Values that mean the same in a shell, in `.env` and in a compose file, unquoted."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Option:
+    """One option of the serve command.
+
+    Attributes:
+        flag: With its dashes.
+        value: None for a switch.
+        parameter: The tuned parameter behind it; empty for what every trial had.
+        reason: Why it is there, one sentence.
+        variable: Name under which `.env` holds the value; empty if it is not to be changed there.
+    """
+
+    flag: str
+    value: str | None = None
+    parameter: str = ""
+    reason: str = ""
+    variable: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Service:
+    """A server to run, engine-neutral and format-neutral.
+
+    Attributes:
+        program: The command before the model, e.g. ("vllm", "serve").
+        options: In the order of the trial's own command.
+        env: Variables to set, secrets not among them.
+        env_reasons: Variable to reason.
+        passthrough: Names of variables that are taken from the environment of whoever starts
+            it, the secret ones among them.
+        image: None if the trial ran as a process.
+        digest: "sha256:..." of the image, where known.
+        header: Lines about where this came from.
+    """
+
+    study: str
+    trial: int
+    program: tuple[str, ...]
+    model: str
+    options: tuple[Option, ...]
+    env: Mapping[str, str] = field(default_factory=dict)
+    env_reasons: Mapping[str, str] = field(default_factory=dict)
+    passthrough: tuple[str, ...] = ()
+    image: str | None = None
+    digest: str | None = None
+    bind_host: str = "127.0.0.1"
+    port: int = SERVICE_PORT
+    container_port: int = SERVICE_PORT
+    mounts: tuple[Mount, ...] = ()
+    shm_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    gpus: bool = False
+    health_path: str = "/health"
+    startup_timeout_s: float = 900.0
+    simulated: bool = False
+    header: tuple[str, ...] = ()
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """Those of `passthrough` that must never be written down."""
+        return tuple(name for name in self.passthrough if "TOKEN" in name)
+
+    @property
+    def model_variable(self) -> str:
+        """Variable that holds the model; empty if its name needs quoting."""
+        return "MODEL" if _TUNABLE.match(self.model) else ""
+
+    @property
+    def pinned_image(self) -> str | None:
+        """The image with its digest, where that is known."""
+        if self.image is None or self.digest is None or "@" in self.image:
+            return self.image
+        return f"{self.image}@{self.digest}"
+
+    def arguments(self, *, host: str, port: int) -> tuple[str, ...]:
+        """Program, model and options, as argv."""
+        listed = [part for o in self.options
+                  for part in ((o.flag,) if o.value is None else (o.flag, o.value))]  # fmt: skip
+        return (*self.program, self.model, *listed, "--host", host, "--port", str(port))
+
+
+def service_from(
+    record: TrialRecord,
+    launch: LaunchPlan,
+    spec: StudySpec,
+    *,
+    reasons: Mapping[str, str] | None = None,
+) -> Service:
+    """The service that serves a trial's configuration.
+
+    Args:
+        record: The trial.
+        launch: What was started, out of the trial's folder.
+        spec: The study as resolved.
+        reasons: Parameter to reason, by the recommendation.
+
+    Raises:
+        UsageError: If the command is not of a kind that can be exported.
+    """
+    program, model, raw_options = split_command(launch.argv)
+    asked = spec.engine.arguments
+    options = tuple(
+        _option(flag, value, record, reasons or {}, of_study=flag in asked)
+        for flag, value in raw_options
+        if flag not in _HARNESS_FLAGS
+    )
+    env = {
+        name: value
+        for name, value in launch.env.items()
+        if name not in _HARNESS_ENVIRONMENT or name in spec.engine.env
+    }
+    return Service(
+        study=record.study,
+        trial=record.number,
+        program=program,
+        model=model,
+        options=options,
+        env=env,
+        env_reasons={name: _env_reason(name, record, reasons or {}) for name in env},
+        passthrough=launch.env_passthrough,
+        image=launch.image,
+        digest=_digest(record.environment.get("image_digest"), launch.image),
+        bind_host=spec.bind_host,
+        port=spec.port or SERVICE_PORT,
+        container_port=launch.container_port,
+        mounts=launch.mounts,
+        shm_bytes=launch.shm_bytes,
+        memory_limit_bytes=launch.memory_limit_bytes,
+        gpus=launch.gpus,
+        health_path=launch.health_path,
+        startup_timeout_s=launch.startup_timeout_s,
+        simulated=record.simulated,
+        header=_header(record),
+    )
+
+
+def split_command(
+    argv: tuple[str, ...],
+) -> tuple[tuple[str, ...], str, tuple[tuple[str, str | None], ...]]:
+    """Program, model, and options with their values.
+
+    Raises:
+        UsageError: If no model can be found in it.
+    """
+    first_flag = next((i for i, part in enumerate(argv) if part.startswith("-")), len(argv))
+    program, model = argv[: first_flag - 1], argv[first_flag - 1] if first_flag else ""
+    options: list[tuple[str, str | None]] = []
+    rest = list(argv[first_flag:])
+    while rest:
+        flag = rest.pop(0)
+        name, equals, value = flag.partition("=")
+        if equals:
+            options.append((name, value))
+        elif rest and not re.match(r"^--?[A-Za-z]", rest[0]):
+            options.append((flag, rest.pop(0)))
+        else:
+            options.append((flag, None))
+    if first_flag < 2:  # `python -m module --model M`
+        message = "the trial's command names no model before its options"
+        raise UsageError(
+            message, hint="Export a trial of an engine whose command is `serve MODEL`."
+        )
+    return program, model, tuple(options)
+
+
+def _option(
+    flag: str,
+    value: str | None,
+    record: TrialRecord,
+    reasons: Mapping[str, str],
+    *,
+    of_study: bool,
+) -> Option:
+    parameter = _parameters().get(flag, "")
+    if record.configuration.get(parameter) is None:
+        parameter = ""
+    reason = _reason(parameter, reasons)
+    if not parameter:
+        reason = "set in the study file for every trial" if of_study else _EVERY_TRIAL
+    variable = ""
+    if parameter and value is not None and _TUNABLE.match(value):
+        variable = _VARIABLES.get(flag, flag.lstrip("-").replace("-", "_").upper())
+    return Option(
+        flag=flag, value=value, parameter=parameter, reason=one_line(reason), variable=variable
+    )
+
+
+def _env_reason(name: str, record: TrialRecord, reasons: Mapping[str, str]) -> str:
+    parameter = _parameters().get(name, "")
+    if record.configuration.get(parameter) is None:
+        return _EVERY_TRIAL
+    return _reason(parameter, reasons)
+
+
+def _reason(parameter: str, reasons: Mapping[str, str]) -> str:
+    """What a parameter is, and why it has its value."""
+    facts = release_table().find(parameter)
+    parts = (parameter if facts is None else facts.title, reasons.get(parameter, ""))
+    return one_line(": ".join(part for part in parts if part))
+
+
+@cache
+def _parameters() -> Mapping[str, str]:
+    """Options (with dashes) and variables of every release to the parameter behind them."""
+    found: dict[str, str] = {}
+    for name, facts in release_table().parameters.items():
+        for spelling in facts.spellings:
+            for flag in spelling.flags:
+                found.setdefault(f"--{flag}", name)
+                found.setdefault(f"--no-{flag}", name)
+            if spelling.env is not None:
+                found.setdefault(spelling.env, name)
+    return found
+
+
+def folder_variable(mount: Mount) -> str:
+    """Variable that moves a mounted folder on the host; empty if it is not to be moved."""
+    return _FOLDERS.get(mount.target, "") if _TUNABLE.match(str(mount.source)) else ""
+
+
+def _digest(text: str | None, image: str | None) -> str | None:
+    """`sha256:...` out of a digest or of NAME@DIGEST; None where the image has none."""
+    found = re.search(r"sha256:[0-9a-f]{64}$", text or "")
+    # An id of a local image pins nothing that could be pulled: only a NAME@DIGEST does.
+    return None if found is None or image is None or "@" not in (text or "") else found.group()
+
+
+def _header(record: TrialRecord) -> tuple[str, ...]:
+    environment = record.environment
+    lines = []
+    if record.simulated:
+        lines.append(_SIMULATED)
+    release, gpu = environment.get("engine_release"), environment.get("gpu")
+    where = [part for part in (gpu, f"engine {release}" if release else "") if part]
+    lines.append(
+        f"Written by autotune: trial {record.number} of study {record.study}"
+        + (f", on {', '.join(where)}" if where else "")
+        + "."
+    )
+    lines.append(
+        "The settings were measured together; with one of them changed the figures no longer hold."
+    )
+    return tuple(one_line(line) for line in lines)

@@ -1,0 +1,78 @@
+"""What this machine has that a test could need: real vLLM, a Docker engine, a GPU."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import docker
+import docker.errors
+import pynvml
+from requests.exceptions import RequestException
+
+VLLM_VARIABLE = "AUTOTUNE_E2E_VLLM"
+MODEL_VARIABLE = "AUTOTUNE_E2E_MODEL"
+IMAGE = "autotune-e2e:local"
+
+
+def vllm_environment() -> Path:
+    """The virtual environment that holds vLLM; see `.ci/vllm_cpu.sh`."""
+    return Path(os.environ[VLLM_VARIABLE])
+
+
+def model_folder() -> Path:
+    """The small model; see `.ci/tiny_model.py`."""
+    return Path(os.environ[MODEL_VARIABLE])
+
+
+@cache
+def no_vllm() -> str | None:
+    """Why there is no real vLLM to test with; None if there is one."""
+    for variable, what in ((VLLM_VARIABLE, "bin/vllm"), (MODEL_VARIABLE, "config.json")):
+        folder = os.environ.get(variable)
+        if not folder:
+            return f"{variable} is not set; `.ci/run` installs vLLM and a model and sets it"
+        if not (Path(folder) / what).is_file():
+            return f"{variable}={folder} holds no {what}"
+    return None
+
+
+@cache
+def no_docker() -> str | None:
+    """Why there is no Docker engine to test with; None if there is one."""
+    try:
+        client = docker.from_env(timeout=10)
+    except (docker.errors.DockerException, RequestException) as error:
+        return f"no Docker engine answers ({type(error).__name__})"
+    try:
+        client.ping()
+    except (docker.errors.DockerException, RequestException) as error:
+        return f"no Docker engine answers ({type(error).__name__})"
+    finally:
+        client.close()
+    return None
+
+
+@cache
+def no_image() -> str | None:
+    """Why the image for vLLM is not there; None if it is. Asks the engine: `no_docker` first."""
+    client = docker.from_env(timeout=10)
+    try:
+        client.images.get(IMAGE)
+    except docker.errors.ImageNotFound:
+        return f"the image {IMAGE} is not there; `.ci/docker_image.sh` builds it"
+    finally:
+        client.close()
+    return None
+
+
+@cache
+def no_gpu() -> str | None:
+    """Why there is no NVIDIA GPU to test with; None if there is one."""
+    try:
+        pynvml.nvmlInit()
+    except pynvml.NVMLError as error:
+        return f"no NVIDIA GPU ({error})"
+    try:
+        return None if pynvml.nvmlDeviceGetCount() else "no NVIDIA GPU"
+    finally:
+        pynvml.nvmlShutdown()

@@ -1,0 +1,55 @@
+"""The folder `recommended/`."""
+
+from pathlib import Path
+
+import pytest
+
+from autotune.report.exports.service import service_from
+from autotune.report.exports.write import FORMATS, export, file_name, write_recommendation
+from autotune.seams.deployment import LaunchPlan
+from autotune.spec.study import StudySpec
+from tests.support.launches import CONFIGURATION, DOCKER, PROCESS
+from tests.support.records import record
+
+
+def names(folder: Path, launch: LaunchPlan, *, simulated: bool = False) -> set[str]:
+    """Files that a trial's recommendation consists of."""
+    trial = record(5, config=CONFIGURATION, simulated=simulated)
+    return {p.name for p in write_recommendation(folder, service_from(trial, launch, StudySpec()))}
+
+
+def test_a_container_study_writes_compose_env_and_commands(tmp_path: Path) -> None:
+    """Four files; the scripts can be run."""
+    assert names(tmp_path, DOCKER) == {"docker-compose.yml", ".env", "serve.sh", "docker-run.sh"}
+    assert (tmp_path / "serve.sh").stat().st_mode & 0o111
+
+
+def test_a_process_study_has_no_docker_command(tmp_path: Path) -> None:
+    """There was no image."""
+    assert names(tmp_path, PROCESS) == {"docker-compose.yml", ".env", "serve.sh"}
+
+
+def test_a_simulated_study_says_so_in_every_file_name(tmp_path: Path) -> None:
+    """And in every file's first line of prose."""
+    made = names(tmp_path, DOCKER, simulated=True)
+    assert made == {
+        "docker-compose.SIMULATED.yml", ".env.SIMULATED", "serve.SIMULATED.sh",
+        "docker-run.SIMULATED.sh",
+    }  # fmt: skip
+    assert all("SIMULATED" in (tmp_path / name).read_text()[:200] for name in made)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_format_gives_a_file(form: str) -> None:
+    """None is forgotten, and none is empty."""
+    trial = record(5, config=CONFIGURATION)
+    made = export(service_from(trial, DOCKER, StudySpec()), form)  # type: ignore[arg-type] # a Format
+    assert made
+    assert all(len(one.text) > 200 for one in made)
+
+
+def test_file_names_keep_their_suffix() -> None:
+    """So that tools still know what they are."""
+    assert file_name("vllm.service", simulated=True) == "vllm.SIMULATED.service"
+    assert file_name(".env", simulated=True) == ".env.SIMULATED"
+    assert file_name("serve.sh", simulated=False) == "serve.sh"
