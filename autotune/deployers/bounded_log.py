@@ -1,0 +1,118 @@
+"""An engine's output on disk, whatever it writes: the beginning, the end, and no more."""
+
+import os
+from collections.abc import Iterable
+from io import FileIO
+from pathlib import Path
+from typing import Final
+
+from autotune.units import BYTES_PER_MIB
+
+HEAD_BYTES: Final = 8 * BYTES_PER_MIB
+TAIL_BYTES: Final = 8 * BYTES_PER_MIB
+_MASK: Final = b"[secret]"
+
+
+class BoundedLog:
+    """A log file that never grows beyond head + 2 x tail bytes (and one write).
+
+    The first `head_bytes` stay. What follows is cut back to its last `tail_bytes` whenever it
+    reaches twice that, with a line that says how much was left out; so a flood costs each byte
+    about two writes and no more disk. The cut is a rename: a reader sees the file before or
+    after it. Not for two writers.
+
+    Args:
+        path: The file; what it held is gone.
+        head_bytes: Kept from the beginning.
+        tail_bytes: Kept from the end.
+        secrets: Values that are replaced by a mask, also where two writes split them.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        *,
+        head_bytes: int = HEAD_BYTES,
+        tail_bytes: int = TAIL_BYTES,
+        secrets: Iterable[str] = (),
+    ) -> None:
+        self._path = path
+        self._head_bytes = head_bytes
+        self._tail_bytes = tail_bytes
+        self._secrets = sorted((s.encode() for s in secrets if s), key=len, reverse=True)
+        self._held = b""
+        self._left_out_bytes = 0
+        self._body_start = head_bytes
+        self.error = ""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._file: FileIO = path.open("w+b", buffering=0)
+        self._size = 0
+
+    def write(self, data: bytes) -> None:
+        """Append. A full disk loses the rest, never the engine: see `error`."""
+        data = self._held + data
+        for secret in self._secrets:
+            data = data.replace(secret, _MASK)
+        keep = self._start_of_a_secret(data)
+        self._held = data[len(data) - keep :]
+        self._append(data[: len(data) - keep])
+
+    def close(self) -> None:
+        """Write what was held back and close."""
+        held, self._held = self._held, b""
+        self._append(held)
+        self._file.close()
+
+    def _start_of_a_secret(self, data: bytes) -> int:
+        """Length of the end of `data` that may be the beginning of a secret."""
+        longest = max((len(secret) for secret in self._secrets), default=0) - 1
+        for length in range(min(longest, len(data)), 0, -1):
+            if any(secret.startswith(data[-length:]) for secret in self._secrets):
+                return length
+        return 0
+
+    def _append(self, data: bytes) -> None:
+        if not data:
+            return
+        try:
+            view = memoryview(data)
+            while view:
+                written = self._file.write(view)
+                self._size += written
+                view = view[written:]
+            if self._size > self._head_bytes + 2 * self._tail_bytes:
+                self._cut()
+        except OSError as error:
+            self.error = f"the log could not be written: {error.strerror or error}"
+
+    def _cut(self) -> None:
+        """Drop the middle."""
+        tail_at = self._size - self._tail_bytes
+        self._left_out_bytes += tail_at - self._body_start
+        note = b"\n[autotune left out %d bytes here]\n" % self._left_out_bytes
+        partial = self._path.with_name(f"{self._path.name}.part")
+        try:
+            with partial.open("w+b", buffering=0) as file:
+                _copy(self._file, file, 0, self._head_bytes)
+                file.write(note)
+                _copy(self._file, file, tail_at, self._tail_bytes)
+            partial.replace(self._path)
+        except OSError:  # no room for both: lose the tail rather than the bound
+            partial.unlink(missing_ok=True)
+            self._file.truncate(self._head_bytes)
+            self._left_out_bytes += self._tail_bytes
+            self._size = self._body_start = self._file.seek(0, os.SEEK_END)
+            return
+        self._file.close()
+        self._file = self._path.open("r+b", buffering=0)
+        self._size = self._file.seek(0, os.SEEK_END)
+        self._body_start = self._head_bytes + len(note)
+
+
+def _copy(source: FileIO, target: FileIO, offset: int, count: int) -> None:
+    """Copy a stretch of a file to the end of another, within the kernel."""
+    while count > 0:
+        copied = os.sendfile(target.fileno(), source.fileno(), offset, count)
+        if copied == 0:
+            return
+        offset, count = offset + copied, count - copied

@@ -1,0 +1,162 @@
+"""Servers in Docker containers."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+import docker
+from docker.utils import parse_repository_tag
+
+from autotune.clock import Clock
+from autotune.deployers.bounded_log import BoundedLog
+from autotune.deployers.docker_deployment import ClientFactory, DockerDeployment
+from autotune.deployers.docker_errors import FOREIGN, translating
+from autotune.deployers.docker_options import container_options, passed_through
+from autotune.deployers.docker_start import start_container
+from autotune.deployers.marks import OwnerState, identity_of, owner, owner_state
+from autotune.deployers.patience import to_the_end
+from autotune.errors import ImageMissingError
+from autotune.seams.deployment import Deployment, Identity, LaunchPlan
+
+LEAVING_GRACE_S: Final = 10.0
+"""For a server that nobody has stopped before its context is left."""
+
+NO_PROGRAM: Final = "/autotune/no-such-program"
+_SHORTEST_SECRET: Final = 8
+
+
+class DockerDeployer:
+    """Starts servers as containers.
+
+    Args:
+        clock: A real one.
+        client_factory: Makes a Docker client; by default for the engine that DOCKER_HOST names,
+            else the local one.
+        pull: Fetch a missing image instead of refusing.
+        on_progress: Told of a pull: "layer: status" lines.
+    """
+
+    name = "docker"
+
+    def __init__(
+        self,
+        clock: Clock,
+        client_factory: ClientFactory = docker.from_env,
+        *,
+        pull: bool = False,
+        on_progress: Callable[[str], None] | None = None,
+    ) -> None:
+        self._clock = clock
+        self._connect = client_factory
+        self._pull = pull
+        self._on_progress = on_progress or (lambda _line: None)
+
+    async def preflight(self, plan: LaunchPlan) -> None:
+        """Look for engine and image, then rehearse: everything of a start but the program.
+
+        The rehearsal starts the very container with a program that no image has. The engine
+        finds a port in use, a missing folder or a missing GPU runtime before it looks for the
+        program, so its complaint about the program means that nothing else stands in the way.
+
+        Raises:
+            DockerUnavailableError: No engine, or no rights.
+            ImageMissingError: No such image.
+            PortInUseError: Somebody else has the port.
+            DeployerError: Whatever else stops a start.
+        """
+        await to_the_end(asyncio.to_thread(self._preflight, plan))
+
+    @asynccontextmanager
+    async def deploy(
+        self, plan: LaunchPlan, *, identity: Identity, log_path: Path
+    ) -> AsyncIterator[Deployment]:
+        """Start a container.
+
+        Raises:
+            DeployerError: If the engine refuses, as in `preflight`.
+        """
+        options = container_options(plan, identity, uuid.uuid4().hex)
+        secrets = [v for v in passed_through(plan).values() if len(v) >= _SHORTEST_SECRET]
+        deployment = DockerDeployment(
+            options,
+            self._connect,
+            BoundedLog(log_path, secrets=secrets),
+            log_path=log_path,
+            base_url=plan.base_url,
+            clock=self._clock,
+        )
+        try:
+            await to_the_end(asyncio.to_thread(deployment.start))
+            yield deployment
+        finally:
+            await to_the_end(deployment.stop(grace_s=LEAVING_GRACE_S))
+
+    async def sweep(self, study: str) -> tuple[str, ...]:
+        """Remove containers that dead runs of this study left, found by label.
+
+        Raises:
+            DeployerError: If the engine does not answer.
+        """
+        return await to_the_end(asyncio.to_thread(self._sweep, study))
+
+    def _preflight(self, plan: LaunchPlan) -> None:
+        with translating("looking for the image"):
+            client = self._connect()
+            try:
+                self._find_image(client, plan.image)
+                self._rehearse(client, plan)
+            finally:
+                client.close()
+
+    def _find_image(self, client: docker.DockerClient, image: str | None) -> None:
+        if image is None:
+            return  # `container_options` refuses
+        try:
+            client.images.get(image)
+        except docker.errors.ImageNotFound as error:
+            if not self._pull:
+                message = f"the image {image!r} is not on this machine"
+                raise ImageMissingError(message, hint=f"Fetch it: docker pull {image}") from error
+            self._fetch(client, image)
+
+    def _fetch(self, client: docker.DockerClient, image: str) -> None:
+        repository, tag = parse_repository_tag(image)
+        for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
+            if "error" in line:
+                message = f"the image {image!r} cannot be fetched: {line['error']}"
+                raise ImageMissingError(message, hint="Check its name and `docker login`.")
+            self._on_progress(": ".join(str(line[k]) for k in ("id", "status") if k in line))
+
+    def _rehearse(self, client: docker.DockerClient, plan: LaunchPlan) -> None:
+        pid, start = owner()
+        identity = Identity(study="preflight", trial=0, owner_pid=pid, owner_start=start)
+        options = container_options(plan, identity, uuid.uuid4().hex)
+        options["entrypoint"] = [NO_PROGRAM]
+        try:
+            start_container(client, options)
+        except docker.errors.APIError as error:
+            if NO_PROGRAM not in str(error.explanation):
+                raise
+        finally:
+            with suppress(*FOREIGN):
+                client.api.remove_container(options["name"], force=True, v=True)
+
+    def _sweep(self, study: str) -> tuple[str, ...]:
+        done = []
+        with translating("sweeping containers"):
+            client = self._connect()
+            try:
+                for container in client.containers.list(
+                    all=True, filters={"label": f"autotune.study={study}"}
+                ):
+                    identity = identity_of(container.labels)
+                    if identity is None or owner_state(identity) is not OwnerState.DEAD:
+                        continue
+                    container.remove(force=True, v=True)
+                    done.append(f"trial {identity.trial} of study {study}: {container.name} ended")
+            finally:
+                client.close()
+        return tuple(done)

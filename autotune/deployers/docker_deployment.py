@@ -1,0 +1,265 @@
+"""One server in a container."""
+
+import asyncio
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import docker
+import docker.errors
+
+from autotune.clock import Clock
+from autotune.deployers.bounded_log import BoundedLog
+from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
+from autotune.deployers.docker_errors import FOREIGN, translated, translating
+from autotune.deployers.docker_start import start_container
+from autotune.deployers.docker_stream import OutputPump
+from autotune.deployers.processes import ProcessId, is_running, read_stat
+from autotune.seams.deployment import ExitEvidence
+from autotune.units import ns_from_s
+
+ENGINE_AWAY_S: Final = 60.0
+"""How long an engine that went away may take to come back while nobody can see the container."""
+
+_RETRY_S: Final = 0.25
+_LOG_END_S: Final = 5.0
+_REMOVE_TRIES: Final = 5
+_SIGNALS_FROM: Final = 128
+
+ClientFactory = Callable[[], docker.DockerClient]
+
+
+class DockerDeployment:
+    """A server in a container; follows `autotune.seams.deployment.Deployment`.
+
+    The Docker client blocks, so every call to it runs in a thread: a short one in the event
+    loop's pool, the wait for the container's end and its output in threads of their own.
+
+    Args:
+        options: Arguments of `containers.create`; see `docker_options`.
+        connect: Makes a client; one is not for two threads.
+        log: Gets the output.
+        log_path: Where that is.
+        base_url: Where the server will answer.
+        clock: A real one.
+    """
+
+    def __init__(
+        self,
+        options: dict[str, Any],
+        connect: ClientFactory,
+        log: BoundedLog,
+        *,
+        log_path: Path,
+        base_url: str,
+        clock: Clock,
+    ) -> None:
+        self._options = options
+        self._connect = connect
+        self._log = log
+        self._log_path = log_path
+        self._base_url = base_url
+        self._clock = clock
+        self._loop = asyncio.get_running_loop()
+        self._exit: asyncio.Future[ExitEvidence] = self._loop.create_future()
+        self._stopping: asyncio.Task[ExitEvidence] | None = None
+        self._client: docker.DockerClient | None = None
+        self._container: Any = None
+        self._pump: OutputPump | None = None
+        self._process: ProcessId | None = None
+        self._cgroup: Path | None = None
+        self._started_ns = clock.now_ns()
+        self._asked_to_end = False
+        self._is_over = threading.Event()
+
+    @property
+    def base_url(self) -> str:
+        """Where it answers."""
+        return self._base_url
+
+    @property
+    def log_path(self) -> Path:
+        """Its stdout and stderr, bounded and with secrets masked."""
+        return self._log_path
+
+    @property
+    def started_ns(self) -> int:
+        """When the engine was asked to start the container."""
+        return self._started_ns
+
+    @property
+    def container_name(self) -> str:
+        """Its name."""
+        return str(self._options["name"])
+
+    def pids(self) -> tuple[int, ...]:
+        """Its processes as this host numbers them; empty where the engine is not on this host."""
+        if self._process is None or self._exit.done():
+            return ()
+        others = cgroup_pids(self._cgroup) if self._cgroup is not None else ()
+        return (self._process.pid, *(pid for pid in others if pid != self._process.pid))
+
+    def cgroup(self) -> Path | None:
+        """Folder of the container's memory cgroup."""
+        return self._cgroup
+
+    def exit_evidence(self) -> ExitEvidence | None:
+        """How it ended; None while it runs."""
+        return self._exit.result() if self._exit.done() else None
+
+    async def wait_exit(self) -> ExitEvidence:
+        """Return as soon as the engine tells that it has ended."""
+        return await asyncio.shield(self._exit)
+
+    def start(self) -> None:
+        """Create and start the container; blocks.
+
+        Raises:
+            DeployerError: If the engine refuses; what was created is removed by `stop`.
+        """
+        with translating("starting a container"):
+            self._client = self._connect()
+            self._container = start_container(self._client, self._options, self._attach)
+            self._container.reload()
+        self._find_process(self._container.attrs)
+        threading.Thread(target=self._watch, name="container-exit", daemon=True).start()
+
+    def _attach(self, container: Any) -> None:
+        """Read the output of a container that is about to start, from the first byte."""
+        if self._pump is not None:
+            self._pump.close()
+        self._pump = OutputPump(self._connect(), container.id, self._log)
+        self._started_ns = self._clock.now_ns()
+
+    async def stop(self, *, grace_s: float) -> ExitEvidence:
+        """End and remove the container."""
+        if self._stopping is None:
+            self._stopping = asyncio.create_task(self._stop(grace_s))
+        return await asyncio.shield(self._stopping)
+
+    async def _stop(self, grace_s: float) -> ExitEvidence:
+        self._asked_to_end = True
+        complaint = ""
+        if self._client is not None:
+            complaint = await asyncio.to_thread(self._end, self._client, grace_s)
+        self._settle(ExitEvidence(detail="its end was not seen"))
+        self._is_over.set()
+        await asyncio.to_thread(self._close)
+        evidence = self._exit.result()
+        return _with(evidence, complaint) if complaint else evidence
+
+    def _end(self, client: docker.DockerClient, grace_s: float) -> str:
+        """Ask, insist, remove; again if the engine is away. What could not be done is returned.
+
+        By name and not by object: the engine may have created the container and failed to say so.
+        """
+        complaint = ""
+        for attempt in range(_REMOVE_TRIES):
+            try:
+                container = client.containers.get(self.container_name)
+                container.stop(timeout=max(0, round(grace_s)))
+                self._wait_for_exit()
+                container.remove(force=True, v=True)
+            except docker.errors.NotFound:
+                return ""
+            except FOREIGN as error:
+                complaint = f"{self.container_name} could not be removed: {translated(error)}"
+                self._is_over.wait(_RETRY_S * 2**attempt)
+            else:
+                return ""
+        return complaint
+
+    def _wait_for_exit(self) -> None:
+        """Let the watcher read how it ended before the container is removed."""
+        seen = threading.Event()
+        self._loop.call_soon_threadsafe(self._exit.add_done_callback, lambda _future: seen.set())
+        if self._container is not None and self._process is not None:
+            seen.wait(_LOG_END_S)
+
+    def _close(self) -> None:
+        if self._pump is not None:
+            self._pump.join(_LOG_END_S)
+            self._pump.close()
+        self._log.close()
+        if self._client is not None:
+            with suppress(*FOREIGN):
+                self._client.close()
+
+    def _find_process(self, attrs: dict[str, Any]) -> None:
+        pid = int(attrs.get("State", {}).get("Pid") or 0)
+        stat = read_stat(pid) if pid > 0 else None
+        self._cgroup = memory_cgroup(pid, str(attrs["Id"])) if stat is not None else None
+        if stat is not None and self._cgroup is not None:
+            self._process = stat.process
+
+    def _watch(self) -> None:
+        """Wait for the end of the container, through whatever happens to the engine."""
+        away_since_ns: int | None = None
+        while not self._is_over.is_set():
+            try:
+                state = self._wait_once()
+            except docker.errors.NotFound:
+                self._tell(ExitEvidence(detail="somebody else removed the container"))
+                return
+            except (*FOREIGN, ValueError) as error:  # ValueError: an answer cut off in the middle
+                away_since_ns = away_since_ns or self._clock.now_ns()
+                if self._is_lost(away_since_ns):
+                    self._tell(ExitEvidence(detail=f"lost with its engine: {translated(error)}"))
+                    return
+                self._is_over.wait(_RETRY_S)
+            else:
+                if not state["Running"]:
+                    self._tell(_evidence(state))
+                    return
+                away_since_ns = None
+
+    def _wait_once(self) -> dict[str, Any]:
+        """The state of the container once it has ended, or the connection broke."""
+        client = self._connect()
+        try:
+            client.api.wait(self._container.id, timeout=None)
+            state: dict[str, Any] = client.api.inspect_container(self._container.id)["State"]
+            return state
+        finally:
+            client.close()
+
+    def _is_lost(self, away_since_ns: int) -> bool:
+        """Whether a container whose engine is away has ended, as far as this host can tell."""
+        if self._process is not None:
+            return not is_running(self._process)
+        return self._clock.now_ns() - away_since_ns > ns_from_s(ENGINE_AWAY_S)
+
+    def _tell(self, evidence: ExitEvidence) -> None:
+        """From the watcher to the event loop, once the output is on disk."""
+        if self._pump is not None:
+            self._pump.join(_LOG_END_S)
+        if self._log.error:
+            evidence = replace(
+                evidence, detail=f"{evidence.detail}; {self._log.error}".lstrip("; ")
+            )
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            self._loop.call_soon_threadsafe(self._settle, evidence)
+
+    def _settle(self, evidence: ExitEvidence) -> None:
+        """The first account of its end stands."""
+        if not self._exit.done():
+            self._exit.set_result(replace(evidence, stopped_by_us=self._asked_to_end))
+
+
+def _with(evidence: ExitEvidence, more: str) -> ExitEvidence:
+    return replace(evidence, detail="; ".join(filter(None, (evidence.detail, more))))
+
+
+def _evidence(state: dict[str, Any]) -> ExitEvidence:
+    """How a container ended (Docker Engine API, ContainerState)."""
+    code = int(state["ExitCode"])
+    number = code - _SIGNALS_FROM if _SIGNALS_FROM < code <= _SIGNALS_FROM + 64 else None
+    return ExitEvidence(
+        exit_code=code,
+        signal=number,
+        oom_killed=bool(state.get("OOMKilled")),
+        detail=str(state.get("Error") or ""),
+    )

@@ -1,0 +1,43 @@
+"""Creating and starting a container, less what the engine at hand cannot grant."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import docker
+import docker.errors
+
+from autotune.deployers.docker_options import conceded
+
+
+def start_container(
+    client: docker.DockerClient,
+    options: Mapping[str, Any],
+    before: Callable[[Any], None] = lambda _container: None,
+) -> Any:
+    """Create and start a container; blocks.
+
+    Args:
+        client: For the engine.
+        options: Arguments of `containers.create`.
+        before: Called with each container that was created, before its start.
+
+    Returns:
+        The container that was started.
+
+    Raises:
+        docker.errors.APIError: If the engine refuses. A container that was created and could not
+            be started is left for the caller, who knows its name.
+    """
+    while True:
+        container = client.containers.create(**options)
+        before(container)
+        try:
+            container.start()
+        except docker.errors.APIError as error:
+            less = conceded(options, str(error.explanation))
+            if less is None:
+                raise
+            options = less
+            container.remove(force=True, v=True)
+        else:
+            return container

@@ -1,0 +1,96 @@
+"""Processes and shared memory of runs that are dead."""
+
+import os
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.clock import Clock
+from autotune.deployers import shared_memory
+from autotune.deployers.footprint import Footprint, footprints, private_folder
+from autotune.deployers.marks import OwnerState, identity_of, owner_state
+from autotune.deployers.processes import ProcessId, all_stats, end_all, environment, is_running
+from autotune.seams.deployment import Identity
+from autotune.units import ns_from_s
+
+GRACE_S: Final = 2.0
+SUPERVISOR_S: Final = 20.0
+"""A supervisor whose controller died ends its engine by itself: 5 s of grace, then by force."""
+
+
+async def sweep(study: str, clock: Clock) -> tuple[str, ...]:
+    """End what dead runs of a study left on this machine.
+
+    Two ways to find it: the footprints that supervisors wrote, and the marks in the environment
+    of processes. What belongs to a run that is alive, or of which nobody here can tell, stays.
+
+    Returns:
+        One line for each thing that was ended or removed.
+    """
+    done: list[str] = []
+    for footprint in footprints(private_folder()):
+        if _is_dead(footprint.identity, study):
+            done += await _sweep_footprint(footprint, clock)
+    marked = _marked(study)
+    if marked:
+        await end_all(lambda: {p for p in marked if is_running(p)}, clock=clock, grace_s=GRACE_S)
+        done += [f"study {study}: process {process.pid} ended" for process in sorted(marked)]
+    return tuple(done)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ended:
+    """What became of a leftover: processes ended, processes left, shared memory removed."""
+
+    ended: tuple[int, ...]
+    left: tuple[int, ...]
+    swept: tuple[str, ...]
+
+
+async def end_leftover(footprint: Footprint, clock: Clock) -> Ended:
+    """End the processes of a footprint whose supervisor is dead, and remove its files."""
+    members = footprint.members()
+    seen = shared_memory.used_inodes(process.pid for process in members)
+    left = await end_all(footprint.members, clock=clock, grace_s=GRACE_S)
+    swept = shared_memory.sweep(footprint.shm_before, seen)
+    if not left:
+        footprint.path(private_folder()).unlink(missing_ok=True)
+    return Ended(
+        ended=tuple(sorted(process.pid for process in members - left)),
+        left=tuple(sorted(process.pid for process in left)),
+        swept=swept,
+    )
+
+
+async def _sweep_footprint(footprint: Footprint, clock: Clock) -> list[str]:
+    trial = f"trial {footprint.identity.trial} of study {footprint.identity.study}"
+    deadline_ns = clock.now_ns() + ns_from_s(SUPERVISOR_S)
+    while footprint.supervisor_runs and clock.now_ns() < deadline_ns:
+        await clock.sleep(0.1)  # it is ending its engine
+    supervisor = footprint.supervisor
+    await end_all(
+        lambda: {supervisor} if is_running(supervisor) else set(), clock=clock, grace_s=0.0
+    )
+    if not footprint.path(private_folder()).exists():
+        return [f"{trial}: its supervisor had ended it"]
+    ended = await end_leftover(footprint, clock)
+    return [
+        *(f"{trial}: process {pid} ended" for pid in ended.ended),
+        *(f"{trial}: process {pid} could not be ended" for pid in ended.left),
+        *(f"{trial}: shared memory {name} removed" for name in ended.swept),
+    ]
+
+
+def _marked(study: str) -> set[ProcessId]:
+    """Processes that carry the marks of a dead run of this study."""
+    found = set()
+    for stat in all_stats().values():
+        if not stat.is_running or stat.pid == os.getpid():
+            continue
+        identity = identity_of(environment(stat.pid))
+        if identity is not None and _is_dead(identity, study):
+            found.add(stat.process)
+    return found
+
+
+def _is_dead(identity: Identity, study: str) -> bool:
+    return identity.study == study and owner_state(identity) is OwnerState.DEAD

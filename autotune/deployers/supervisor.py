@@ -1,0 +1,291 @@
+"""The process between autotune and an engine: starts it, writes its log, ends it.
+
+Run as `python -m autotune.deployers.supervisor`, one per deployment, by the process deployer.
+It exists because the controller may be killed at any instant and has better things to do:
+
+- its standard input ends when the controller dies, however it dies; it then ends the engine;
+- it is a subreaper (prctl(2)), so no descendant of the engine escapes it;
+- it reads the engine's output at once, whatever the controller's event loop is busy with;
+- it enforces a limit of memory without a cgroup.
+
+Standard input: one line of JSON (`Order`), then lines "stop SECONDS". Standard output: one JSON
+object per line, with an "event": "started" (pid, start_ticks, at_ns), "failed" (errno, message),
+"members" (pids), "exited" (exit_code, signal, oom_killed, detail), "gone" (left, swept).
+"""
+
+import asyncio
+import ctypes
+import fcntl
+import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Final
+
+from autotune.clock import MonotonicClock
+from autotune.deployers import shared_memory
+from autotune.deployers.bounded_log import BoundedLog
+from autotune.deployers.footprint import Footprint
+from autotune.deployers.processes import ProcessId, end_all, read_stat
+from autotune.deployers.resident import resident_bytes
+from autotune.seams.deployment import Identity
+from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, s_from_ns
+
+PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
+SCAN_S: Final = 1.0
+GUARD_S: Final = 0.2
+ORPHAN_GRACE_S: Final = 5.0
+PIPE_BYTES: Final = BYTES_PER_MIB  # the most that a user may ask for (pipe(7))
+FIRST_CHOICE: Final = "1000"  # oom_score_adj: the kernel's OOM killer takes these first (proc(5))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """What to run; arrives on standard input, for it may hold secrets.
+
+    Attributes:
+        secrets: Values masked in the log.
+        footprints: Folder for the footprint.
+    """
+
+    deployment: str
+    identity: Identity
+    argv: tuple[str, ...]
+    env: dict[str, str]
+    log_path: str
+    footprints: str
+    secrets: tuple[str, ...] = ()
+    memory_limit_bytes: int | None = None
+
+    def to_line(self) -> bytes:
+        """As a line of JSON."""
+        return json.dumps(asdict(self)).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> "Order":
+        """Read it back."""
+        raw = json.loads(line)
+        raw["identity"] = Identity(**raw["identity"])
+        raw["argv"], raw["secrets"] = tuple(raw["argv"]), tuple(raw["secrets"])
+        return cls(**raw)
+
+
+class Supervisor:
+    """One engine's."""
+
+    def __init__(self, order: Order) -> None:
+        self._order = order
+        self._clock = MonotonicClock()
+        self._folder = Path(order.footprints)
+        self._log = BoundedLog(Path(order.log_path), secrets=order.secrets)
+        self._output_fd = -1
+        self._exited = asyncio.Event()
+        self._commands = asyncio.Queue[float]()
+        self._over_limit = ""
+        self._oom_kills_before = oom_kills()
+        self._footprint = Footprint(
+            deployment=order.deployment,
+            identity=order.identity,
+            supervisor=_this_process(),
+            shm_before=shared_memory.listing(),
+        )
+
+    async def run(self) -> None:
+        """Start the engine, watch it, end it when told to or when the controller is gone."""
+        loop = asyncio.get_running_loop()
+        for ignored in (signal.SIGINT, signal.SIGHUP):  # the terminal's; the controller decides
+            signal.signal(ignored, signal.SIG_IGN)
+        loop.add_signal_handler(signal.SIGTERM, self._commands.put_nowait, ORPHAN_GRACE_S)
+        loop.add_signal_handler(signal.SIGCHLD, self._reap)
+        self._footprint.save(self._folder)
+        if not self._start(loop):
+            self._footprint.path(self._folder).unlink(missing_ok=True)
+            return
+        loop.add_reader(sys.stdin.fileno(), self._read_command)
+        watching = [asyncio.create_task(self._scan()), asyncio.create_task(self._guard())]
+        grace_s = await self._commands.get()
+        for task in watching:
+            task.cancel()
+        await self._end(grace_s)
+
+    def _start(self, loop: asyncio.AbstractEventLoop) -> bool:
+        self._output_fd, writing = os.pipe()
+        with suppress(OSError):
+            fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
+        os.set_blocking(self._output_fd, False)
+        try:
+            started = subprocess.Popen(
+                self._order.argv,
+                env=self._order.env,
+                stdin=subprocess.DEVNULL,
+                stdout=writing,
+                stderr=writing,
+                start_new_session=True,
+            )
+        except (OSError, ValueError) as error:
+            tell("failed", errno=getattr(error, "errno", None), message=str(error))
+            return False
+        finally:
+            os.close(writing)
+        at_ns = self._clock.now_ns()
+        with suppress(OSError):
+            Path(f"/proc/{started.pid}/oom_score_adj").write_text(FIRST_CHOICE)
+        stat = read_stat(started.pid)
+        ticks = 0 if stat is None else stat.start_ticks
+        self._footprint.engine = ProcessId(started.pid, ticks)
+        self._footprint.processes = frozenset({self._footprint.engine})
+        self._footprint.save(self._folder)
+        tell("started", pid=started.pid, start_ticks=ticks, at_ns=at_ns)
+        loop.add_reader(self._output_fd, self._pump)
+        return True
+
+    def _pump(self) -> bool:
+        """Move what the engine wrote to the log; False if there is nothing more for now."""
+        try:
+            data = os.read(self._output_fd, PIPE_BYTES)
+        except BlockingIOError:
+            return False
+        if not data:
+            asyncio.get_running_loop().remove_reader(self._output_fd)
+            return False
+        self._log.write(data)
+        return True
+
+    def _drain(self) -> None:
+        """Take what a full pipe can hold, so that the log is whole when an exit is told."""
+        for _ in range(2):
+            if not self._pump():
+                break
+
+    def _read_command(self) -> None:
+        try:
+            data = os.read(sys.stdin.fileno(), 4096)
+        except OSError:
+            data = b""
+        if not data:  # the controller is gone
+            asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+            self._commands.put_nowait(ORPHAN_GRACE_S)
+        for line in data.splitlines():
+            self._commands.put_nowait(float(line.removeprefix(b"stop ")))
+
+    def _reap(self) -> None:
+        """Take the status of every child that ended; descendants that lost their parent too."""
+        engine = self._footprint.engine
+        with suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                if engine is not None and pid == engine.pid and not self._exited.is_set():
+                    self._tell_exit(os.waitstatus_to_exitcode(status))
+
+    def _tell_exit(self, code: int) -> None:
+        self._drain()
+        kills = oom_kills()
+        details = [self._over_limit, self._log.error]
+        if not self._over_limit and kills is not None and self._oom_kills_before is not None:
+            count = kills - self._oom_kills_before
+            if count > 0:
+                details.append(f"the kernel's OOM killer ended {count} processes meanwhile")
+        tell(
+            "exited",
+            exit_code=128 - code if code < 0 else code,
+            signal=-code if code < 0 else None,
+            oom_killed=True if self._over_limit else None,
+            detail="; ".join(detail for detail in details if detail),
+        )
+        self._exited.set()
+
+    async def _scan(self) -> None:
+        """Write down who belongs to the deployment; notice a controller that is gone.
+
+        A child that it forked may hold the other end of standard input open.
+        """
+        controller = os.getppid()
+        while True:
+            self._note(self._footprint.members())
+            if os.getppid() != controller:
+                self._commands.put_nowait(ORPHAN_GRACE_S)
+            await self._clock.sleep(SCAN_S)
+
+    def _note(self, members: set[ProcessId]) -> None:
+        if members == self._footprint.processes:
+            return
+        self._footprint.processes = frozenset(members)
+        with suppress(OSError):
+            self._footprint.save(self._folder)
+        tell("members", pids=sorted(process.pid for process in members))
+
+    async def _guard(self) -> None:
+        """End everything at once if it takes more memory than allowed."""
+        limit = self._order.memory_limit_bytes
+        while limit is not None and not self._over_limit:
+            start_ns = self._clock.now_ns()
+            used = resident_bytes(self._footprint.processes, limit)
+            took_s = s_from_ns(self._clock.now_ns() - start_ns)
+            if used > limit:
+                self._over_limit = (
+                    f"autotune ended it at {used / BYTES_PER_GIB:.2f} GiB of memory, over its "
+                    f"limit of {limit / BYTES_PER_GIB:.2f} GiB"
+                )
+                await end_all(self._footprint.members, clock=self._clock, grace_s=0.0)
+            await self._clock.sleep(max(GUARD_S, 20 * took_s))  # no more than 5% of the time
+
+    async def _end(self, grace_s: float) -> None:
+        """End everyone, sweep shared memory, forget the footprint."""
+        members = self._footprint.members()
+        self._note(members)
+        seen = shared_memory.used_inodes(process.pid for process in members)
+        left = await end_all(self._footprint.members, clock=self._clock, grace_s=grace_s)
+        self._reap()
+        self._drain()
+        swept = shared_memory.sweep(self._footprint.shm_before, seen)
+        self._log.close()
+        if not left:
+            self._footprint.path(self._folder).unlink(missing_ok=True)
+        tell("gone", left=sorted(process.pid for process in left), swept=swept)
+
+
+def oom_kills() -> int | None:
+    """Processes that the kernel's OOM killers ended since boot (Linux 4.13); None if unsaid."""
+    with suppress(OSError, ValueError):
+        for line in Path("/proc/vmstat").read_text().splitlines():
+            if line.startswith("oom_kill "):
+                return int(line.split()[1])
+    return None
+
+
+def tell(event: str, **facts: object) -> None:
+    """Write a line to the controller; it may be gone."""
+    with suppress(OSError):
+        os.write(sys.stdout.fileno(), json.dumps({"event": event, **facts}).encode() + b"\n")
+
+
+def _this_process() -> ProcessId:
+    stat = read_stat(os.getpid())
+    return ProcessId(os.getpid(), 0 if stat is None else stat.start_ticks)
+
+
+def _read_line() -> bytes:
+    """The first line of standard input, and not a byte more."""
+    line = b""
+    while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
+        line += byte
+    return line
+
+
+def main() -> None:
+    """Supervise one engine."""
+    line = _read_line()
+    if not line.endswith(b"\n"):
+        return  # the controller went away before it had said what to run
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    MonotonicClock().run(Supervisor(Order.from_line(line)).run())
+
+
+if __name__ == "__main__":
+    main()
