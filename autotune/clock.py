@@ -7,6 +7,7 @@ simulated study goes through the same probes, and gives the same numbers for a s
 """
 
 import asyncio
+import math
 import selectors
 import time  # noqa: TID251 - the one module that may
 from collections.abc import Callable, Coroutine
@@ -97,7 +98,11 @@ class _VirtualEventLoop(asyncio.SelectorEventLoop):
         super().__init__(_JumpingSelector(clock.advance))
 
     def time(self) -> float:
-        return self._virtual_clock.now_ns() / NS_PER_S
+        now_s = self._virtual_clock.now_ns() / NS_PER_S
+        # asyncio runs timers that are due before time() + resolution. After 194 virtual days a
+        # nanosecond is under half a float's last digit, and a timer due now would never run.
+        self._clock_resolution = max(1e-9, math.ulp(now_s))
+        return now_s
 
 
 class VirtualClock:

@@ -113,8 +113,16 @@ def declared_file(kind: str, name: str) -> Path:
     candidates = [Path(name)] if name.endswith((".yaml", ".yml")) else []
     candidates += [root / f"{name}.yaml" for root in roots]
     for candidate in candidates:
-        if candidate.is_file():
+        if _is_file(candidate):
             return candidate
     known = sorted({f.stem for root in roots if root.is_dir() for f in root.glob("*.yaml")})
     message = f"there is no file {name!r} in {kind}/"
     raise UsageError(message, hint=f"Known ones: {', '.join(known) or 'none'}.")
+
+
+def _is_file(path: Path) -> bool:
+    """Whether there is such a file; a name that the system refuses (too long) is none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

@@ -1,15 +1,17 @@
 """The fixed matrix: named configurations, measured with every test."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from autotune.errors import UsageError
 from autotune.spec.files import StrictModel, read_yaml, validate
 from autotune.spec.study import IMAGE_PATTERN, NAME_PATTERN
 
 Value = str | int | float | bool
+
+LAST_TEST: Final = 6
 
 
 class Cell(StrictModel):
@@ -33,6 +35,17 @@ class MatrixSpec(StrictModel):
     name: str = Field(default="matrix", pattern=NAME_PATTERN)
     description: str = ""
     configurations: dict[str, Cell] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _names_and_reference(self) -> Self:
+        if len({name.lower() for name in self.configurations}) < len(self.configurations):
+            message = "configurations hold two names that differ in letter case only"
+            raise ValueError(message)
+        references = [name for name, cell in self.configurations.items() if cell.reference]
+        if len(references) > 1:
+            message = f"only one configuration can be the reference, not {' and '.join(references)}"
+            raise ValueError(message)
+        return self
 
     def select(self, names: list[str] | None) -> dict[str, Cell]:
         """Cells by name, letter case aside, in the matrix's order; all for None.
@@ -81,8 +94,9 @@ def tests_from(text: str) -> tuple[int, ...]:
         if not first.isdecimal() or not (last or first).isdecimal():
             message = f"--tests {text!r} is no list of tests"
             raise UsageError(message, hint="Write it like 1-6 or 1,3,5.")
-        chosen.update(range(int(first), int(last or first) + 1))
-    if not chosen or not chosen <= set(range(1, 7)):
-        message = f"--tests {text!r}: there are tests 1 to 6"
-        raise UsageError(message, hint="Write it like 1-6 or 1,3,5.")
+        low, high = int(first[:9]), int((last or first)[:9])
+        if not 1 <= low <= high <= LAST_TEST:
+            message = f"--tests {text!r}: there are tests 1 to {LAST_TEST}, smaller ones first"
+            raise UsageError(message, hint="Write it like 1-6 or 1,3,5.")
+        chosen.update(range(low, high + 1))
     return tuple(sorted(chosen))

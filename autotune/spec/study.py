@@ -46,7 +46,7 @@ class Limit(StrictModel):
     """A metric that must stay within a bound; breaking it makes a trial infeasible.
 
     `at_most` and `at_least` are in the metric's raw unit (ns, bytes, tokens);
-    `at_most_gib`, `at_most_s` and `at_least_s` are for people.
+    `at_most_gib` and `at_most_s` are for people.
     """
 
     metric: str
@@ -162,6 +162,20 @@ class StudySpec(StrictModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     bind_host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=1, le=65535)
+
+    @field_validator("probes")
+    @classmethod
+    def _known_probes(cls, probes: list[str]) -> list[str]:
+        """Known are those that give a declared metric: this layer does not see the probes."""
+        known = sorted({metric.probe for metric in METRICS.values()})
+        for probe in probes:
+            if probe not in known:
+                message = f"there is no probe {probe!r}; there are: {', '.join(known)}"
+                raise ValueError(message)
+        if len(set(probes)) < len(probes):
+            message = "probes name one twice"
+            raise ValueError(message)
+        return probes
 
     @model_validator(mode="after")
     def _objectives_differ(self) -> Self:

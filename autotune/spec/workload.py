@@ -1,6 +1,8 @@
 """What is asked of each deployment: sizes and counts of every probe."""
 
-from pydantic import Field
+from typing import Annotated, Self
+
+from pydantic import Field, model_validator
 
 from autotune.spec.files import StrictModel
 
@@ -25,7 +27,9 @@ class Workload(StrictModel):
     burstiness: float = Field(default=1.0, gt=0)
     dataset: str | None = None
     # Test 4
-    long_context_tokens: tuple[int, ...] = (8192, 16384, 32768)
+    long_context_tokens: tuple[Annotated[int, Field(ge=1)], ...] = Field(
+        default=(8192, 16384, 32768), min_length=1
+    )
     long_context_output_tokens: int = Field(default=64, ge=2)
     long_context_repeats: int = Field(default=2, ge=1)
     # Test 5
@@ -41,3 +45,10 @@ class Workload(StrictModel):
     # Capacity
     slo_ttft_s: float = Field(default=2.0, gt=0)
     slo_itl_s: float = Field(default=0.1, gt=0)
+
+    @model_validator(mode="after")
+    def _open_loop_has_a_rate(self) -> Self:
+        if self.arrival != "closed" and self.rate_requests_per_s is None:
+            message = f"arrival {self.arrival!r} needs rate_requests_per_s"
+            raise ValueError(message)
+        return self
