@@ -54,5 +54,5 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return EXIT_INTERRUPTED
     except _WRONG_COMMAND_LINE as error:
         error.show()
-        return error.exit_code
+        return int(error.exit_code)
     return result if isinstance(result, int) else 0

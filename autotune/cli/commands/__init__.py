@@ -3,8 +3,10 @@
 import typer
 
 from autotune.cli.commands.clean import clean
+from autotune.cli.commands.doctor import doctor
 from autotune.cli.commands.matrix import matrix
 from autotune.cli.commands.metrics import metrics
+from autotune.cli.commands.plan import plan
 from autotune.cli.commands.probe import probe
 from autotune.cli.commands.results import export, list_studies, recommend, show
 from autotune.cli.commands.study import study
@@ -14,6 +16,8 @@ def register(app: typer.Typer) -> None:
     """Give every command its name."""
     app.command("study")(study)
     app.command("matrix")(matrix)
+    app.command("plan")(plan)
+    app.command("doctor")(doctor)
     app.command("list")(list_studies)
     app.command("show")(show)
     app.command("recommend")(recommend)

@@ -101,9 +101,14 @@ def run(
         for ended in await runner.prepare():
             view(Notice(text=f"left by a dead run and ended: {ended}", level="warning"))
         await preflight(workbench)
-        store = TrialStore(workbench.paths, spec.name)
         return await run_matrix(
-            cells, spec, runner, store, view, workbench.backend.clock, probes=probes
+            cells,
+            spec,
+            runner=runner,
+            store=TrialStore(workbench.paths, spec.name),
+            observer=view,
+            clock=workbench.backend.clock,
+            probes=probes,
         )
 
     return workbench.backend.clock.run(whole())

@@ -95,7 +95,12 @@ def run(workbench: Workbench, view: View) -> StudyEnd:
             view(Notice(text=f"left by a dead run and ended: {ended}", level="warning"))
         await preflight(workbench)
         return await run_study(
-            spec, workbench.space.space, runner, store, ask_tell, view, workbench.backend.clock
+            spec,
+            runner=runner,
+            store=store,
+            ask_tell=ask_tell,
+            observer=view,
+            clock=workbench.backend.clock,
         )
 
     return workbench.backend.clock.run(whole())

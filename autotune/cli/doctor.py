@@ -1,0 +1,292 @@
+"""Every prerequisite: its state, what follows from it, and the command that mends it.
+
+`gather` looks at the machine; `checks` is pure, so every verdict can be tested.
+"""
+
+import os
+import resource
+import shutil
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from autotune.deployers.docker_facts import DockerFacts, docker_facts
+from autotune.deployers.ports import ensure_free
+from autotune.errors import AutotuneError
+from autotune.seams.telemetry import Hardware
+from autotune.spec.study import StudySpec
+from autotune.units import BYTES_PER_GIB
+
+IMAGE_GIB: Final = 30.0
+"""A CUDA image of vLLM unpacked (about 20 GB), with room to unpack it."""
+WEIGHTS_GIB: Final = 40.0
+"""Weights of the models that fit a consumer card, and of a second one."""
+
+
+class State(StrEnum):
+    """How a prerequisite stands."""
+
+    OK = "ok"
+    WARNING = "warning"
+    MISSING = "missing"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One prerequisite.
+
+    Attributes:
+        name: What was looked at.
+        found: What was found.
+        consequence: What follows if it stays so; empty when ok.
+        mend: The command or step that mends it; empty when ok.
+    """
+
+    name: str
+    state: State
+    found: str
+    consequence: str = ""
+    mend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """What the machine is like.
+
+    Attributes:
+        docker: None where no Docker engine can be used; then `docker_error` says why.
+        memlock_bytes: Limit of locked memory; -1 for none.
+        gpu_processes: Other processes on the GPU; None where that cannot be read.
+        power_limit_ratio: Set limit / the card's default; None where that cannot be read.
+        free_bytes: Free space by what it is for: "images", "weights", "results".
+        port_error: Why the study's port cannot be used, or empty.
+    """
+
+    hardware: Hardware
+    docker: DockerFacts | None = None
+    docker_error: AutotuneError | None = None
+    memlock_bytes: int = -1
+    gpu_processes: int | None = None
+    power_limit_ratio: float | None = None
+    free_bytes: tuple[tuple[str, int], ...] = ()
+    has_token: bool = False
+    port_error: str = ""
+
+
+def gather(
+    spec: StudySpec,
+    hardware: Hardware,
+    *,
+    gpu_processes: int | None = None,
+    power_limit_ratio: float | None = None,
+) -> Facts:
+    """Look at this machine; starts nothing and changes nothing."""
+    found: DockerFacts | None = None
+    refused: AutotuneError | None = None
+    try:
+        found = docker_facts(spec.engine.image)
+    except AutotuneError as error:
+        refused = error
+    home = Path(os.environ.get("HF_HOME") or Path.home())
+    places = {"weights": home, "results": Path.cwd()}
+    if found is not None:
+        places["images"] = Path(found.data_root)
+    return Facts(
+        hardware=hardware,
+        docker=found,
+        docker_error=refused,
+        memlock_bytes=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
+        gpu_processes=gpu_processes,
+        power_limit_ratio=power_limit_ratio,
+        free_bytes=tuple((what, size) for what, path in places.items()
+                         if (size := _free(path)) is not None),
+        has_token=bool(os.environ.get("HF_TOKEN")),
+        port_error=_port_error(spec),
+    )  # fmt: skip
+
+
+def checks(facts: Facts, spec: StudySpec) -> tuple[Check, ...]:
+    """The verdicts, worst consequences first within each subject."""
+    return tuple(check for look in _LOOKS for check in look(facts, spec))
+
+
+def _gpu(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
+    gpu = facts.hardware.gpu
+    if gpu is None:
+        yield Check(
+            name="GPU",
+            state=State.WARNING,
+            found="no NVIDIA GPU, or no driver for it",
+            consequence="`autotune study` uses the simulated engine; its figures are predictions",
+            mend="install the NVIDIA driver; `nvidia-smi` must list the card",
+        )
+        return
+    major, minor = gpu.compute_capability
+    yield Check(name="GPU", state=State.OK,
+                found=f"{gpu.name}, {gpu.memory_bytes / BYTES_PER_GIB:.1f} GiB")  # fmt: skip
+    if (major, minor) < (7, 5):
+        yield Check(
+            name="compute capability",
+            state=State.MISSING,
+            found=f"{major}.{minor}",
+            consequence="vLLM's kernels need 7.5 or later",
+            mend="use another card",
+        )
+    else:
+        yield Check(name="compute capability", state=State.OK, found=f"{major}.{minor}")
+    yield Check(name="driver", state=State.OK if gpu.driver else State.WARNING,
+                found=gpu.driver or "unknown")  # fmt: skip
+    yield from _gpu_use(facts)
+
+
+def _gpu_use(facts: Facts) -> Iterator[Check]:
+    if facts.gpu_processes:
+        yield Check(
+            name="other processes on the GPU",
+            state=State.WARNING,
+            found=f"{facts.gpu_processes}",
+            consequence="they take memory and time from every trial, and figures get noisy",
+            mend="close them (a display counts as one); `nvidia-smi` lists them",
+        )
+    elif facts.gpu_processes == 0:
+        yield Check(name="other processes on the GPU", state=State.OK, found="none")
+    if facts.power_limit_ratio is not None and facts.power_limit_ratio < 0.99:
+        yield Check(
+            name="power limit",
+            state=State.WARNING,
+            found=f"{facts.power_limit_ratio:.0%} of the card's default",
+            consequence="figures hold for this limit only",
+            mend="`sudo nvidia-smi -pl WATTS` sets it",
+        )
+
+
+def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    if facts.docker is None:
+        error = facts.docker_error
+        yield Check(
+            name="Docker",
+            state=State.MISSING if facts.hardware.gpus else State.WARNING,
+            found="not usable" if error is None else error.message,
+            consequence="vLLM can only be started as a process (--deployer process)",
+            mend="" if error is None else error.hint,
+        )
+        return
+    yield Check(name="Docker", state=State.OK, found=f"engine {facts.docker.release}")
+    if facts.hardware.gpus and "nvidia" not in facts.docker.runtimes:
+        yield Check(
+            name="NVIDIA container toolkit",
+            state=State.MISSING,
+            found="Docker has no runtime `nvidia`",
+            consequence="containers do not see the GPU",
+            mend="install nvidia-container-toolkit, then "
+            "`sudo nvidia-ctk runtime configure --runtime=docker` and restart Docker",
+        )
+    elif facts.hardware.gpus:
+        yield Check(name="NVIDIA container toolkit", state=State.OK, found="runtime `nvidia`")
+    if spec.engine.image is not None and facts.docker.image_bytes is None:
+        yield Check(
+            name="image",
+            state=State.MISSING,
+            found=f"{spec.engine.image} is not on this machine",
+            consequence="no trial can start",
+            mend=f"docker pull {spec.engine.image}",
+        )
+    elif spec.engine.image is not None:
+        yield Check(name="image", state=State.OK, found=spec.engine.image)
+
+
+def _disk(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
+    wanted = {"images": IMAGE_GIB, "weights": WEIGHTS_GIB, "results": 1.0}
+    for what, free_bytes in facts.free_bytes:
+        free_gib = free_bytes / BYTES_PER_GIB
+        enough = free_gib >= wanted[what]
+        yield Check(
+            name=f"disk for {what}",
+            state=State.OK if enough else State.WARNING,
+            found=f"{free_gib:.0f} GiB free",
+            consequence="" if enough else f"{wanted[what]:.0f} GiB may be needed",
+            mend="" if enough else "make room, or move the folder to another disk",
+        )
+
+
+def _memory(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    hardware = facts.hardware
+    host_gib = hardware.host_memory_bytes / BYTES_PER_GIB
+    reserve = spec.headroom.host_gib
+    room = host_gib - reserve
+    yield Check(
+        name="RAM",
+        state=State.OK if room > 8 else State.WARNING,
+        found=f"{host_gib:.0f} GiB, of which {reserve:g} stay free",
+        consequence="" if room > 8 else "no room for an engine beside the reserve",
+        mend="" if room > 8 else "lower headroom.host_gib in the study file",
+    )
+    if hardware.shm_bytes < BYTES_PER_GIB:
+        yield Check(
+            name="shared memory",
+            state=State.WARNING,
+            found=f"{hardware.shm_bytes / BYTES_PER_GIB:.2f} GiB",
+            consequence="KV offload as a process fails (vLLM 0.27 and later keep it there)",
+            mend="`sudo mount -o remount,size=80% /dev/shm`, or use --deployer docker",
+        )
+    else:
+        yield Check(name="shared memory", state=State.OK,
+                    found=f"{hardware.shm_bytes / BYTES_PER_GIB:.0f} GiB")  # fmt: skip
+    limited = 0 <= facts.memlock_bytes < 64 * BYTES_PER_GIB
+    yield Check(
+        name="memlock",
+        state=State.WARNING if limited else State.OK,
+        found=f"{facts.memlock_bytes / BYTES_PER_GIB:.2f} GiB" if limited else "unlimited",
+        consequence="pinned memory of a KV offload may be refused or slow" if limited else "",
+        mend="`ulimit -l unlimited`; containers get it from autotune" if limited else "",
+    )
+    if hardware.is_wsl:
+        yield Check(
+            name="WSL2",
+            state=State.WARNING,
+            found="this is WSL2",
+            consequence="pinned memory is off by default and at most half of the RAM can be pinned",
+            mend="set VLLM_WSL2_ENABLE_PIN_MEMORY=1 in the study's engine.env",
+        )
+
+
+def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    port = spec.port or 8000
+    yield Check(
+        name=f"port {port}",
+        state=State.WARNING if facts.port_error else State.OK,
+        found=facts.port_error or "free",
+        consequence="the exported service cannot listen there" if facts.port_error else "",
+        mend="set VLLM_PORT in .env to another one" if facts.port_error else "",
+    )
+    yield Check(
+        name="HF_TOKEN",
+        state=State.OK if facts.has_token else State.WARNING,
+        found="set" if facts.has_token else "not set",
+        consequence="" if facts.has_token else "gated models (Llama) cannot be fetched",
+        mend="" if facts.has_token else "export HF_TOKEN=...; autotune passes it on by name only",
+    )
+
+
+_LOOKS: Final[tuple[Callable[[Facts, StudySpec], Iterator[Check]], ...]] = (
+    _gpu, _docker, _disk, _memory, _access,
+)  # fmt: skip
+
+
+def _free(path: Path) -> int | None:
+    while not path.exists() and path != path.parent:
+        path = path.parent
+    try:
+        return shutil.disk_usage(path).free
+    except OSError:
+        return None
+
+
+def _port_error(spec: StudySpec) -> str:
+    try:
+        ensure_free(spec.bind_host, spec.port or 8000)
+    except AutotuneError as error:
+        return error.message
+    return ""
