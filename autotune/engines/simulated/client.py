@@ -1,0 +1,139 @@
+"""The in-process client of a simulated server: no sockets, the study's clock."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from autotune.clock import Clock
+from autotune.engines.simulated.server import Answer, EngineDied, SimulatedServer
+from autotune.engines.simulated.text import words
+from autotune.seams.requests import (
+    GenerationRequest,
+    HttpAnswer,
+    RequestError,
+    RequestErrorKind,
+    RequestRecord,
+)
+
+_PLAIN_S: Final = 0.001
+"""What a plain request takes."""
+_TEXT_TOKENS: Final = 512
+"""Longest answer whose words are made up; of longer ones nobody reads the end."""
+
+FindServer = Callable[[], SimulatedServer | None]
+
+
+class SimulatedClient:
+    """Talks to whatever server is up.
+
+    Args:
+        clock: Of the study.
+        find: The server; None while nobody listens.
+    """
+
+    def __init__(self, clock: Clock, find: FindServer) -> None:
+        self._clock, self._find = clock, find
+
+    async def generate(
+        self, request: GenerationRequest, *, scheduled_ns: int | None = None
+    ) -> RequestRecord:
+        """Send and follow one request to its end."""
+        sent_ns = self._clock.now_ns()
+        scheduled = sent_ns if scheduled_ns is None else scheduled_ns
+
+        def failed(
+            kind: RequestErrorKind, message: str, status: int | None = None
+        ) -> RequestRecord:
+            return RequestRecord(
+                request_id=request.request_id,
+                scheduled_ns=scheduled,
+                sent_ns=sent_ns,
+                end_ns=self._clock.now_ns(),
+                error=RequestError(kind=kind, message=message, status=status),
+            )
+
+        server = self._find()
+        if server is None:
+            return failed(RequestErrorKind.REFUSED, "nobody listens")
+        if server.core.is_stopped:
+            text = "EngineCore encountered an issue. See stack trace (above) for the root cause."
+            return failed(RequestErrorKind.STATUS, text, 500)
+        sequence = server.sequence(request.prompt, request.max_tokens)
+        objection = server.objection(sequence.prompt_tokens, request.max_tokens)
+        if objection is not None:
+            await self._clock.sleep(_PLAIN_S)
+            return failed(RequestErrorKind.STATUS, objection, 400)
+        try:
+            async with asyncio.timeout(request.timeout_s):
+                answer = await server.answer(sequence)
+        except TimeoutError:
+            message = f"no end within {request.timeout_s:g} s"
+            return failed(RequestErrorKind.TIMEOUT, message)
+        except EngineDied:
+            return failed(RequestErrorKind.CUT_OFF, "the stream ended before its end mark")
+        return self._record(request, scheduled, sent_ns, answer, server)
+
+    def _record(
+        self,
+        request: GenerationRequest,
+        scheduled_ns: int,
+        sent_ns: int,
+        answer: Answer,
+        server: SimulatedServer,
+    ) -> RequestRecord:
+        interval = server.settings.stream_interval
+        chunks = chunk_times(answer.times_ns, interval)
+        key = request.prompt.text or repr(request.prompt.segments)
+        shown = min(request.max_tokens, _TEXT_TOKENS) if request.prompt.text is not None else 1
+        return RequestRecord(
+            request_id=request.request_id,
+            scheduled_ns=scheduled_ns,
+            sent_ns=sent_ns,
+            first_token_ns=chunks[0] if chunks else None,
+            chunk_ns=chunks,
+            end_ns=max(self._clock.now_ns(), chunks[-1] if chunks else 0),
+            prompt_tokens=answer.prompt_tokens,
+            output_tokens=len(answer.times_ns),
+            cached_tokens=answer.cached_tokens,
+            finish_reason="length",
+            text=words(key, shown),
+        )
+
+    async def get(self, path: str, *, timeout_s: float = 10.0) -> HttpAnswer | None:
+        """GET a path; None if nobody listens."""
+        del timeout_s
+        server = self._find()
+        if server is None:
+            return None
+        await self._clock.sleep(_PLAIN_S)
+        return server.get(path)
+
+    async def post(
+        self, path: str, body: Mapping[str, Any], *, timeout_s: float = 30.0
+    ) -> HttpAnswer | None:
+        """POST JSON to a path; None if nobody listens."""
+        server = self._find()
+        if server is None:
+            return None
+        if path in {"/v1/completions", "/v1/chat/completions"}:
+            return await self._completion(path, body, timeout_s)
+        await self._clock.sleep(_PLAIN_S)
+        return server.post(path, body)
+
+    async def _completion(
+        self, path: str, body: Mapping[str, Any], timeout_s: float
+    ) -> HttpAnswer | None:
+        """A request for text that is not streamed."""
+        del path, body, timeout_s
+        await self._clock.sleep(_PLAIN_S)
+        return HttpAnswer(status=501, text="")
+
+
+def chunk_times(times_ns: tuple[int, ...], interval: int) -> tuple[int, ...]:
+    """When chunks came: the first token at once, then every `interval` tokens, and the end."""
+    if interval <= 1 or len(times_ns) <= 1:
+        return times_ns
+    chunks = [times_ns[0], *times_ns[interval::interval]]
+    if chunks[-1] != times_ns[-1]:
+        chunks.append(times_ns[-1])
+    return tuple(chunks)

@@ -1,0 +1,268 @@
+"""What one iteration of the engine costs: roofline terms on the GPU, microseconds on the host.
+
+GPU time is the sum of
+  matrix products   p-norm of (FLOPs / reached FLOP/s) and (weight bytes / reached bandwidth)
+  attention         FLOPs of the prompt chunks, KV bytes of the decoding sequences
+  the rest          traffic between matrix products, short kernels, sampling
+as in the roofline model (Williams et al. 2009); FLOPs per token follow Kaplan et al. 2020, section
+2.1. Host time is the engine core's and, beside it, the API server's; async scheduling (vLLM
+`v1/core/sched/async_scheduler.py`) hides the engine core's behind the GPU.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from autotune.engines.model_shape import ModelShape
+from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.settings import GraphMode, ServeSettings
+
+_US: Final = 1e-6
+FloatArray = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """The work of one iteration.
+
+    Attributes:
+        decode_sequences: Sequences that get one token each.
+        decode_kv_tokens: Tokens in their KV caches, together, as far as attention reads them.
+        prefill_tokens: Prompt tokens that are computed.
+        prefill_pairs: Sum over prompt chunks of (query, key) pairs that attention looks at.
+        prefill_kv_tokens: Tokens that those chunks read from the KV cache.
+        prefill_sequences: Prompt chunks.
+        sampled: Sequences for which a token is sampled.
+    """
+
+    decode_sequences: int = 0
+    decode_kv_tokens: float = 0.0
+    prefill_tokens: int = 0
+    prefill_pairs: float = 0.0
+    prefill_kv_tokens: float = 0.0
+    prefill_sequences: int = 0
+    sampled: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that go through the model."""
+        return self.decode_sequences + self.prefill_tokens
+
+
+@dataclass(frozen=True, kw_only=True)
+class Jitter:
+    """How this deployment differs from the next: factors on GPU and host time."""
+
+    gpu: float = 1.0
+    host: float = 1.0
+
+
+class CostModel:
+    """Times of one model on one card with one set of settings."""
+
+    def __init__(
+        self, card: Card, shape: ModelShape, settings: ServeSettings, jitter: Jitter | None = None
+    ) -> None:
+        self._card, self._shape, self._settings = card, shape, settings
+        self._jitter = jitter or Jitter()
+        self._attention = card.attention_of(settings.attention_backend)
+        self._peak = _reached_flops(card, shape)
+        self._weight_bandwidth = _reached_bandwidth(card, shape)
+        self._attention_peak = card.tflops.bf16 * 1e12 * self._attention.prefill
+        self._kv_bandwidth = card.bandwidth_bytes_per_s * self._attention.decode
+        if settings.fp8_kv:
+            self._attention_peak *= self._attention.fp8_prefill
+            self._kv_bandwidth *= self._attention.fp8_decode
+        self._kv_bytes = shape.kv_bytes_per_token(settings.kv_cache_dtype)
+
+    @property
+    def scheduler_steps(self) -> int:
+        """Decode steps per scheduling."""
+        return self._settings.scheduler_steps
+
+    @property
+    def store_factor(self) -> float:
+        """What copying new blocks to host memory makes of an iteration's time."""
+        return 1.0 + self._card.host.offload_store_ratio
+
+    # ---- one iteration ----
+
+    def iteration_s(self, load: Load) -> float:
+        """Seconds between the end of one iteration and of the next such one."""
+        return float(self._join(self.gpu_s(load), load))
+
+    def decode_run_s(self, load: Load, growth: float, count: int) -> FloatArray:
+        """Seconds of each of `count` decode iterations in a row with the same sequences.
+
+        Args:
+            load: The first of them.
+            growth: KV tokens by which each adds to the reading of the next.
+            count: How many.
+        """
+        first = self.gpu_s(load)
+        per_token = self._kv_bytes / self._kv_bandwidth * self._jitter.gpu
+        gpu = first + per_token * growth * np.arange(count, dtype=np.float64)
+        return np.asarray(self._join(gpu, load), dtype=np.float64)
+
+    def gpu_s(self, load: Load) -> float:
+        """Seconds of GPU time of one iteration, launches not counted."""
+        seconds = self._gemm_s(load) + self._attention_s(load) + self._rest_s(load)
+        return seconds * self._jitter.gpu
+
+    def _join(self, gpu: float | FloatArray, load: Load) -> float | FloatArray:
+        """Put GPU, launches, engine core and API server together."""
+        settings, host = self._settings, self._card.host
+        launch, core = self._launch_s(load), self._core_s(load)
+        steps = settings.scheduler_steps if load.prefill_tokens == 0 else 1
+        if settings.async_scheduling:
+            hidden = (core + launch) * host.async_overlap
+            shown = (core + launch) - hidden
+            time = np.maximum(gpu, hidden) + shown
+        else:
+            time = np.maximum(gpu, launch) + core / steps
+        if not settings.v1:
+            return time
+        return np.maximum(time, self._frontend_s(load))
+
+    # ---- GPU ----
+
+    def _gemm_s(self, load: Load) -> float:
+        shape = self._shape
+        head = shape.vocab * shape.hidden
+        tokens = self._padded(load)
+        body = shape.active_parameters - head
+        flops = 2.0 * (body * tokens + head * load.sampled)
+        compute = flops / self._peak
+        memory = self._weights_read_bytes(tokens, load.sampled) / self._weight_bandwidth
+        power = self._card.gemm.sharpness
+        return float((compute**power + memory**power) ** (1 / power))
+
+    def _weights_read_bytes(self, tokens: int, sampled: int) -> float:
+        """Weights of one pass; of the experts only those that some token was sent to."""
+        shape = self._shape
+        linear = shape.linear_parameters * shape.bytes_per_linear_weight
+        if shape.experts:
+            expert = shape.mlp_matrices * shape.hidden * shape.moe_intermediate
+            routed = shape.moe_layers * shape.experts * expert * shape.bytes_per_linear_weight
+            untouched = (1 - shape.experts_per_token / shape.experts) ** tokens
+            linear -= routed * untouched
+        head = shape.vocab * shape.hidden * shape.dtype_bytes if sampled else 0
+        return linear + head + shape.small_parameters * shape.dtype_bytes
+
+    def _attention_s(self, load: Load) -> float:
+        shape = self._shape
+        layers = shape.layers - shape.stateless_layers
+        flops = 4.0 * layers * shape.heads * shape.head_dim * load.prefill_pairs
+        kv_tokens = load.decode_kv_tokens + load.prefill_kv_tokens
+        seconds = flops / self._attention_peak + kv_tokens * self._kv_bytes / self._kv_bandwidth
+        return seconds + layers * self._attention.layer_us * _US
+
+    def _rest_s(self, load: Load) -> float:
+        shape, gpu = self._shape, self._card.gpu
+        eager = self._settings.graph_mode is GraphMode.EAGER
+        factor = gpu.eager_traffic if eager else gpu.token_traffic
+        traffic = factor * shape.layers * shape.hidden * shape.dtype_bytes * load.tokens
+        traffic += load.sampled * shape.vocab * 4 * 3  # logits: written, read, sampled from
+        seconds = traffic / (self._card.bandwidth_bytes_per_s * self._card.gemm.bandwidth)
+        return seconds + (shape.layers * gpu.layer_us + gpu.iteration_us) * _US
+
+    def _padded(self, load: Load) -> int:
+        """Tokens after padding to the next captured graph."""
+        sizes = self._settings.graph_sizes
+        if not sizes or load.tokens > sizes[-1]:
+            return load.tokens
+        return sizes[int(np.searchsorted(sizes, load.tokens))]
+
+    # ---- host ----
+
+    def _launch_s(self, load: Load) -> float:
+        """Time to issue an iteration's kernels; the GPU runs beside it."""
+        host, layers = self._card.host, self._shape.layers
+        mode = self._settings.graph_mode
+        small = load.tokens <= self._settings.largest_graph
+        if mode is GraphMode.EAGER:
+            seconds = layers * host.eager_layer_us
+        elif mode is GraphMode.COMPILED or not small:
+            seconds = layers * host.compiled_layer_us
+        elif mode is GraphMode.PIECEWISE or load.prefill_tokens:
+            seconds = layers * host.piecewise_layer_us
+        else:
+            seconds = host.graph_launch_us
+        return seconds * _US * self._jitter.host
+
+    def _core_s(self, load: Load) -> float:
+        """Scheduling, input preparation and output handling in the engine core."""
+        host = self._card.host
+        sequences = load.decode_sequences + load.prefill_sequences
+        if self._settings.v1:
+            seconds = host.iteration_us + host.sequence_us * sequences
+        else:
+            seconds = host.v0_iteration_us + host.v0_sequence_us * sequences
+        seconds += host.prefill_token_us * load.prefill_tokens + self._attention.host_us
+        return seconds * _US * self._jitter.host
+
+    def _frontend_s(self, load: Load) -> float:
+        """The API server's work for an iteration's tokens; a process of its own in V1."""
+        host = self._card.host
+        per_token = host.frontend_token_us + host.frontend_chunk_us / self._settings.stream_interval
+        return load.sampled * per_token * _US * self._jitter.host
+
+    def admission_s(self, prompt_tokens: int) -> float:
+        """The API server's time for a request before the engine core sees it."""
+        host = self._card.host
+        seconds = host.frontend_request_us + host.frontend_prompt_token_us * prompt_tokens
+        return seconds * _US * self._jitter.host
+
+    def latency_s(self) -> float:
+        """Way of a token from the engine core to the client."""
+        return self._card.host.latency_us * _US * self._jitter.host
+
+    # ---- KV offload ----
+
+    def transfer_s(self, blocks: int, *, pinned: bool = True) -> float:
+        """Seconds to copy so many blocks between host memory and GPU."""
+        transfer = self._card.transfer
+        share = transfer.efficiency if pinned else transfer.unpinned_efficiency
+        size = blocks * self._settings.block_size * self._kv_bytes
+        return transfer.latency_us * _US + size / (self._card.pcie_gb_per_s * 1e9 * share)
+
+
+def _reached_flops(card: Card, shape: ModelShape) -> float:
+    gemm = card.gemm
+    if shape.quantization in {"fp8", "fbgemm_fp8"} and card.tflops.fp8 is not None:
+        peak = card.tflops.fp8 * gemm.fp8_compute
+    elif shape.weight_bits < 8:
+        peak = card.tflops.bf16 * gemm.int4_compute
+    else:
+        peak = card.tflops.bf16
+    return peak * 1e12 * gemm.compute * (gemm.moe_compute if shape.experts else 1.0)
+
+
+def _reached_bandwidth(card: Card, shape: ModelShape) -> float:
+    factor = card.gemm.int4_bandwidth if shape.weight_bits < 8 else 1.0
+    return card.bandwidth_bytes_per_s * card.gemm.bandwidth * factor
+
+
+def kv_tokens_read(shape: ModelShape, length_tokens: int) -> float:
+    """Tokens of a sequence's KV cache that one decode step reads, averaged over the layers.
+
+    Layers with a sliding window read no more than the window.
+    """
+    window = shape.sliding_window_tokens
+    layers = shape.layers - shape.stateless_layers
+    if window is None or length_tokens <= window or layers <= 0:
+        return float(length_tokens)
+    return length_tokens - (length_tokens - window) * shape.sliding_layers / layers
+
+
+def attention_pairs(shape: ModelShape, chunk_tokens: int, context_tokens: int) -> float:
+    """(Query, key) pairs of a causal prompt chunk after so many tokens, averaged over layers."""
+    full = chunk_tokens * (context_tokens + (chunk_tokens + 1) / 2)
+    window = shape.sliding_window_tokens
+    layers = shape.layers - shape.stateless_layers
+    if window is None or layers <= 0:
+        return full
+    short = min(full, float(chunk_tokens * window))
+    return full - (full - short) * shape.sliding_layers / layers

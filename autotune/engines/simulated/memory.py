@@ -1,0 +1,348 @@
+"""What really fits on the simulated card: the truth that the screening model only estimates.
+
+The account is vLLM's (`v1/worker/gpu_worker.py`, `determine_available_memory`, 0.26.0): from the
+share of the card that may be used go the weights, the peak of a forward pass at the token budget,
+what is not PyTorch's, and from 0.20.0 the CUDA graphs; the rest holds KV blocks. The CUDA context
+lies outside. Constants are the card's (`MemoryTruth`), so that screening is not trivially right.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.engines.model_shape import ModelShape
+from autotune.engines.simulated import refusals
+from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.refusals import Refusal, StartRefused
+from autotune.engines.simulated.settings import GraphMode, ServeSettings
+from autotune.units import BYTES_PER_KIB, BYTES_PER_MIB
+
+_LOGIT_BYTES: Final = 4
+_WEIGHTS_HINT: Final = (
+    "Failed to load model - not enough GPU memory. Try lowering --gpu-memory-utilization to free "
+    "memory for weights, increasing --tensor-parallel-size, or using --quantization."
+)
+"""Added by the V1 model runner (0.13.0); the second one, the default from 0.29.0, is silent."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class HostRoom:
+    """Host memory that the server finds.
+
+    Attributes:
+        memory_bytes: Of the machine.
+        shm_bytes: Size of its /dev/shm.
+        limit_bytes: Of its container; None without one.
+    """
+
+    memory_bytes: int
+    shm_bytes: int
+    limit_bytes: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryPlan:
+    """Where the memory of a running server went, in bytes.
+
+    Attributes:
+        context: CUDA context and other users of the card.
+        requested: The share that vLLM may use.
+        graphs_estimate: vLLM's own guess of `graphs`, taken from the share; None before 0.20.0.
+        kv_cache: All KV blocks.
+        blocks: Their number.
+        max_model_len: The longest sequence, after `auto`.
+        engine_host: Host memory of the server's processes.
+        offload_host: Host memory of the KV offload.
+        offload_blocks: Blocks that it holds.
+        shm: Bytes in /dev/shm.
+    """
+
+    total: int
+    context: int
+    requested: int
+    weights: int
+    activation: int
+    non_torch: int
+    graphs: int
+    graphs_estimate: int | None
+    kv_cache: int
+    blocks: int
+    block_size: int
+    block_bytes: int
+    max_model_len: int
+    engine_host: int
+    os_host: int
+    offload_host: int
+    offload_blocks: int
+    shm: int
+    load_growth: int
+
+    @property
+    def kv_tokens(self) -> int:
+        """Tokens that the KV cache holds."""
+        return self.blocks * self.block_size
+
+    @property
+    def gpu_idle(self) -> int:
+        """GPU memory in use once the server is up."""
+        held = self.weights + self.non_torch + self.graphs + self.kv_cache
+        return min(self.total, self.context + held + self.activation)
+
+    @property
+    def gpu_busy(self) -> int:
+        """The same while it serves."""
+        return min(self.total, self.gpu_idle + self.load_growth)
+
+    @property
+    def bursts_under_load(self) -> bool:
+        """Whether a full batch needs more than the card has left."""
+        held = self.weights + self.non_torch + self.graphs + self.kv_cache + self.context
+        return held + self.activation + self.load_growth > self.total
+
+
+class MemoryTruth:
+    """Plays the memory side of a start.
+
+    Args:
+        card: Its memory and constants.
+        shape: The model.
+        settings: The server's.
+        room: Host memory.
+        weights_bytes: Size of the checkpoint where it is known better than by the shape.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        shape: ModelShape,
+        settings: ServeSettings,
+        room: HostRoom,
+        weights_bytes: int | None = None,
+    ) -> None:
+        self._card, self._shape, self._settings, self._room = card, shape, settings, room
+        self._truth = card.memory
+        self.total = card.cuda_memory_bytes
+        self.context = _mib(self._truth.context_mib + self._truth.desktop_mib)
+        size = shape.weight_bytes if weights_bytes is None else weights_bytes
+        self.weights = round(size * self._truth.weights_factor)
+        self.requested = int(self.total * settings.gpu_memory_utilization)
+
+    # ---- sizes ----
+
+    @property
+    def activation(self) -> int:
+        """Peak of a forward pass: a feed-forward layer at the token budget, or the sampler."""
+        shape, settings = self._shape, self._settings
+        width = max(shape.intermediate, shape.moe_intermediate * shape.experts_per_token)
+        per_token = (3 * width + 5 * shape.hidden) * shape.dtype_bytes
+        forward = settings.token_budget * per_token
+        return round(max(forward, self.sampler) * self._truth.activation_factor)
+
+    @property
+    def sampler(self) -> int:
+        """Logits of every sequence, with the copies that sampling makes."""
+        rows = min(self._settings.max_num_seqs, self._settings.token_budget)
+        copies = self._truth.sampler_copies
+        return round(rows * self._shape.vocab * _LOGIT_BYTES * copies)
+
+    @property
+    def non_torch(self) -> int:
+        """CuBLAS and the attention backend's workspace."""
+        more = self._truth.flashinfer_workspace_mib
+        uses_it = self._settings.attention_backend == "FLASHINFER"
+        return _mib(self._truth.non_torch_mib + (more if uses_it else 0.0))
+
+    @property
+    def graphs(self) -> int:
+        """Captured CUDA graphs: a pool and a little per graph and layer."""
+        settings = self._settings
+        if not settings.graph_sizes:
+            return 0
+        kinds = 2 if settings.graph_mode is GraphMode.FULL else 1
+        captured = len(settings.graph_sizes) * kinds
+        each = self._shape.layers * self._truth.graph_layer_kib * BYTES_PER_KIB
+        return _mib(self._truth.graph_pool_mib) + round(captured * each)
+
+    @property
+    def block_bytes(self) -> int:
+        """One KV block, all layers."""
+        per_token = self._shape.kv_bytes_per_token(self._settings.kv_cache_dtype)
+        return per_token * self._settings.block_size
+
+    # ---- the start, phase by phase ----
+
+    def check_device(self) -> None:
+        """Is the share free at all? (`request_memory`, 0.9.2)."""
+        free = self.total - self.context
+        if self._settings.kv_cache_memory_bytes is None and free < self.requested:
+            share = self._settings.gpu_memory_utilization
+            text = refusals.free_memory(free, self.total, share, self.requested)
+            raise StartRefused(refusals.core_error(text))
+
+    def load_weights(self) -> int:
+        """Weights onto the card."""
+        free = self.total - self.context - self.weights
+        if free < 0:
+            raise StartRefused(self._oom(_weight_matrix_bytes(self._shape), hint=True))
+        return self.weights
+
+    def profile(self) -> int:
+        """The profile run at the token budget."""
+        if self._settings.kv_cache_memory_bytes is not None:
+            return self.activation
+        needed = self.context + self.weights + self.non_torch + self.activation
+        if needed > self.total:
+            raise StartRefused(self._oom(self.activation / 3))
+        return self.activation
+
+    def kv_bytes(self) -> int:
+        """What is left for KV blocks.
+
+        Raises:
+            StartRefused: If that is nothing.
+        """
+        fixed = self._settings.kv_cache_memory_bytes
+        if fixed is not None:
+            return fixed
+        left = self.requested - self.weights - self.activation - self.non_torch
+        left -= self.graphs_estimate or 0
+        if left < self.block_bytes:
+            raise StartRefused(refusals.core_error(refusals.no_blocks()))
+        return left
+
+    @property
+    def graphs_estimate(self) -> int | None:
+        """What vLLM sets aside for graphs; None where the release does not."""
+        if not self._settings.release.graphs_in_budget:
+            return None
+        return round(self.graphs * self._truth.graph_estimate_factor)
+
+    def check_length(self, kv_bytes: int) -> int:
+        """The longest sequence must fit; `auto` takes what does.
+
+        Returns:
+            The longest sequence that is allowed.
+        """
+        settings = self._settings
+        blocks = kv_bytes // self.block_bytes
+        fits, wanted = blocks * settings.block_size, settings.max_model_len
+        if fits >= wanted:
+            return wanted
+        if settings.auto_length:
+            if fits <= 0:
+                raise StartRefused(refusals.core_error(refusals.no_auto_length(kv_bytes)))
+            return fits
+        needed = -(-wanted // settings.block_size) * self.block_bytes
+        text = refusals.too_long(settings.release, wanted, needed, kv_bytes, fits)
+        raise StartRefused(refusals.core_error(text))
+
+    def allocate_kv(self, kv_bytes: int) -> int:
+        """KV blocks onto the card; returns their number."""
+        blocks = kv_bytes // self.block_bytes
+        held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
+        if held > self.total:
+            raise StartRefused(self._oom(self.block_bytes * blocks / self._shape.layers))
+        return blocks
+
+    def allocate_offload(self) -> tuple[int, int]:
+        """The KV offload in host memory; returns its host bytes and its blocks."""
+        settings, truth, room = self._settings, self._truth, self._room
+        size = settings.offload_bytes
+        if size == 0:
+            self._check_host(0)
+            return 0, 0
+        if settings.release.offload_in_shm and size > room.shm_bytes:
+            text = refusals.shm(size, room.shm_bytes)
+            if not settings.release.since(0, 28):
+                text = "OSError: [Errno 28] No space left on device"
+            raise StartRefused(refusals.core_error(text))
+        pinnable = room.memory_bytes * truth.pinnable_share
+        if not settings.release.offload_in_shm and size > pinnable:
+            raise StartRefused(refusals.core_error(refusals.pinning()))
+        host = round(size * truth.offload_host_factor)
+        self._check_host(host)
+        return host, size // self.block_bytes
+
+    def _check_host(self, offload_bytes: int) -> None:
+        """The kernel kills what the host or the container's limit cannot hold."""
+        engine = _mib(self._truth.engine_host_mib) + offload_bytes
+        limit = self._room.limit_bytes
+        if limit is not None and engine > limit:
+            raise StartRefused(refusals.killed(by_limit=True))
+        if engine + _mib(self._truth.os_mib) > self._room.memory_bytes:
+            raise StartRefused(refusals.killed(by_limit=False))
+
+    def capture_graphs(self, blocks: int) -> int:
+        """CUDA graphs onto the card."""
+        held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
+        if held + self.graphs > self.total:
+            raise StartRefused(self._oom(64 * BYTES_PER_MIB))
+        return self.graphs
+
+    def warm_up(self, blocks: int) -> None:
+        """A sampler run with as many requests as may run at once."""
+        held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
+        if held + self.graphs + self.sampler > self.total:
+            rows = min(self._settings.max_num_seqs, self._settings.token_budget)
+            raise StartRefused(refusals.core_error(refusals.sampler_warmup(rows)))
+
+    def plan(self) -> MemoryPlan:
+        """All phases in their order.
+
+        Raises:
+            StartRefused: At the first that does not fit.
+        """
+        self.check_device()
+        self.load_weights()
+        self.profile()
+        kv_bytes = self.kv_bytes()
+        length = self.check_length(kv_bytes)
+        blocks = self.allocate_kv(kv_bytes)
+        offload_host, offload_blocks = self.allocate_offload()
+        self.capture_graphs(blocks)
+        self.warm_up(blocks)
+        return self.finished(kv_bytes, blocks, length, offload_host, offload_blocks)
+
+    def finished(
+        self, kv_bytes: int, blocks: int, length: int, offload_host: int, offload_blocks: int
+    ) -> MemoryPlan:
+        """The account of a server that came up."""
+        truth = self._truth
+        in_shm = self._settings.release.offload_in_shm
+        return MemoryPlan(
+            total=self.total,
+            context=self.context,
+            requested=self.requested,
+            weights=self.weights,
+            activation=self.activation,
+            non_torch=self.non_torch,
+            graphs=self.graphs,
+            graphs_estimate=self.graphs_estimate,
+            kv_cache=kv_bytes,
+            blocks=blocks,
+            block_size=self._settings.block_size,
+            block_bytes=self.block_bytes,
+            max_model_len=length,
+            engine_host=_mib(truth.engine_host_mib),
+            os_host=_mib(truth.os_mib),
+            offload_host=offload_host,
+            offload_blocks=offload_blocks,
+            shm=self._settings.offload_bytes if in_shm else 0,
+            load_growth=_mib(truth.load_growth_mib),
+        )
+
+    def _oom(self, wanted: float, *, hint: bool = False) -> Refusal:
+        used = self.total - self.context
+        free = max(0.0, self.total - self.context - self.weights)
+        text = refusals.cuda_oom(wanted, self.total, min(free, wanted / 2), used)
+        release = self._settings.release
+        before = (_WEIGHTS_HINT,) if hint and (0, 13, 0) <= release.version < (0, 29, 0) else ()
+        return refusals.core_error(text, *before)
+
+
+def _mib(mib: float) -> int:
+    return round(mib * BYTES_PER_MIB)
+
+
+def _weight_matrix_bytes(shape: ModelShape) -> float:
+    """The largest single weight: what the allocation that fails asks for."""
+    return 2.0 * shape.hidden * shape.intermediate * shape.bytes_per_linear_weight

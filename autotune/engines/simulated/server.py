@@ -1,0 +1,238 @@
+"""A simulated server once it is up: takes requests, answers plain paths, and can die.
+
+Both faces share it: the in-process client under a virtual clock, and the HTTP server.
+"""
+
+import asyncio
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+
+from autotune.clock import Clock
+from autotune.engines.model_shape import ModelShape
+from autotune.engines.simulated import exposition
+from autotune.engines.simulated.blocks import BlockPool, spans
+from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.core import EngineCore
+from autotune.engines.simulated.costs import CostModel, Jitter
+from autotune.engines.simulated.memory import MemoryPlan
+from autotune.engines.simulated.offload import HostTier
+from autotune.engines.simulated.prefix import PrefixIndex
+from autotune.engines.simulated.scheduler import Scheduler
+from autotune.engines.simulated.sequence import Sequence
+from autotune.engines.simulated.settings import ServeSettings
+from autotune.seams.requests import HttpAnswer, Prompt, Segment
+from autotune.units import NS_PER_S
+
+_CHAT_TOKENS: Final = 20
+"""What a chat template adds around one message."""
+_CHARS_PER_TOKEN: Final = 4
+
+
+class EngineDied(Exception):  # noqa: N818 - told to whoever waits, turned into an answer
+    """The engine is gone while a request was in it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a request got.
+
+    Attributes:
+        times_ns: When each token reached the client, in order.
+        cached_tokens: Prompt tokens that came from a cache.
+    """
+
+    prompt_tokens: int
+    times_ns: tuple[int, ...]
+    cached_tokens: int
+    preemptions: int
+
+
+class SimulatedServer:
+    """One healthy server.
+
+    Args:
+        card: What it runs on.
+        shape: Its model.
+        settings: What it runs with.
+        plan: Its memory.
+        clock: Whose time passes.
+        random: Source of its noise.
+        streams: Whether tokens are handed out one by one (in real time).
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        shape: ModelShape,
+        settings: ServeSettings,
+        plan: MemoryPlan,
+        clock: Clock,
+        *,
+        random: np.random.Generator,
+        streams: bool = False,
+    ) -> None:
+        self.card, self.shape, self.settings, self.plan = card, shape, settings, plan
+        self._clock = clock
+        noise = card.noise
+        draw = random.standard_normal(2)
+        jitter = Jitter(gpu=float(1 + noise.gpu * draw[0]), host=float(1 + noise.host * draw[1]))
+        self.costs = CostModel(card, shape, settings, jitter)
+        caching = settings.prefix_caching
+        tier = HostTier(plan.offload_blocks) if plan.offload_blocks else None
+        scheduler = Scheduler(
+            settings,
+            shape,
+            BlockPool(plan.blocks, caching=caching),
+            tier,
+            self.costs.transfer_s,
+        )
+        self.core = EngineCore(
+            clock, scheduler, self.costs, noise=noise.iteration, random=random, streams=streams
+        )
+        self._index = PrefixIndex()
+        self._frontend_free_ns = 0
+        self._waiting: set[asyncio.Future[Sequence]] = set()
+        self.busiest_tokens = 0
+
+    # ---- requests ----
+
+    def count_tokens(self, prompt: Prompt) -> int:
+        """Length of a prompt; literal text by an estimate, for there is no tokenizer."""
+        exact = prompt.tokens
+        if exact is not None:
+            return exact
+        text = prompt.text or ""
+        return max(1, -(-len(text) // _CHARS_PER_TOKEN)) + (_CHAT_TOKENS if prompt.chat else 0)
+
+    def objection(self, prompt_tokens: int, max_tokens: int) -> str | None:
+        """Why a request is answered with status 400; None if it is not."""
+        longest = self.plan.max_model_len
+        if prompt_tokens + max_tokens > longest:
+            return (
+                f"This model's maximum context length is {longest} tokens. However, you requested "
+                f"{max_tokens} output tokens and your prompt contains {prompt_tokens} input "
+                f"tokens, for a total of {prompt_tokens + max_tokens} tokens. Please reduce the "
+                "length of the input prompt or the number of requested output tokens."
+            )
+        return None
+
+    def sequence(self, prompt: Prompt, max_tokens: int) -> Sequence:
+        """A request as the scheduler sees it."""
+        tokens = self.count_tokens(prompt)
+        segments = prompt.segments
+        if prompt.text is not None:
+            digest = hashlib.sha256(prompt.text.encode()).digest()
+            segments = (Segment(int.from_bytes(digest[:7], "big"), tokens),)
+        chain = self._index.chain(segments)
+        return Sequence(tokens, max_tokens, spans(chain, self.settings.block_size))
+
+    async def answer(self, sequence: Sequence) -> Answer:
+        """Let a request run to its end.
+
+        Raises:
+            EngineDied: If the engine goes meanwhile.
+        """
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Sequence] = loop.create_future()
+        latency_s = self.costs.latency_s()
+
+        def done(finished: Sequence) -> None:
+            loop.call_later(latency_s, self._resolve, future, finished)
+
+        self._waiting.add(future)
+        self.enter(sequence, done)
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+            self.core.abort(sequence)
+        latency_ns = round(latency_s * NS_PER_S)
+        times = sequence.token_times_ns(self.core.scheduler.log)
+        return Answer(
+            prompt_tokens=sequence.prompt_tokens,
+            times_ns=tuple(time + latency_ns for time in times),
+            cached_tokens=sequence.cached_tokens or 0,
+            preemptions=sequence.preemptions,
+        )
+
+    def enter(self, sequence: Sequence, done: Callable[[Sequence], None]) -> None:
+        """The API server takes a request in, one after the other, and hands it on."""
+        if self.core.is_stopped:
+            return
+        now_ns = self._clock.now_ns()
+        cost_ns = round(self.costs.admission_s(sequence.prompt_tokens) * NS_PER_S)
+        self._frontend_free_ns = max(now_ns, self._frontend_free_ns) + cost_ns
+        delay_s = (self._frontend_free_ns - now_ns) / NS_PER_S
+        asyncio.get_running_loop().call_later(delay_s, self.core.submit, sequence, done)
+
+    def die(self) -> None:
+        """The engine is gone; whoever waits is told."""
+        self.core.stop()
+        for future in self._waiting:
+            if not future.done():
+                future.set_exception(EngineDied())
+
+    @staticmethod
+    def _resolve(future: "asyncio.Future[Sequence]", sequence: Sequence) -> None:
+        if not future.done():
+            future.set_result(sequence)
+
+    # ---- plain paths ----
+
+    def get(self, path: str) -> HttpAnswer:
+        """Answer a GET."""
+        name, _, query = path.partition("?")
+        settings, plan = self.settings, self.plan
+        if name in {"/health", "/ping"}:
+            return HttpAnswer(status=503 if self.core.is_stopped else 200, text="")
+        if name == "/version":
+            return _json({"version": settings.release.name})
+        if name == "/metrics":
+            text = exposition.metrics_text(settings, plan, self.core)
+            return HttpAnswer(status=200, text=text)
+        if name == "/v1/models":
+            return HttpAnswer(status=200, text=exposition.models_json(settings, plan))
+        if name == "/server_info" and settings.dev_mode and settings.release.since(0, 8, 5):
+            as_json = "config_format=json" in query
+            text = exposition.server_info_json(settings, plan, as_json=as_json)
+            return HttpAnswer(status=200, text=text)
+        if name == "/load":
+            return _json({"server_load": 0})
+        return HttpAnswer(status=404, text='{"detail":"Not Found"}')
+
+    def post(self, path: str, body: Mapping[str, Any]) -> HttpAnswer:
+        """Answer a POST that is no request for text."""
+        name, _, query = path.partition("?")
+        if name == "/tokenize":
+            return self._tokenize(body)
+        if name == "/reset_prefix_cache" and self.settings.dev_mode:
+            scheduler = self.core.scheduler
+            cleared = scheduler.pool.clear()
+            if "reset_external=true" in query and scheduler.tier is not None:
+                scheduler.tier.clear()
+            if self.settings.release.since(0, 26):
+                return _json({"success": cleared})
+            return HttpAnswer(status=200, text="")
+        return HttpAnswer(status=404, text='{"detail":"Not Found"}')
+
+    def _tokenize(self, body: Mapping[str, Any]) -> HttpAnswer:
+        """There is no tokenizer: token ids are made up, their number is the estimate."""
+        if "messages" in body:
+            text = " ".join(str(m.get("content", "")) for m in body["messages"])
+            prompt = Prompt(text=text, chat=True)
+        else:
+            prompt = Prompt(text=str(body.get("prompt", "")))
+        count = self.count_tokens(prompt)
+        digest = hashlib.sha256((prompt.text or "").encode()).digest()
+        vocab = max(1, self.shape.vocab - 1000)
+        ids = [1000 + (digest[i % 32] * 257 + i * 31) % vocab for i in range(count)]
+        return _json({"count": count, "max_model_len": self.plan.max_model_len, "tokens": ids})
+
+
+def _json(value: object) -> HttpAnswer:
+    return HttpAnswer(status=200, text=json.dumps(value))
