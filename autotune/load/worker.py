@@ -1,62 +1,26 @@
 """A client process: takes parts of loads on stdin, gives their records on stdout.
 
-Started by `workers.ProcessLoad` as `python -m autotune.load.worker`. Messages are pickles with
-their length before them, between a parent and its own child. Imports are few, for it is started
-while a trial waits.
+Started by `workers.ProcessLoad` as `python -m autotune.load.worker`. Imports are few, for it is
+started while a trial waits.
 """
 
 import asyncio
-import pickle
 import resource
-import struct
 import sys
-from dataclasses import dataclass
-from typing import Any, BinaryIO, Final
+from typing import BinaryIO, Final
 
 from autotune.clock import Clock, MonotonicClock
 from autotune.load.formulas import percentile
-from autotune.load.prompts import Vocabulary
+from autotune.load.messages import LENGTH, Job, Part, frame, unframe
 from autotune.load.runner import InProcessLoad
 from autotune.load.streaming import StreamingClient
 from autotune.seams.requests import (
     GenerationRequest,
-    LoadPlan,
     RequestRecord,
 )
 from autotune.units import s_from_ns
 
-_LENGTH: Final = struct.Struct("!Q")
 _HEARTBEAT_S: Final = 0.01
-
-
-@dataclass(frozen=True, kw_only=True)
-class Job:
-    """One process's part of a load.
-
-    Attributes:
-        start_ns: When the load starts, on the machine's monotonic clock.
-    """
-
-    base_url: str
-    model: str
-    headers: dict[str, str]
-    vocabulary: Vocabulary
-    plan: LoadPlan
-    start_ns: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class Part:
-    """What came of it.
-
-    Attributes:
-        cpu_ratio: CPU time / wall time of this process during the load.
-        loop_lag_p99_ns: How late its event loop came to a timer of 10 ms.
-    """
-
-    records: tuple[RequestRecord, ...]
-    cpu_ratio: float
-    loop_lag_p99_ns: int | None
 
 
 class WorkerClient(StreamingClient):
@@ -110,32 +74,11 @@ def _cpu_s() -> float:
     return usage.ru_utime + usage.ru_stime
 
 
-def frame(message: object) -> bytes:
-    """A message with its length before it."""
-    body = pickle.dumps(message, protocol=pickle.HIGHEST_PROTOCOL)
-    return _LENGTH.pack(len(body)) + body
-
-
-def unframe(body: bytes) -> Any:
-    """The message in a body; only ever between a parent and its own child."""
-    return pickle.loads(body)  # noqa: S301
-
-
-async def read_frame(stream: asyncio.StreamReader) -> bytes:
-    """The next body.
-
-    Raises:
-        asyncio.IncompleteReadError: If the other side is gone.
-    """
-    (length,) = _LENGTH.unpack(await stream.readexactly(_LENGTH.size))
-    return await stream.readexactly(length)
-
-
 def _read_blocking(stream: BinaryIO) -> bytes | None:
-    head = stream.read(_LENGTH.size)
-    if len(head) < _LENGTH.size:
+    head = stream.read(LENGTH.size)
+    if len(head) < LENGTH.size:
         return None
-    (length,) = _LENGTH.unpack(head)
+    (length,) = LENGTH.unpack(head)
     body = stream.read(length)
     return body if len(body) == length else None
 

@@ -15,9 +15,9 @@ from typing import Final, Self
 
 from autotune.clock import Clock
 from autotune.load.client import HttpClient
+from autotune.load.messages import Job, Part, frame, read_frame, unframe
 from autotune.load.prompts import Vocabulary
 from autotune.load.runner import summarise
-from autotune.load.worker import Job, Part, frame, read_frame, unframe
 from autotune.seams.requests import (
     LoadPlan,
     LoadResult,

@@ -1,0 +1,61 @@
+"""Starting the golden server from a test, and asking it what it saw."""
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+SERVER = Path(__file__).with_name("golden_server.py")
+
+
+@dataclass(frozen=True)
+class Golden:
+    """A running golden server."""
+
+    base_url: str
+    process: "subprocess.Popen[str]"
+
+    def seen(self) -> list[dict[str, Any]]:
+        """One row per request, in order of arrival."""
+        rows: list[dict[str, Any]] = self._call("/golden/requests", None)
+        return rows
+
+    def script(self, **values: object) -> None:
+        """Change how requests to come are answered."""
+        self._call("/golden/script", values)
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        self._call("/golden/reset", {})
+
+    def _call(self, path: str, body: dict[str, object] | None) -> Any:
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(self.base_url + path, data=data)  # noqa: S310 - own http
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+            return json.load(answer)
+
+
+@contextmanager
+def golden_server(**script: object) -> Iterator[Golden]:
+    """A golden server in a process of its own, ended on the way out."""
+    process = subprocess.Popen(
+        [sys.executable, str(SERVER), "--script", json.dumps(script)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        port = json.loads(process.stdout.readline())["port"]
+        yield Golden(f"http://127.0.0.1:{port}", process)
+    finally:
+        process.stdin.close()
+        process.kill()
+        process.wait(timeout=10)
+        process.stdout.close()

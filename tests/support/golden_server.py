@@ -1,0 +1,551 @@
+"""An OpenAI-compatible server whose every answer is known beforehand.
+
+It runs in a process of its own, takes nothing from the product, and tells the truth about itself:
+token counts follow from the request, chunk boundaries from the script, and the time at which each
+chunk was really sent (CLOCK_MONOTONIC, the same in every process) is kept and can be asked for.
+So a client's counts can be held against it at zero tolerance, and its stamps against what the
+server *did*, not against what it had planned. A request that carries `"golden": {...}` in its
+body overrides the server's script for itself.
+
+    python golden_server.py --port 0 --script '{"ttft_ms": 20}'
+
+prints one line of JSON with its port, once it has checked itself.
+
+    GET  /golden/requests   what was asked and when it was answered, one row per request
+    POST /golden/script     change the script for requests to come
+    POST /golden/reset      forget requests and cached prefixes
+"""
+
+import argparse
+import asyncio
+import json
+import sys
+import time  # noqa: TID251 - a witness takes its clock from the system, not from the product
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+BLOCK_TOKENS = 16
+FAULTS = (
+    "hang_up",  # closes the connection without a word
+    "status",  # answers with an HTTP error
+    "cut_off",  # closes the connection in the middle
+    "no_end_mark",  # ends the stream properly but without [DONE]
+    "empty",  # no content
+    "wrong_length",  # fewer tokens than asked for, and usage says so
+    "error_in_stream",
+    "stall",  # goes silent
+    "malformed",  # an event that is no JSON
+    "malformed_http",  # a chunk size that is no number
+    "no_usage",
+    "truncated_prompt",  # counts half of the prompt
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Script:
+    """How a request is answered.
+
+    Attributes:
+        tokens_per_chunk: Tokens in one content-bearing chunk.
+        empty_chunks: Chunks without content before the first that has some.
+        split_bytes: Write in pieces of so many bytes; 0 writes a chunk at once.
+        lockstep: All streams send at common ticks, as an engine's steps make them.
+        fault: One of FAULTS, or empty.
+        fault_after: Chunks that are sent before the fault.
+        status: Of the fault "status".
+        text: "words", "loop" or "control": what the answer says.
+        cut_share: Share of `max_tokens` after which an answer stops of itself (no `ignore_eos`).
+        logprob_scale: Factor on the log-probabilities of prompts longer than `scale_beyond`.
+        logprob_noise: Relative noise on every log-probability, seeded by the request's number.
+        template_tokens: Tokens that the chat template adds.
+    """
+
+    ttft_ms: float = 5.0
+    itl_ms: float = 2.0
+    tokens_per_chunk: int = 1
+    empty_chunks: int = 0
+    split_bytes: int = 0
+    lockstep: bool = False
+    fault: str = ""
+    fault_after: int = 3
+    status: int = 500
+    text: str = "words"
+    cut_share: float = 1.0
+    logprob_scale: float = 1.0
+    scale_beyond: int = 0
+    logprob_noise: float = 0.0
+    template_tokens: int = 4
+    added_tokens: int = 0
+    token_ids: bool = True
+    tokenize: bool = True
+
+    def updated(self, values: dict[str, Any]) -> "Script":
+        """A copy with some fields set; a name that does not exist is an error."""
+        return replace(self, **values)
+
+
+@dataclass(kw_only=True)
+class Seen:
+    """One request and what was done about it.
+
+    Attributes:
+        received_ns: Its last byte was read.
+        sends_ns: Each content-bearing chunk, taken just before it was handed to the system.
+    """
+
+    request_id: str
+    path: str
+    prompt_tokens: int = 0
+    output_tokens: int = 0
+    cached_tokens: int = 0
+    received_ns: int = 0
+    sends_ns: list[int] = field(default_factory=list)
+    ended_ns: int = 0
+    fault: str = ""
+
+
+class State:
+    """What the server knows."""
+
+    def __init__(self, script: Script, model: str) -> None:
+        self.script = script
+        self.model = model
+        self.seen: list[Seen] = []
+        self.blocks: set[int] = set()
+        self.queries = self.hits = self.running = 0
+
+    def prefix_hit(self, ids: list[int]) -> int:
+        """Leading tokens that were seen before, in whole blocks, the last token left out."""
+        hit, key, matching = 0, 0, True
+        for start in range(0, len(ids) - BLOCK_TOKENS, BLOCK_TOKENS):
+            key = hash((key, *ids[start : start + BLOCK_TOKENS]))
+            matching = matching and key in self.blocks
+            hit += BLOCK_TOKENS * matching
+            self.blocks.add(key)
+        self.queries += len(ids)
+        self.hits += hit
+        return hit
+
+    def metrics(self) -> str:
+        """Prometheus text with vLLM's names."""
+        values = {
+            "vllm:num_requests_running": self.running,
+            "vllm:num_requests_waiting": 0,
+            "vllm:kv_cache_usage_perc": 0.25,
+            "vllm:num_preemptions_total": 0,
+            "vllm:prefix_cache_queries_total": self.queries,
+            "vllm:prefix_cache_hits_total": self.hits,
+            "vllm:prompt_tokens_total": sum(s.prompt_tokens for s in self.seen),
+            "vllm:generation_tokens_total": sum(s.output_tokens for s in self.seen),
+        }
+        return "".join(
+            f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}\n"
+            f'{name}{{engine="0",model_name="{self.model}"}} {float(value)}\n'
+            for name, value in values.items()
+        )
+
+
+def word_id(word: str) -> int:
+    """The one token of a word."""
+    return 1000 + int.from_bytes(word.encode()[:4].ljust(4, b"\0")) % 30_000
+
+
+def token_text(index: int, text: str) -> str:
+    """The index-th token of an answer."""
+    if text == "loop":
+        return " again and"[: 6 if index % 2 == 0 else 4]
+    if text == "control":
+        return "\x07"
+    return f" w{index}"
+
+
+def prompt_ids(body: dict[str, Any], script: Script) -> list[int]:
+    """The prompt's tokens: ids as they are, else one per word, and what the server adds."""
+    if "messages" in body:
+        words = " ".join(str(m["content"]) for m in body["messages"]).split()
+        return [1] * script.template_tokens + [word_id(w) for w in words]
+    prompt = body["prompt"]
+    if isinstance(prompt, list):
+        return [int(t) for t in prompt]
+    return [1] * script.added_tokens + [word_id(w) for w in prompt.split()]
+
+
+def logprob(token: int, index: int, seen: int, script: Script, length: int) -> float:
+    """A fixed log-probability for a token at a place; scaled and shaken as the script says."""
+    value = -((token * 7919 + index * 104_729) % 1000) / 125
+    if length > script.scale_beyond:
+        value *= script.logprob_scale
+    shaken = ((seen * 2_654_435_761 + index * 40_503) % 2001 - 1000) / 1000
+    return value * (1 + script.logprob_noise * shaken * 1.73)
+
+
+class Frames:
+    """The bytes of every chunk, made once: sending must cost as little as can be."""
+
+    def __init__(self, model: str) -> None:
+        self._model = model
+        self._made: dict[tuple[bool, int, int, str], list[bytes]] = {}
+
+    def content(self, *, chat: bool, count: int, size: int, text: str) -> list[bytes]:
+        """The first `count` content-bearing chunks with `size` tokens each."""
+        frames = self._made.setdefault((chat, size, 0, text), [])
+        while len(frames) < count:
+            start = len(frames) * size
+            words = "".join(token_text(i, text) for i in range(start, start + size))
+            frames.append(chunk(self.event(chat=chat, text=words)))
+        return frames
+
+    def event(
+        self, *, chat: bool, text: str, finish: str | None = None, **extra: object
+    ) -> dict[str, Any]:
+        """One event's object."""
+        said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
+        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish, **extra}
+        kind = "chat.completion.chunk" if chat else "text_completion"
+        return {
+            "id": "cmpl-golden", "object": kind, "created": 1, "model": self._model,
+            "choices": [choice], "usage": None,
+        }  # fmt: skip
+
+
+def sse(event: dict[str, Any] | str) -> bytes:
+    """An event as server-sent."""
+    text = event if isinstance(event, str) else json.dumps(event, separators=(",", ":"))
+    return f"data: {text}\n\n".encode()
+
+
+def http_chunk(data: bytes) -> bytes:
+    """A chunk of a chunked body."""
+    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
+
+
+def chunk(event: dict[str, Any] | str) -> bytes:
+    """An event as a chunk of its own."""
+    return http_chunk(sse(event))
+
+
+STREAM_HEAD = (
+    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
+    b"transfer-encoding: chunked\r\n\r\n"
+)
+
+
+class GoldenProtocol(asyncio.Protocol):
+    """One connection: reads requests, answers them by the script."""
+
+    def __init__(self, state: State, frames: Frames) -> None:
+        self._state = state
+        self._frames = frames
+        self._data = b""
+        self._transport: asyncio.Transport | None = None
+        self._answer: Answer | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._answer is not None:
+            self._answer.stop()
+
+    def data_received(self, data: bytes) -> None:
+        self._data += data
+        while (end := self._data.find(b"\r\n\r\n")) >= 0:
+            line, *rows = self._data[:end].decode("latin-1").split("\r\n")
+            headers = {n.lower(): v.strip() for n, _, v in (row.partition(":") for row in rows)}
+            length = int(headers.get("content-length", "0"))
+            if len(self._data) < end + 4 + length:
+                return
+            body = self._data[end + 4 : end + 4 + length]
+            self._data = self._data[end + 4 + length :]
+            method, path, _ = line.split(" ", 2)
+            self._request(method, path, headers, body)
+
+    def _request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
+        received = time.monotonic_ns()
+        parsed = json.loads(body) if body else {}
+        if method == "POST" and path in {"/v1/completions", "/v1/chat/completions"}:
+            self._generate(path, headers, parsed, received)
+        else:
+            self._plain(path, parsed)
+
+    def _generate(
+        self, path: str, headers: dict[str, str], body: dict[str, Any], received: int
+    ) -> None:
+        state = self._state
+        script = state.script.updated(body.get("golden", {}))
+        ids = prompt_ids(body, script)
+        if isinstance(body.get("prompt"), list) and not script.token_ids:
+            self.respond(400, {"error": {"message": "prompts are text here"}})
+            return
+        seen = Seen(
+            request_id=headers.get("x-request-id", ""), path=path, received_ns=received,
+            prompt_tokens=len(ids), cached_tokens=state.prefix_hit(ids), fault=script.fault,
+        )  # fmt: skip
+        state.seen.append(seen)
+        assert self._transport is not None
+        if script.fault == "hang_up":
+            self._transport.abort()
+        elif script.fault == "status":
+            self.respond(script.status, {"error": {"message": "as scripted"}})
+        elif body.get("stream"):
+            self._answer = Answer(
+                state, self._frames, self._transport, script=script, body=body, seen=seen
+            )
+            self._answer.start()
+        else:
+            self.respond(200, whole(self._state, script, body, ids, seen))
+
+    def _plain(self, path: str, body: dict[str, Any]) -> None:
+        state = self._state
+        match path:
+            case "/health":
+                self.respond(200, "")
+            case "/version":
+                self.respond(200, {"version": "golden"})
+            case "/v1/models":
+                card = {"id": state.model, "object": "model", "max_model_len": 40_960}
+                self.respond(200, {"object": "list", "data": [card]})
+            case "/metrics":
+                self.respond(200, state.metrics())
+            case "/tokenize" if state.script.tokenize and "prompt" in body:
+                ids = [word_id(word) for word in str(body["prompt"]).split()]
+                self.respond(200, {"count": len(ids), "max_model_len": 40_960, "tokens": ids})
+            case "/golden/requests":
+                self.respond(200, [asdict(seen) for seen in state.seen])
+            case "/golden/script":
+                state.script = state.script.updated(body)
+                self.respond(200, asdict(state.script))
+            case "/golden/reset":
+                state.seen.clear()
+                state.blocks.clear()
+                state.queries = state.hits = 0
+                self.respond(200, {})
+            case _:
+                self.respond(404, {"error": {"message": "no such path"}})
+
+    def respond(self, status: int, answer: object) -> None:
+        """A plain answer."""
+        body = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
+        kind = "text/plain" if isinstance(answer, str) else "application/json"
+        head = f"HTTP/1.1 {status} X\r\ncontent-type: {kind}\r\ncontent-length: {len(body)}\r\n\r\n"
+        assert self._transport is not None
+        self._transport.write(head.encode() + body)
+
+
+class Answer:
+    """One stream, sent chunk by chunk at the times that the script gives."""
+
+    def __init__(
+        self,
+        state: State,
+        frames: Frames,
+        transport: asyncio.Transport,
+        *,
+        script: Script,
+        body: dict[str, Any],
+        seen: Seen,
+    ) -> None:
+        self._state, self._frames, self._transport = state, frames, transport
+        self._script, self._body, self._seen = script, body, seen
+        self._chat = "messages" in body
+        asked = int(body["max_tokens"])
+        tokens = asked if body.get("ignore_eos") else max(1, int(asked * script.cut_share))
+        if script.fault == "wrong_length":
+            tokens = max(1, tokens - 1)
+        self._tokens = 0 if script.fault == "empty" else tokens
+        self._chunks = -(-self._tokens // script.tokens_per_chunk)
+        self._content = frames.content(
+            chat=self._chat, count=self._chunks, size=script.tokens_per_chunk, text=script.text
+        )
+        self._sent = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._loop = asyncio.get_running_loop()
+
+    def start(self) -> None:
+        """Send the head, and the first chunk when it is due."""
+        self._state.running += 1
+        self._write(STREAM_HEAD)
+        if self._chat:
+            role = self._frames.event(chat=True, text="")
+            role["choices"][0]["delta"]["role"] = "assistant"
+            self._write(chunk(role))
+        for _ in range(self._script.empty_chunks):
+            self._write(chunk(self._frames.event(chat=self._chat, text="")))
+        self._timer = self._loop.call_at(self._due_s(0), self._step)
+
+    def stop(self) -> None:
+        """The client is gone."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._over()
+
+    def _due_s(self, index: int) -> float:
+        start_ms = self._seen.received_ns / 1e6 + self._script.ttft_ms
+        due_ms = start_ms + index * self._script.itl_ms
+        step = self._script.itl_ms
+        if self._script.lockstep and step > 0:
+            due_ms = -(-due_ms // step) * step
+        return due_ms / 1e3
+
+    def _step(self) -> None:
+        """Send every chunk that is due, then wait for the next."""
+        script, now = self._script, self._loop.time()
+        while self._sent < self._chunks:
+            if script.fault and self._sent == script.fault_after and self._fault():
+                return
+            due = self._due_s(self._sent)
+            if due > now + 5e-5:
+                self._timer = self._loop.call_at(due, self._step)
+                return
+            frame = self._content[self._sent]
+            if self._sent == self._chunks - 1:
+                frame = self._last()
+            self._seen.sends_ns.append(time.monotonic_ns())
+            self._write(frame)
+            self._sent += 1
+        if script.fault in {"", "empty", "wrong_length", "no_usage", "truncated_prompt"} or (
+            not self._fault()
+        ):
+            self._end()
+
+    def _last(self) -> bytes:
+        """The last content-bearing chunk: what is left of the tokens, and why it ends."""
+        size = self._script.tokens_per_chunk
+        words = "".join(
+            token_text(i, self._script.text) for i in range((self._chunks - 1) * size, self._tokens)
+        )
+        return chunk(self._frames.event(chat=self._chat, text=words, finish="length"))
+
+    def _fault(self) -> bool:
+        """Do what the script says goes wrong; whether that ends the stream."""
+        match self._script.fault:
+            case "cut_off":
+                self._transport.close()
+            case "no_end_mark":
+                self._write(b"0\r\n\r\n")
+            case "error_in_stream":
+                self._write(chunk({"error": {"message": "as scripted", "code": 500}}))
+                self._write(chunk("[DONE]") + b"0\r\n\r\n")
+            case "stall":
+                pass
+            case "malformed":
+                self._write(chunk('{"choices": [') + chunk("[DONE]") + b"0\r\n\r\n")
+            case "malformed_http":
+                self._write(b"xyz\r\n")
+            case _:
+                return False
+        self._over()
+        return True
+
+    def _end(self) -> None:
+        """Usage, end mark, end of the body."""
+        script, seen = self._script, self._seen
+        seen.output_tokens = self._tokens
+        counted = seen.prompt_tokens // (2 if script.fault == "truncated_prompt" else 1)
+        usage = {
+            "prompt_tokens": counted,
+            "completion_tokens": self._tokens,
+            "total_tokens": counted + self._tokens,
+            "prompt_tokens_details": {"cached_tokens": seen.cached_tokens},
+        }
+        if script.fault == "empty":
+            self._write(chunk(self._frames.event(chat=self._chat, text="", finish="stop")))
+        wanted = (self._body.get("stream_options") or {}).get("include_usage")
+        if wanted and script.fault != "no_usage":
+            event = self._frames.event(chat=self._chat, text="")
+            self._write(chunk({**event, "choices": [], "usage": usage}))
+        self._write(chunk("[DONE]") + b"0\r\n\r\n")
+        self._over()
+
+    def _over(self) -> None:
+        if not self._seen.ended_ns:
+            self._seen.ended_ns = time.monotonic_ns()
+            self._state.running -= 1
+
+    def _write(self, data: bytes) -> None:
+        size = self._script.split_bytes
+        for start in range(0, len(data), size) if size else ():
+            self._transport.write(data[start : start + size])
+        if not size:
+            self._transport.write(data)
+
+
+def whole(
+    state: State, script: Script, body: dict[str, Any], ids: list[int], seen: Seen
+) -> dict[str, Any]:
+    """An answer in one piece, with the prompt's log-probabilities where asked for."""
+    tokens = int(body["max_tokens"])
+    words = "".join(token_text(i, script.text) for i in range(tokens))
+    said: dict[str, Any] = (
+        {"message": {"role": "assistant", "content": words}}
+        if "messages" in body
+        else {"text": words}
+    )
+    choice: dict[str, Any] = {"index": 0, **said, "finish_reason": "length"}
+    if body.get("prompt_logprobs") is not None:
+        number = len(state.seen)
+        rows: list[dict[str, Any] | None] = [
+            {str(t): {"logprob": logprob(t, i, number, script, len(ids)), "rank": 1}}
+            for i, t in enumerate(ids)
+        ]
+        choice["prompt_logprobs"] = [None, *rows[1:]]
+    seen.output_tokens = tokens
+    seen.ended_ns = time.monotonic_ns()
+    counted = len(ids) // (2 if script.fault == "truncated_prompt" else 1)
+    usage = {"prompt_tokens": counted, "completion_tokens": tokens}
+    return {"id": "cmpl-golden", "model": state.model, "choices": [choice], "usage": usage}
+
+
+async def check_itself(port: int, model: str) -> None:
+    """Ask one question over a plain socket and count the answer by hand."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    asked = {"model": model, "prompt": [5, 6, 7], "max_tokens": 4, "stream": True,
+             "ignore_eos": True, "stream_options": {"include_usage": True},
+             "golden": {"ttft_ms": 0, "itl_ms": 0, "fault": "", "split_bytes": 0}}  # fmt: skip
+    body = json.dumps(asked).encode()
+    head = f"POST /v1/completions HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n"
+    writer.write(head.encode() + body)
+    async with asyncio.timeout(10):
+        answer = await reader.readuntil(b"0\r\n\r\n")
+    writer.close()
+    texts = [answer.count(f'"text":" w{i}"'.encode()) for i in range(4)]
+    assert texts == [1, 1, 1, 1], answer
+    assert b'"prompt_tokens":3,"completion_tokens":4' in answer, answer
+    assert answer.count(b"data: ") == 6, answer
+
+
+async def serve(port: int, script: Script, model: str) -> None:
+    """Serve until stdin is closed: an orphan ends by itself."""
+    state = State(script, model)
+    frames = Frames(model)
+    loop = asyncio.get_running_loop()
+    server = await loop.create_server(
+        lambda: GoldenProtocol(state, frames), "127.0.0.1", port, backlog=4096
+    )
+    bound = int(server.sockets[0].getsockname()[1])
+    await check_itself(bound, model)
+    state.seen.clear()
+    state.blocks.clear()
+    state.queries = state.hits = 0
+    sys.stdout.write(json.dumps({"port": bound}) + "\n")
+    sys.stdout.flush()
+    await loop.run_in_executor(None, sys.stdin.read)
+    server.close()
+
+
+def main() -> None:
+    """Parse the command line and serve."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--model", default="golden")
+    parser.add_argument("--script", default="{}", help="fields of Script as JSON")
+    arguments = parser.parse_args()
+    known = {f.name for f in fields(Script)}
+    values = json.loads(arguments.script)
+    assert set(values) <= known, f"unknown: {set(values) - known}"
+    asyncio.run(serve(arguments.port, Script(**values), arguments.model))
+
+
+if __name__ == "__main__":
+    main()
