@@ -15,7 +15,7 @@ from autotune.deployers import DEPLOYERS
 from autotune.deployers.ports import free_port
 from autotune.engines import ENGINES
 from autotune.engines.models import read_model
-from autotune.engines.simulated import simulated_backend
+from autotune.engines.simulated.backend import simulated_backend
 from autotune.load.connect import http_connector
 from autotune.load.runner import InProcessLoad
 from autotune.paths import StudyPaths, declared_file, results_root

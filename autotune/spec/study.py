@@ -155,7 +155,7 @@ class StudySpec(StrictModel):
         max_length=6,
     )
     headroom: HeadroomModel = HeadroomModel()
-    limits: list[Limit] = Field(default=[Limit(metric="ttft_8k_ns", at_most_s=2.0)])
+    limits: list[Limit] = Field(default_factory=list)
     throughput_gain: float = Field(default=1.5, gt=0)
     prefer: Preference = "balanced"
     budget: Budget = Budget()

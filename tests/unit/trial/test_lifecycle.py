@@ -177,7 +177,7 @@ def test_a_death_under_load_ends_the_probe_at_once(tmp_path: Path) -> None:
 
 
 def test_failed_requests_are_a_death_if_the_server_dies_of_it(tmp_path: Path) -> None:
-    """The API server of vLLM outlives its dead engine for some seconds; the root cause is the death."""
+    """The API server outlives its dead engine for some seconds; the root cause is the death."""
     seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="refused")
     probes = (FakeProbe("ttft", takes_s=5, failure=seen), FakeProbe("long_context"))
     script = Script(sick_after_s=14, dies_after_s=18, exit=ExitEvidence(exit_code=0))
