@@ -90,11 +90,12 @@ def tests_from(text: str) -> tuple[int, ...]:
     """
     chosen: set[int] = set()
     for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        if not first.isdecimal() or not (last or first).isdecimal():
+        first, dash, last = (end.strip() for end in part.partition("-"))
+        last = last if dash else first
+        if not first.isdecimal() or not last.isdecimal():
             message = f"--tests {text!r} is no list of tests"
             raise UsageError(message, hint="Write it like 1-6 or 1,3,5.")
-        low, high = int(first[:9]), int((last or first)[:9])
+        low, high = int(first[:9]), int(last[:9])  # a long number is too large anyway
         if not 1 <= low <= high <= LAST_TEST:
             message = f"--tests {text!r}: there are tests 1 to {LAST_TEST}, smaller ones first"
             raise UsageError(message, hint="Write it like 1-6 or 1,3,5.")

@@ -82,7 +82,8 @@ class Range:
             ratio = self.high / self.low
             points = [self.low * ratio ** (i / 15) for i in range(16)]
         else:
-            step = self.step or self._step_of_its_own()
+            # A range too narrow to be divided (5e-324) has no step, but its ends.
+            step = self.step or self._step_of_its_own() or self.high - self.low
             count = int((self.high - self.low) / step + 1e-9) + 1
             points = [self.low + i * step for i in range(count)]
         return tuple(dict.fromkeys(self.as_scalar(point) for point in points))
@@ -93,11 +94,11 @@ class Range:
         return (self.high - self.low) / 15
 
     def as_scalar(self, value: float) -> Scalar:
-        """An integer, or a real of ten digits without floating-point dust; inside the range."""
+        """An integer, or a real of twelve digits without floating-point dust; inside the range."""
         inside = min(max(value, self.low), self.high)
         if self.integer:
             return round(inside)
-        return min(max(float(f"{inside:.10g}"), self.low), self.high)
+        return min(max(float(f"{inside:.12g}"), self.low), self.high)
 
     def contains(self, value: Scalar) -> bool:
         """Whether a value lies in the range (on or off its steps)."""
