@@ -1,0 +1,279 @@
+"""optuna-dashboard on a study, told what it does not see by itself.
+
+optuna-dashboard 0.21.0 shows every trial as feasible, for it reads the constraints of Optuna 4
+(one system attribute) and not those of Optuna 5 (`FrozenTrial.constraints`), and its "Best
+Trials" ignore constraints in any case. So its answers are amended on their way out: constraints,
+best trials, a note and files per trial, figures per study. Nothing of it is written to the
+database: the trial records and folders say it, whenever the page is looked at.
+
+Read-only unless asked otherwise: it has no authentication, and every writer in it is open.
+"""
+
+import json
+import uuid
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qs
+from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+import optuna
+import optuna_dashboard
+import orjson
+from optuna.artifacts import FileSystemArtifactStore
+from optuna.storages import RDBStorage
+
+from autotune.errors import StoreError
+from autotune.paths import StudyPaths
+from autotune.records import TrialRecord
+from autotune.store.codec import DamagedRecordError, decode
+from autotune.study.storage import open_storage
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+
+_READING: Final = ("GET", "HEAD", "OPTIONS")
+_NAMESPACE: Final = uuid.UUID("6f1b3c1e-6a55-4f0e-9d5c-0f4f4e0c7a11")
+"""For ids of files that are the same at every look; drawn once."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Attachment:
+    """A file on a trial's page.
+
+    Attributes:
+        read: Gives its content when somebody looks.
+    """
+
+    name: str
+    mimetype: str
+    read: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrialPage:
+    """What a trial's page shows beside Optuna's own.
+
+    Attributes:
+        note: Markdown; text from elsewhere must be escaped already.
+    """
+
+    note: str = ""
+    attachments: tuple[Attachment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StudyPage:
+    """What a study's page shows beside Optuna's own.
+
+    Attributes:
+        figures: Name to a plotly figure as JSON.
+    """
+
+    note: str = ""
+    figures: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pages:
+    """Draws what is shown; given by the command, for it is the report's business."""
+
+    trial: Callable[[TrialRecord], TrialPage]
+    study: Callable[[Sequence[TrialRecord]], StudyPage]
+
+
+def dashboard_app(
+    paths: StudyPaths,
+    pages: Pages,
+    *,
+    write: bool = False,
+    hosts: Sequence[str] | None = LOOPBACK,
+) -> WSGIApplication:
+    """optuna-dashboard on a study's database, as a WSGI application.
+
+    It reads while a study runs (SQLite with write-ahead logging).
+
+    Args:
+        paths: The study's files.
+        pages: Draws notes, files and figures.
+        write: Let the page change and delete; else whatever is not a look is refused (405).
+        hosts: Names under which it may be called; others are refused (403), so that a web page
+            elsewhere cannot reach it through a name that it points at this machine. None
+            allows any, for an address that was opened on purpose.
+
+    Raises:
+        StoreError: If there is no database or it cannot be read.
+    """
+    if not paths.database.is_file():
+        message = f"there is no database at {paths.database}"
+        raise StoreError(message, hint="Run the study first; its first trial makes it.")
+    storage = open_storage(paths.database)
+    paths.artifacts.mkdir(exist_ok=True)
+    inner = optuna_dashboard.wsgi(
+        storage, artifact_store=FileSystemArtifactStore(str(paths.artifacts))
+    )
+    return _Amended(inner, storage, _Records(paths), pages, write=write, hosts=hosts)
+
+
+class _Records:
+    """Records by number; each is read once, for a record never changes."""
+
+    def __init__(self, paths: StudyPaths) -> None:
+        self._paths = paths
+        self._known: dict[int, TrialRecord] = {}
+
+    def find(self, number: int) -> TrialRecord | None:
+        """The record of a trial; None while it runs, or if it is damaged."""
+        if number not in self._known:
+            path = self._paths.trial(number).record
+            try:
+                self._known[number] = decode(path.read_text(encoding="utf-8"), where=str(path))
+            except (OSError, UnicodeDecodeError, DamagedRecordError, StoreError):
+                return None  # a page that shows the rest is better than none
+        return self._known[number]
+
+
+class _Amended:
+    def __init__(
+        self,
+        inner: WSGIApplication,
+        storage: RDBStorage,
+        records: _Records,
+        pages: Pages,
+        *,
+        write: bool,
+        hosts: Sequence[str] | None,
+    ) -> None:
+        self._inner, self._storage, self._records = inner, storage, records
+        self._pages, self._write, self._hosts = pages, write, hosts
+
+    def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
+        if self._hosts is not None and _host(environ) not in self._hosts:
+            return _answer(start_response, "403 Forbidden", {"reason": "unknown host name"})
+        if method not in _READING and not self._write:
+            reason = "read-only: start `autotune dashboard --write` to change anything"
+            return _answer(start_response, "405 Method Not Allowed", {"reason": reason})
+        match path.strip("/").split("/"):
+            case ["api", "studies", study_id] if method == "GET" and study_id.isdecimal():
+                return self._study(int(study_id), environ, start_response)
+            case ["artifacts", _, trial_id, file_id] if method == "GET" and trial_id.isdecimal():
+                content = self._attachment(int(trial_id), file_id)
+                if content is not None:
+                    return _file(start_response, *content)
+        return self._inner(environ, start_response)
+
+    def _study(
+        self, study_id: int, environ: WSGIEnvironment, start_response: StartResponse
+    ) -> Iterable[bytes]:
+        """A study's page, whole, amended, then cut to what was asked for."""
+        after = parse_qs(environ.get("QUERY_STRING", "")).get("after", ["0"])[0]
+        status, body = _call(self._inner, {**environ, "QUERY_STRING": ""})
+        if not status.startswith("200"):
+            return _answer(start_response, status, orjson.loads(body))
+        detail = orjson.loads(body)
+        self._amend(study_id, detail)
+        detail["trials"] = detail["trials"][int(after) if after.isdecimal() else 0 :]
+        return _answer(start_response, status, detail)
+
+    def _amend(self, study_id: int, detail: dict[str, Any]) -> None:
+        constraints = {
+            trial.number: list(trial.constraints.values())
+            for trial in self._storage.get_all_trials(study_id, deepcopy=False)
+        }
+        records = []
+        for trial in detail["trials"]:
+            trial["constraints"] = constraints.get(trial["number"], [])
+            record = self._records.find(trial["number"])
+            if record is not None:
+                records.append(record)
+                self._amend_trial(trial, self._pages.trial(record))
+        best = {t.number for t in self._best(study_id)}
+        detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
+        page = self._pages.study(records)
+        detail["note"] = _noted(detail["note"], page.note)
+        detail["plotly_graph_objects"] += [
+            {"id": name, "graph_object": figure} for name, figure in page.figures.items()
+        ]
+
+    def _best(self, study_id: int) -> Sequence[optuna.trial.FrozenTrial]:
+        """The front of feasible trials, as Optuna itself finds it."""
+        name = self._storage.get_study_name_from_id(study_id)
+        return optuna.load_study(study_name=name, storage=self._storage).best_trials
+
+    @staticmethod
+    def _amend_trial(trial: dict[str, Any], page: TrialPage) -> None:
+        trial["note"] = _noted(trial["note"], page.note)
+        trial["artifacts"] += [
+            {
+                "artifact_id": _file_id(trial["number"], attachment.name),
+                "filename": attachment.name,
+                "mimetype": attachment.mimetype,
+                "encoding": None,
+            }
+            for attachment in page.attachments
+        ]
+
+    def _attachment(self, trial_id: int, file_id: str) -> tuple[Attachment, bytes] | None:
+        """One of ours; None for what optuna-dashboard itself knows."""
+        try:
+            number = self._storage.get_trial(trial_id).number
+        except KeyError:
+            return None
+        record = self._records.find(number)
+        for attachment in () if record is None else self._pages.trial(record).attachments:
+            if _file_id(number, attachment.name) == file_id:
+                return attachment, attachment.read()
+        return None
+
+
+def _file_id(number: int, name: str) -> str:
+    return str(uuid.uuid5(_NAMESPACE, f"{number}/{name}"))
+
+
+def _noted(own: dict[str, Any], note: str) -> dict[str, Any]:
+    """A person's own note stays, ours stands below it."""
+    body = "\n\n".join(part for part in (own.get("body", ""), note) if part)
+    return {**own, "body": body}
+
+
+def _host(environ: WSGIEnvironment) -> str:
+    """The name that was called, without its port."""
+    host = str(environ.get("HTTP_HOST", ""))
+    if host.startswith("["):
+        return host[1:].partition("]")[0]
+    return host.partition(":")[0]
+
+
+def _call(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, bytes]:
+    """Status and body of an inner answer."""
+    started: list[str] = []
+
+    def start(status: str, _headers: Any, _error: Any = None) -> Any:
+        started.append(status)
+        return lambda _chunk: None
+
+    body = app(environ, start)
+    try:
+        return started[0], b"".join(body)
+    finally:
+        close = getattr(body, "close", None)
+        if close is not None:
+            close()
+
+
+def _answer(start_response: StartResponse, status: str, values: Any) -> Iterable[bytes]:
+    body = json.dumps(values).encode()
+    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
+    start_response(status, headers)
+    return [body]
+
+
+def _file(start_response: StartResponse, attachment: Attachment, content: bytes) -> Iterable[bytes]:
+    start_response("200 OK", [
+        ("Content-Type", attachment.mimetype),
+        ("Content-Length", str(len(content))),
+        # Opened by itself it must not run as a page of this origin, whatever a log holds.
+        ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
+        ("X-Content-Type-Options", "nosniff"),
+    ])  # fmt: skip
+    return [content]
