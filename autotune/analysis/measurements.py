@@ -59,7 +59,12 @@ def grouped(
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
-    """The last feasible trial of the baseline, else of its repair; None if there is none."""
+    """What everything is compared with; None if the baseline was never measured.
+
+    The last feasible trial of the baseline, else of its repair, else the last one that was
+    measured although it missed a limit: a default that takes too much memory is no candidate,
+    and still what the user has today.
+    """
     tried = [r for r in records if r.kind is TrialKind.BASELINE]
     for record in reversed(tried):
         if record.is_feasible:
@@ -72,7 +77,9 @@ def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
         if failure is not None and failure.repair:
             wanted.add(record.configuration.updated(failure.repair))
     same = [r for r in records if r.configuration in wanted and r.is_feasible]
-    return same[-1] if same else None
+    measured = [r for r in tried if any(value is not None for value in r.metrics.values())]
+    found = same or measured
+    return found[-1] if found else None
 
 
 def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float] | None:

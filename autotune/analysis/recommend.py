@@ -47,7 +47,7 @@ class Recommendation:
 
     Attributes:
         record: The trial that stands for it.
-        baseline: What it is compared with; None if the baseline was never feasible.
+        baseline: What it is compared with; None if the baseline was never measured.
         keep_default: Whether nothing beats the default beyond the noise.
         gains: Objective to ratio against the baseline, raw (a lower latency is under 1).
         detectable: Objective to the smallest relative effect the study could have told from
@@ -130,6 +130,7 @@ class _Chooser:
         self._noise = noise
         self._signs = [1.0 if o.direction == "maximize" else -1.0 for o in objectives]
         wanted = None if baseline is None else baseline.configuration
+        self._compared = baseline
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
 
     def choose(self) -> Measured:
@@ -146,14 +147,22 @@ class _Chooser:
         return candidate is self._baseline
 
     def gains(self, candidate: Measured) -> dict[str, float]:
-        if self._baseline is None:
+        if self._baseline is not None:
+            pairs = zip(self._objectives, candidate.logs, self._baseline.logs, strict=True)
+            return {o.metric: math.exp(mine - theirs) for o, mine, theirs in pairs}
+        if self._compared is None:
             return {}
-        pairs = zip(self._objectives, candidate.logs, self._baseline.logs, strict=True)
-        return {o.metric: math.exp(mine - theirs) for o, mine, theirs in pairs}
+        theirs = self._compared.metrics
+        return {
+            o.metric: math.exp(mine) / value
+            for o, mine in zip(self._objectives, candidate.logs, strict=True)
+            if (value := theirs.get(o.metric))
+        }
 
     def reason(self, chosen: Measured, prefer: Preference) -> str:
         if self._baseline is None:
-            return f"best {prefer} score among the feasible trials; the baseline is not feasible"
+            why = _why_infeasible(self._compared)
+            return f"best {prefer} score among the feasible trials; {why}"
         if chosen is self._baseline:
             return "nothing measured beats the default beyond the noise: keep the default"
         gains = ", ".join(f"{tag} x{ratio:.2f}" for tag, ratio in self.gains(chosen).items())
@@ -177,6 +186,13 @@ class _Chooser:
         if self._baseline is None:
             return len(candidate.configuration.items)
         return len(differences(candidate.configuration, self._baseline.configuration))
+
+
+def _why_infeasible(baseline: TrialRecord | None) -> str:
+    if baseline is None:
+        return "the baseline was not measured"
+    failure = baseline.outcome.failure
+    return f"the default is none of them: {failure.message if failure else 'not measured whole'}"
 
 
 def differences(one: Configuration, other: Configuration) -> tuple[str, ...]:

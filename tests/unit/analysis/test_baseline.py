@@ -1,0 +1,63 @@
+"""What everything is compared with, where the default itself is not feasible."""
+
+from autotune.analysis.measurements import baseline_of
+from autotune.analysis.recommend import recommend
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.spec.study import study_from
+
+SPEC = study_from({"name": "s", "objectives": ["output_tokens_per_s"]}, where="test")
+OVER = Failure(kind=FailureKind.MEMORY_LIMIT, phase="limits", message="11.5 GiB are over 11")
+
+
+def trial(number: int, kind: TrialKind, speed: float | None, *, over: bool = False) -> TrialRecord:
+    """A trial of some speed."""
+    status = OutcomeStatus.INFEASIBLE if over else OutcomeStatus.MEASURED
+    values = {} if kind is TrialKind.BASELINE else {"max_num_seqs": number}
+    return TrialRecord(
+        study="s",
+        number=number,
+        kind=kind,
+        configuration=Configuration.of(values),
+        outcome=Outcome(status=status, failure=OVER if over else None),
+        metrics={"output_tokens_per_s": speed},
+    )
+
+
+def test_a_default_over_a_limit_is_still_what_the_user_has_today() -> None:
+    """Gains are told against it, though it is no candidate."""
+    records = [
+        trial(0, TrialKind.BASELINE, 100.0, over=True),
+        trial(1, TrialKind.SEARCH, 150.0),
+    ]
+
+    chosen = recommend(records, SPEC)
+
+    assert chosen.record.number == 1
+    assert chosen.baseline == records[0]
+    assert round(chosen.gains["output_tokens_per_s"], 6) == 1.5
+    assert not chosen.keep_default
+    assert OVER.message in chosen.reason
+
+
+def test_a_default_that_never_answered_is_no_reference() -> None:
+    """There is nothing to compare with."""
+    assert baseline_of([trial(0, TrialKind.BASELINE, None, over=True)]) is None
+
+
+def test_a_feasible_trial_of_the_baseline_is_preferred() -> None:
+    """Whatever was measured before it."""
+    records = [
+        trial(0, TrialKind.BASELINE, 100.0, over=True),
+        trial(1, TrialKind.BASELINE, 101.0),
+        trial(2, TrialKind.BASELINE, 102.0, over=True),
+    ]
+
+    assert baseline_of(records) == records[1]
