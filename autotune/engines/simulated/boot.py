@@ -1,5 +1,6 @@
 """The start of a simulated server: phases that take time, write vLLM's log, and may refuse."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Final
@@ -53,6 +54,14 @@ def compile_key(settings: ServeSettings) -> tuple[object, ...]:
     )
 
 
+AfterPhase = Callable[[str], None]
+"""Called with the name of each phase that is done; may raise `StartRefused` (a scripted fault)."""
+
+
+def _go_on(_phase: str) -> None:
+    return
+
+
 class Boot:
     """Plays one start on the clock.
 
@@ -62,6 +71,7 @@ class Boot:
         random: Spread of the phases' times.
         caches: Of this machine.
         slowdown: Factor on every phase's time.
+        after_phase: Sees each phase's end.
     """
 
     def __init__(
@@ -74,9 +84,11 @@ class Boot:
         random: np.random.Generator,
         caches: Caches,
         slowdown: float = 1.0,
+        after_phase: AfterPhase | None = None,
     ) -> None:
         self._card, self._shape, self._log, self._clock = card, shape, log, clock
         self._random, self._caches, self._slowdown = random, caches, slowdown
+        self._after_phase = after_phase or _go_on
 
     async def imports(self, release_name: str) -> None:
         """Python finds its modules; nothing is known of the arguments yet."""
@@ -95,14 +107,20 @@ class Boot:
         await self._pass(self._card.start.process_s)
         truth.check_device()
         self._engine_line(settings)
+        self._log.info("gpu_model_runner.py:3921", f"Starting to load model {settings.model}...")
+        self._after_phase("imports")
         await self._load(settings, truth)
+        self._after_phase("weights")
         await self._compile(settings)
         kv_bytes, length = await self._profile(settings, truth)
+        self._after_phase("profiling")
         blocks = truth.allocate_kv(kv_bytes)
         self._kv_lines(settings, blocks, length)
+        self._after_phase("kv")
         offload = truth.allocate_offload()
         await self._pass(offload[0] / BYTES_PER_GIB / self._card.start.pin_gib_per_s)
         await self._capture(settings, truth, blocks)
+        self._after_phase("graphs")
         truth.warm_up(blocks)
         plan = truth.finished(kv_bytes, blocks, length, *offload)
         self._ledger_line(settings, plan)
@@ -129,7 +147,6 @@ class Boot:
     # ---- phases ----
 
     async def _load(self, settings: ServeSettings, truth: MemoryTruth) -> None:
-        self._log.info("gpu_model_runner.py:3921", f"Starting to load model {settings.model}...")
         self._backend_line(settings)
         rate = self._card.start.disk_gb_per_s
         if settings.dummy_weights:

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from autotune.clock import Clock
 from autotune.engines.simulated.server import Answer, EngineDied, SimulatedServer
-from autotune.engines.simulated.text import words
+from autotune.engines.simulated.text import Words
 from autotune.seams.requests import (
     GenerationRequest,
     HttpAnswer,
@@ -17,8 +17,6 @@ from autotune.seams.requests import (
 
 _PLAIN_S: Final = 0.001
 """What a plain request takes."""
-_TEXT_TOKENS: Final = 512
-"""Longest answer whose words are made up; of longer ones nobody reads the end."""
 
 FindServer = Callable[[], SimulatedServer | None]
 
@@ -83,8 +81,8 @@ class SimulatedClient:
     ) -> RequestRecord:
         interval = server.settings.stream_interval
         chunks = chunk_times(answer.times_ns, interval)
-        key = request.prompt.text or repr(request.prompt.segments)
-        shown = min(request.max_tokens, _TEXT_TOKENS) if request.prompt.text is not None else 1
+        question = request.prompt.text
+        text = "" if question is None else Words(question, question=question).text(len(chunks))
         return RequestRecord(
             request_id=request.request_id,
             scheduled_ns=scheduled_ns,
@@ -96,7 +94,7 @@ class SimulatedClient:
             output_tokens=len(answer.times_ns),
             cached_tokens=answer.cached_tokens,
             finish_reason="length",
-            text=words(key, shown),
+            text=text,
         )
 
     async def get(self, path: str, *, timeout_s: float = 10.0) -> HttpAnswer | None:
@@ -112,21 +110,12 @@ class SimulatedClient:
         self, path: str, body: Mapping[str, Any], *, timeout_s: float = 30.0
     ) -> HttpAnswer | None:
         """POST JSON to a path; None if nobody listens."""
+        del timeout_s
         server = self._find()
         if server is None:
             return None
-        if path in {"/v1/completions", "/v1/chat/completions"}:
-            return await self._completion(path, body, timeout_s)
         await self._clock.sleep(_PLAIN_S)
         return server.post(path, body)
-
-    async def _completion(
-        self, path: str, body: Mapping[str, Any], timeout_s: float
-    ) -> HttpAnswer | None:
-        """A request for text that is not streamed."""
-        del path, body, timeout_s
-        await self._clock.sleep(_PLAIN_S)
-        return HttpAnswer(status=501, text="")
 
 
 def chunk_times(times_ns: tuple[int, ...], interval: int) -> tuple[int, ...]:

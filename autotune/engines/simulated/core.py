@@ -101,6 +101,10 @@ class EngineCore:
         """Call this after every run of iterations."""
         self._on_step.append(watcher)
 
+    def off_step(self, watcher: Callable[[Step, IntArray], None]) -> None:
+        """Call it no more."""
+        self._on_step.remove(watcher)
+
     def stop(self) -> None:
         """The engine is gone; whoever waits is not called."""
         self.is_stopped = True
@@ -216,7 +220,7 @@ class EngineCore:
         finished = self.scheduler.commit(run.step, ends_ns)
         lasted = int(ends_ns[-1]) - run.start_ns
         self.meter.busy_ns += lasted * run.busy_ratio
-        for watcher in self._on_step:
+        for watcher in tuple(self._on_step):
             watcher(run.step, ends_ns)
         for sequence in finished:
             done = self._on_done.pop(sequence, None)

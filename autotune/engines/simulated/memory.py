@@ -182,7 +182,7 @@ class MemoryTruth:
         """Weights onto the card."""
         free = self.total - self.context - self.weights
         if free < 0:
-            raise StartRefused(self._oom(_weight_matrix_bytes(self._shape), hint=True))
+            raise StartRefused(self._oom(_weight_matrix_bytes(self._shape), "load_model"))
         return self.weights
 
     def profile(self) -> int:
@@ -191,7 +191,7 @@ class MemoryTruth:
             return self.activation
         needed = self.context + self.weights + self.non_torch + self.activation
         if needed > self.total:
-            raise StartRefused(self._oom(self.activation / 3))
+            raise StartRefused(self._oom(self.activation / 3, "profile_run"))
         return self.activation
 
     def kv_bytes(self) -> int:
@@ -240,7 +240,8 @@ class MemoryTruth:
         blocks = kv_bytes // self.block_bytes
         held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
         if held > self.total:
-            raise StartRefused(self._oom(self.block_bytes * blocks / self._shape.layers))
+            size = self.block_bytes * blocks / self._shape.layers
+            raise StartRefused(self._oom(size, "initialize_kv_cache"))
         return blocks
 
     def allocate_offload(self) -> tuple[int, int]:
@@ -254,10 +255,12 @@ class MemoryTruth:
             text = refusals.shm(size, room.shm_bytes)
             if not settings.release.since(0, 28):
                 text = "OSError: [Errno 28] No space left on device"
-            raise StartRefused(refusals.core_error(text))
+            raise StartRefused(refusals.core_error(text, frame="create_region"))
         pinnable = room.memory_bytes * truth.pinnable_share
         if not settings.release.offload_in_shm and size > pinnable:
-            raise StartRefused(refusals.core_error(refusals.pinning()))
+            raise StartRefused(
+                refusals.core_error(refusals.pinning(), frame="create_offload_tensors")
+            )
         host = round(size * truth.offload_host_factor)
         self._check_host(host)
         return host, size // self.block_bytes
@@ -275,7 +278,7 @@ class MemoryTruth:
         """CUDA graphs onto the card."""
         held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
         if held + self.graphs > self.total:
-            raise StartRefused(self._oom(64 * BYTES_PER_MIB))
+            raise StartRefused(self._oom(64 * BYTES_PER_MIB, "capture_model"))
         return self.graphs
 
     def warm_up(self, blocks: int) -> None:
@@ -330,13 +333,13 @@ class MemoryTruth:
             load_growth=_mib(truth.load_growth_mib),
         )
 
-    def _oom(self, wanted: float, *, hint: bool = False) -> Refusal:
+    def _oom(self, wanted: float, frame: str) -> Refusal:
+        """PyTorch's words; what it could not get is more than what was free."""
         used = self.total - self.context
-        free = max(0.0, self.total - self.context - self.weights)
-        text = refusals.cuda_oom(wanted, self.total, min(free, wanted / 2), used)
-        release = self._settings.release
-        before = (_WEIGHTS_HINT,) if hint and (0, 13, 0) <= release.version < (0, 29, 0) else ()
-        return refusals.core_error(text, *before)
+        text = refusals.cuda_oom(wanted, self.total, wanted / 2, used)
+        hinting = (0, 13, 0) <= self._settings.release.version < (0, 29, 0)
+        before = (_WEIGHTS_HINT,) if hinting and frame == "load_model" else ()
+        return refusals.core_error(text, *before, frame=frame)
 
 
 def _mib(mib: float) -> int:

@@ -57,9 +57,15 @@ def config_error(text: str) -> Refusal:
     return Refusal(lines=_traceback(text), in_core=False)
 
 
-def core_error(text: str, *before: str) -> Refusal:
-    """The engine core raises."""
-    return Refusal(lines=(*before, *_traceback(text)))
+def core_error(text: str, *before: str, frame: str = "") -> Refusal:
+    """The engine core raises.
+
+    Args:
+        text: The exception.
+        before: Lines that were logged before it.
+        frame: Function in which it happened: it tells the phase of the start.
+    """
+    return Refusal(lines=(*before, *_traceback(text, frame)))
 
 
 def killed(*, by_limit: bool) -> Refusal:
@@ -151,8 +157,26 @@ def invalid_backend(name: str, reasons: list[str]) -> str:
     )
 
 
-def _traceback(text: str) -> tuple[str, ...]:
-    return ("Traceback (most recent call last):", *text.splitlines())
+_FRAMES: Final = {
+    "load_model": "v1/worker/gpu_model_runner.py",
+    "load_weights": "model_executor/models/utils.py",
+    "profile_run": "v1/worker/gpu_model_runner.py",
+    "initialize_kv_cache": "v1/worker/gpu_model_runner.py",
+    "capture_model": "v1/worker/gpu_model_runner.py",
+    "compile_or_warm_up_model": "v1/worker/gpu_worker.py",
+    "execute_model": "v1/worker/gpu_model_runner.py",
+    "create_region": "v1/kv_offload/cpu/shared_offload_region.py",
+    "create_offload_tensors": "v1/kv_offload/cpu/gpu_worker.py",
+}
+_PACKAGES: Final = "/usr/local/lib/python3.12/dist-packages/vllm"
+
+
+def _traceback(text: str, frame: str = "") -> tuple[str, ...]:
+    where = [("v1/engine/core.py", "run_engine_core")] if frame else []
+    where += [(_FRAMES[frame], frame)] if frame else []
+    lines = [f'  File "{_PACKAGES}/{file}", line {100 + len(name)}, in {name}'
+             for file, name in where]  # fmt: skip
+    return ("Traceback (most recent call last):", *lines, *text.splitlines())
 
 
 def _size(size_bytes: float) -> str:

@@ -6,7 +6,7 @@ Both faces share it: the in-process client under a virtual clock, and the HTTP s
 import asyncio
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -22,15 +22,15 @@ from autotune.engines.simulated.costs import CostModel, Jitter
 from autotune.engines.simulated.memory import MemoryPlan
 from autotune.engines.simulated.offload import HostTier
 from autotune.engines.simulated.prefix import PrefixIndex
-from autotune.engines.simulated.scheduler import Scheduler
-from autotune.engines.simulated.sequence import Sequence
+from autotune.engines.simulated.scheduler import Scheduler, Step
+from autotune.engines.simulated.sequence import IntArray, Sequence
 from autotune.engines.simulated.settings import ServeSettings
+from autotune.engines.simulated.text import token_ids
 from autotune.seams.requests import HttpAnswer, Prompt, Segment
 from autotune.units import NS_PER_S
 
 _CHAT_TOKENS: Final = 20
 """What a chat template adds around one message."""
-_CHARS_PER_TOKEN: Final = 4
 
 
 class EngineDied(Exception):  # noqa: N818 - told to whoever waits, turned into an answer
@@ -97,17 +97,17 @@ class SimulatedServer:
         self._index = PrefixIndex()
         self._frontend_free_ns = 0
         self._waiting: set[asyncio.Future[Sequence]] = set()
-        self.busiest_tokens = 0
+        self._streams: set[asyncio.Queue[int | None]] = set()
 
     # ---- requests ----
 
     def count_tokens(self, prompt: Prompt) -> int:
-        """Length of a prompt; literal text by an estimate, for there is no tokenizer."""
+        """Length of a prompt; a word of literal text is one token, for there is no tokenizer."""
         exact = prompt.tokens
         if exact is not None:
             return exact
-        text = prompt.text or ""
-        return max(1, -(-len(text) // _CHARS_PER_TOKEN)) + (_CHAT_TOKENS if prompt.chat else 0)
+        words = len((prompt.text or "").split())
+        return max(1, words) + (_CHAT_TOKENS if prompt.chat else 0)
 
     def objection(self, prompt_tokens: int, max_tokens: int) -> str | None:
         """Why a request is answered with status 400; None if it is not."""
@@ -160,6 +160,36 @@ class SimulatedServer:
             preemptions=sequence.preemptions,
         )
 
+    async def stream(self, sequence: Sequence) -> AsyncIterator[int]:
+        """Let a request run and say how many new tokens there are, again and again.
+
+        Raises:
+            EngineDied: If the engine goes meanwhile.
+        """
+        queue: asyncio.Queue[int | None] = asyncio.Queue()
+        told = 0
+
+        def tell(step: Step, _ends: IntArray) -> None:
+            nonlocal told
+            concerned = sequence in step.decodes or any(s is sequence for s, _ in step.chunks)
+            if concerned and sequence.generated_tokens > told:
+                queue.put_nowait(sequence.generated_tokens - told)
+                told = sequence.generated_tokens
+
+        self.core.on_step(tell)
+        self._streams.add(queue)
+        self.enter(sequence, lambda _finished: None)
+        try:
+            while told < sequence.wanted_tokens or not queue.empty():
+                count = await queue.get()
+                if count is None:
+                    raise EngineDied
+                yield count
+        finally:
+            self.core.off_step(tell)
+            self._streams.discard(queue)
+            self.core.abort(sequence)
+
     def enter(self, sequence: Sequence, done: Callable[[Sequence], None]) -> None:
         """The API server takes a request in, one after the other, and hands it on."""
         if self.core.is_stopped:
@@ -176,6 +206,8 @@ class SimulatedServer:
         for future in self._waiting:
             if not future.done():
                 future.set_exception(EngineDied())
+        for queue in self._streams:
+            queue.put_nowait(None)
 
     @staticmethod
     def _resolve(future: "asyncio.Future[Sequence]", sequence: Sequence) -> None:
@@ -221,17 +253,13 @@ class SimulatedServer:
         return HttpAnswer(status=404, text='{"detail":"Not Found"}')
 
     def _tokenize(self, body: Mapping[str, Any]) -> HttpAnswer:
-        """There is no tokenizer: token ids are made up, their number is the estimate."""
         if "messages" in body:
-            text = " ".join(str(m.get("content", "")) for m in body["messages"])
-            prompt = Prompt(text=text, chat=True)
+            text = " ".join(str(message.get("content", "")) for message in body["messages"])
         else:
-            prompt = Prompt(text=str(body.get("prompt", "")))
-        count = self.count_tokens(prompt)
-        digest = hashlib.sha256((prompt.text or "").encode()).digest()
-        vocab = max(1, self.shape.vocab - 1000)
-        ids = [1000 + (digest[i % 32] * 257 + i * 31) % vocab for i in range(count)]
-        return _json({"count": count, "max_model_len": self.plan.max_model_len, "tokens": ids})
+            text = str(body.get("prompt", ""))
+        ids = token_ids(text, self.shape.vocab)
+        answer = {"count": len(ids), "max_model_len": self.plan.max_model_len, "tokens": ids}
+        return _json(answer)
 
 
 def _json(value: object) -> HttpAnswer:
