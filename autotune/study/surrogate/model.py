@@ -1,0 +1,205 @@
+"""What is believed of untried configurations: objectives, and whether they are feasible.
+
+Objectives are learnt on a logarithm, as what a prior's prediction gets wrong:
+`log y = mean + slope * log prior + GP(configuration)`, the slope drawn towards 1. Beside it a
+model without the prior is kept, and each objective follows whichever predicts left-out trials
+better, so that a bad prior is dropped. Constraints are learnt from their signed values.
+"""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy.special import ndtr
+
+from autotune.records import Configuration
+from autotune.study.surrogate.features import FloatArray
+from autotune.study.surrogate.gaussian_process import GaussianProcess
+
+Prior = Callable[[Configuration], Mapping[str, float] | None]
+"""Predicts metrics (raw, by tag) and `gpu_margin_gib`, `host_margin_gib`; None if it cannot."""
+
+_NOISE_SD: Final = 0.04
+_SIGNAL_SD: Final = 0.4
+_SLOPE_SD: Final = 0.3
+_PRIOR_ERROR_SD: Final = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Belief:
+    """Predictions for candidates.
+
+    Attributes:
+        mean: (candidates, objectives), minimised: minus the logarithm of what is maximised.
+        deviation: Standard deviations of the same shape.
+        feasible: (candidates,): probability that every constraint is kept.
+    """
+
+    mean: FloatArray
+    deviation: FloatArray
+    feasible: FloatArray
+
+
+class ObjectiveModel:
+    """One objective, with and without the prior."""
+
+    def __init__(self) -> None:
+        self._with = GaussianProcess(noise_sd=_NOISE_SD, signal_sd=_PRIOR_ERROR_SD)
+        self._without = GaussianProcess(noise_sd=_NOISE_SD, signal_sd=_SIGNAL_SD)
+        self._line = (0.0, 0.0)
+        self._mean = 0.0
+        self.uses_prior = False
+
+    def fit(self, rows: FloatArray, targets: FloatArray, prior: FloatArray, *, tune: bool) -> None:
+        """Learn from trials.
+
+        Args:
+            rows: Encoded configurations.
+            targets: Losses.
+            prior: The prior's losses; NaN where it has none.
+            tune: Whether to fit hyperparameters anew.
+        """
+        self._mean = float(np.mean(targets))
+        self._without.fit(rows, targets - self._mean, tune=tune)
+        self.uses_prior = bool(np.isfinite(prior).all())
+        if not self.uses_prior:
+            return
+        self._line = _line(prior, targets)
+        self._with.fit(rows, targets - self._on_line(prior), tune=tune)
+        self.uses_prior = self._evidence_for_prior() >= 0
+
+    def predict(self, rows: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of losses."""
+        mean, deviation = self._without.predict(rows)
+        mean = mean + self._mean
+        if not self.uses_prior:
+            return mean, deviation
+        known = np.isfinite(prior)
+        error, spread = self._with.predict(rows)
+        informed = self._on_line(np.where(known, prior, 0.0)) + error
+        return np.where(known, informed, mean), np.where(known, spread, deviation)
+
+    def _on_line(self, prior: FloatArray) -> FloatArray:
+        offset, slope = self._line
+        return offset + slope * prior
+
+    def _evidence_for_prior(self) -> float:
+        """Log score of left-out trials with the prior, less that without it."""
+        return _log_score(self._with) - _log_score(self._without)
+
+
+def _log_score(model: GaussianProcess) -> float:
+    mean, deviation, targets = model.leave_one_out()
+    return float(np.sum(-0.5 * ((targets - mean) / deviation) ** 2 - np.log(deviation)))
+
+
+def _line(prior: FloatArray, targets: FloatArray) -> tuple[float, float]:
+    """Offset and slope by ridge regression towards slope 1."""
+    centred, moved = prior - prior.mean(), targets - targets.mean()
+    weight = (_PRIOR_ERROR_SD / _SLOPE_SD) ** 2
+    slope = float((centred @ moved + weight) / (centred @ centred + weight))
+    return float(targets.mean() - slope * prior.mean()), slope
+
+
+class ConstraintModel:
+    """One constraint; kept where a normal prediction of its value is under zero."""
+
+    def __init__(self) -> None:
+        self._model = GaussianProcess(noise_sd=0.15, signal_sd=1.0)
+        self._mean = 0.0
+        self._line: tuple[float, float] | None = None
+
+    def fit(self, rows: FloatArray, values: FloatArray, prior: FloatArray, *, tune: bool) -> None:
+        """Learn from signed values; the prior's are NaN where it has none."""
+        self._line = _line(prior, values) if np.isfinite(prior).all() else None
+        self._mean = min(float(np.mean(values)), -0.5)
+        self._model.fit(rows, values - self._base(prior), tune=tune)
+
+    def kept(self, rows: FloatArray, prior: FloatArray) -> FloatArray:
+        """Probability that it is kept."""
+        mean, deviation = self._model.predict(rows)
+        return np.asarray(ndtr(-(mean + self._base(prior)) / np.maximum(deviation, 0.05)))
+
+    def _base(self, prior: FloatArray) -> FloatArray:
+        if self._line is None:
+            return np.full(len(prior), self._mean)
+        offset, slope = self._line
+        return np.where(np.isfinite(prior), offset + slope * prior, self._mean)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observed:
+    """Trials as arrays.
+
+    Attributes:
+        rows: (trials, columns), encoded.
+        losses: (trials, objectives); NaN where not measured.
+        constraints: (trials, constraints); NaN where nothing was learnt.
+        prior_losses: The prior's, of the shape of `losses`.
+        prior_constraints: The prior's, of the shape of `constraints`.
+    """
+
+    rows: FloatArray
+    losses: FloatArray
+    constraints: FloatArray
+    prior_losses: FloatArray
+    prior_constraints: FloatArray
+
+
+class Model:
+    """Objectives and constraints together."""
+
+    def __init__(self, objectives: int, constraints: int) -> None:
+        self._objectives = [ObjectiveModel() for _ in range(objectives)]
+        self._constraints = [ConstraintModel() for _ in range(constraints)]
+        self._active: list[int] = []
+
+    def fit(self, seen: Observed, *, tune: bool) -> None:
+        """Learn from every trial."""
+        for index, model in enumerate(self._objectives):
+            known = np.isfinite(seen.losses[:, index])
+            model.fit(
+                seen.rows[known], seen.losses[known, index], seen.prior_losses[known, index],
+                tune=tune,
+            )  # fmt: skip
+        self._active = []
+        for index, constraint in enumerate(self._constraints):
+            known = np.isfinite(seen.constraints[:, index])
+            values = seen.constraints[known, index]
+            if not (values > 0).any():
+                continue
+            self._active.append(index)
+            constraint.fit(
+                seen.rows[known], values, seen.prior_constraints[known, index], tune=tune
+            )
+
+    def predict(
+        self, rows: FloatArray, prior_losses: FloatArray, prior_constraints: FloatArray
+    ) -> Belief:
+        """Beliefs for candidates."""
+        pairs = [
+            model.predict(rows, prior_losses[:, index])
+            for index, model in enumerate(self._objectives)
+        ]
+        feasible = np.ones(len(rows))
+        for index in self._active:
+            feasible *= self._constraints[index].kept(rows, prior_constraints[:, index])
+        return Belief(
+            mean=np.column_stack([mean for mean, _ in pairs]),
+            deviation=np.column_stack([deviation for _, deviation in pairs]),
+            feasible=feasible,
+        )
+
+
+def margins_as_constraints(
+    predicted: Mapping[str, float], keys: Sequence[str], scales: Mapping[str, tuple[str, float]]
+) -> list[float]:
+    """A prior's memory margins as values of the study's constraints."""
+    row = []
+    for key in keys:
+        name, scale = scales.get(key, ("", 1.0))
+        margin = predicted.get(name)
+        row.append(math.nan if margin is None else float(np.clip(-margin / scale, -3, 3)))
+    return row

@@ -1,0 +1,156 @@
+"""Proposes the configuration with the greatest expected gain in hypervolume times feasibility."""
+
+import math
+from collections.abc import Collection, Mapping, Sequence
+from typing import Final
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from autotune.analysis.pareto import is_on_front
+from autotune.records import Configuration
+from autotune.spec.space import SearchSpace
+from autotune.spec.study import StudySpec
+from autotune.study.outcomes import GPU_MEMORY, HOST_MEMORY, Told, constraint_keys
+from autotune.study.surrogate.candidates import neighbours_of_all, pool
+from autotune.study.surrogate.features import Encoder, FloatArray
+from autotune.study.surrogate.improvement import boxes_outside, expected_improvement
+from autotune.study.surrogate.model import Belief, Model, Observed, Prior, margins_as_constraints
+
+POOL: Final = 3000
+NEIGHBOURS: Final = 1000
+START_TRIALS: Final = 8
+"""Trials spread over the space before the model speaks, where there is no prior."""
+_MARGINS: Final = {GPU_MEMORY: ("gpu_margin_gib", 1.0), HOST_MEMORY: ("host_margin_gib", 10.0)}
+
+
+class SurrogateProposer:
+    """The study's own sampler.
+
+    Args:
+        spec: Objectives, limits and seed.
+        space: What may be proposed.
+        prior: A model of the engine, where there is one.
+    """
+
+    def __init__(self, spec: StudySpec, space: SearchSpace, prior: Prior | None = None) -> None:
+        self._spec, self._space, self._prior = spec, space, prior
+        self._keys = constraint_keys(spec)
+        self._signs = [-1.0 if o.direction == "maximize" else 1.0 for o in spec.objectives]
+        self._encoder = Encoder(space)
+        self._rng = np.random.default_rng(spec.seed)
+        self._pool: list[Configuration] | None = None
+        self._rows: dict[Configuration, FloatArray] = {}
+        self._priors: dict[Configuration, tuple[list[float], list[float]]] = {}
+        self._seen: list[Configuration] = []
+        self._losses: list[list[float]] = []
+        self._constraints: list[list[float]] = []
+        self._model = Model(len(spec.objectives), len(self._keys))
+        self._tuned_at = 0
+
+    def learn(self, configuration: Configuration, told: Told) -> None:
+        """Take in a finished trial; what was the host's fault teaches nothing."""
+        if told.state.name == "FAIL":
+            return
+        self._seen.append(configuration)
+        values = [math.nan] * len(self._signs) if told.values is None else list(told.values)
+        self._losses.append([self._loss(v, s) for v, s in zip(values, self._signs, strict=True)])
+        constraints = [told.constraints.get(key, 0.0) for key in self._keys]
+        self._constraints.append([math.nan if value == 0 else value for value in constraints])
+
+    def propose(self, seen: Collection[Configuration]) -> Configuration | None:
+        """The best candidate that has not been seen; None if there is none left."""
+        with threadpool_limits(1):
+            candidates = [c for c in self._candidates() if c not in seen]
+            if not candidates:
+                return None
+            if self._is_starting():
+                return self._farthest(candidates)
+            return candidates[int(np.argmax(self._scores(candidates)))]
+
+    def _is_starting(self) -> bool:
+        measured = sum(math.isfinite(row[0]) for row in self._losses)
+        if measured < 2:
+            return True
+        return self._prior is None and len(self._seen) < START_TRIALS
+
+    def _candidates(self) -> list[Configuration]:
+        if self._pool is None:
+            self._pool = pool(self._space, POOL, self._rng)
+        near = neighbours_of_all(self._space, self._front(), NEIGHBOURS, self._rng)
+        return list(dict.fromkeys([*self._pool, *near]))
+
+    def _front(self) -> list[Configuration]:
+        losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
+        known = np.flatnonzero(np.isfinite(losses).all(axis=1))
+        on = known[is_on_front(losses[known])] if len(known) else known
+        return [self._seen[i] for i in on]
+
+    def _farthest(self, candidates: Sequence[Configuration]) -> Configuration:
+        """The candidate farthest from all trials so far (a maximin design, one at a time)."""
+        rows = self._encode(candidates)
+        if not self._seen:
+            return candidates[int(self._rng.integers(len(candidates)))]
+        seen = self._encode(self._seen)
+        squared = ((rows[:, None, :] - seen[None, :, :]) ** 2).sum(axis=2).min(axis=1)
+        return candidates[int(np.argmax(squared + self._rng.uniform(0, 0.3, len(rows))))]
+
+    def _scores(self, candidates: Sequence[Configuration]) -> FloatArray:
+        tune = len(self._seen) < 60 or len(self._seen) >= self._tuned_at + 10
+        if tune:
+            self._tuned_at = len(self._seen)
+        observed = self._observed()
+        self._model.fit(observed, tune=tune)
+        belief = self._believe(candidates)
+        measured = np.isfinite(observed.losses).all(axis=1)
+        front = self._model.predict(
+            observed.rows[measured],
+            observed.prior_losses[measured],
+            observed.prior_constraints[measured],
+        ).mean
+        reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
+        lower, upper = boxes_outside(front, reference)
+        gain = expected_improvement(belief.mean, belief.deviation, lower, upper)
+        return gain * belief.feasible
+
+    def _believe(self, candidates: Sequence[Configuration]) -> Belief:
+        losses, constraints = self._priors_of(candidates)
+        return self._model.predict(self._encode(candidates), losses, constraints)
+
+    def _observed(self) -> Observed:
+        losses, constraints = self._priors_of(self._seen)
+        return Observed(
+            rows=self._encode(self._seen),
+            losses=np.asarray(self._losses),
+            constraints=np.asarray(self._constraints),
+            prior_losses=losses,
+            prior_constraints=constraints,
+        )
+
+    def _encode(self, configurations: Sequence[Configuration]) -> FloatArray:
+        missing = [c for c in configurations if c not in self._rows]
+        if missing:
+            self._rows.update(zip(missing, self._encoder.encode(missing), strict=True))
+        return np.stack([self._rows[c] for c in configurations])
+
+    def _priors_of(self, configurations: Sequence[Configuration]) -> tuple[FloatArray, FloatArray]:
+        for configuration in configurations:
+            if configuration not in self._priors:
+                self._priors[configuration] = self._ask_prior(configuration)
+        pairs = [self._priors[c] for c in configurations]
+        return np.asarray([p[0] for p in pairs]), np.asarray([p[1] for p in pairs])
+
+    def _ask_prior(self, configuration: Configuration) -> tuple[list[float], list[float]]:
+        predicted: Mapping[str, float] | None = None
+        if self._prior is not None:
+            predicted = self._prior(configuration)
+        if predicted is None:
+            return [math.nan] * len(self._signs), [math.nan] * len(self._keys)
+        pairs = zip(self._spec.objectives, self._signs, strict=True)
+        losses = [self._loss(predicted.get(o.metric, math.nan), sign) for o, sign in pairs]
+        return losses, margins_as_constraints(predicted, self._keys, _MARGINS)
+
+    @staticmethod
+    def _loss(value: float, sign: float) -> float:
+        """Minimised and on a logarithm; NaN for what has none."""
+        return sign * math.log(value) if value > 0 and math.isfinite(value) else math.nan

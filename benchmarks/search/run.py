@@ -1,0 +1,154 @@
+"""Compare search strategies on many landscapes; every figure of docs/search.md comes from here.
+
+python -m benchmarks.search.run --seeds 20 --trials 40
+"""
+
+import argparse
+import json
+import statistics
+import time  # noqa: TID251 - a benchmark of the proposals' own cost
+import warnings
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from autotune.records import (
+    Configuration,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.study.outcomes import told_as
+from benchmarks.search.problem import FAILED_S, PROBES_S, START_S, Problem
+from benchmarks.search.strategies import STRATEGIES, good_seeds
+
+
+@dataclass(frozen=True)
+class Trace:
+    """One strategy on one landscape.
+
+    Attributes:
+        shares: Share of the true front's hypervolume after each trial.
+        gpu_s: GPU time after each trial.
+        failed: Whether each trial failed of memory or could not start.
+        proposal_s: Seconds of the proposals.
+    """
+
+    strategy: str
+    seed: int
+    shares: list[float]
+    gpu_s: list[float]
+    failed: list[bool]
+    proposal_s: list[float]
+
+
+def play(name: str, seed: int, trials: int, *, efficiency: float, missing: int) -> Trace:
+    """Run a strategy on a landscape."""
+    warnings.simplefilter("ignore")
+    strategy = STRATEGIES[name]
+    problem = Problem.drawn(seed, efficiency=efficiency, missing=missing)
+    rng = np.random.default_rng((seed, 1))
+    proposer = strategy.make(problem)
+    queue = [Configuration(), *(good_seeds() if strategy.seeded else [])]
+    seen: set[Configuration] = set()
+    true_losses: list[np.ndarray] = []
+    trace = Trace(name, seed, [], [], [], [])
+    spent = 0.0
+    while len(trace.shares) < trials:
+        begun = time.perf_counter()
+        configuration = queue.pop(0) if queue else proposer.propose(seen)
+        trace.proposal_s.append(time.perf_counter() - begun)
+        if configuration is None:
+            break
+        seen.add(configuration)
+        if strategy.screened and (screening := problem.screen(configuration)).failure is not None:
+            record = TrialRecord(
+                study="b", number=len(seen), kind=TrialKind.SEARCH, configuration=configuration,
+                outcome=Outcome(status=OutcomeStatus.SCREENED, failure=screening.failure),
+                predicted={"gpu_margin_gib": screening.gpu_margin_gib or 0.0,
+                           "host_margin_gib": screening.host_margin_gib or 0.0},
+            )  # fmt: skip
+            proposer.learn(configuration, told_as(record, problem.spec))
+            continue
+        record = problem.measure(len(trace.shares), configuration, rng)
+        proposer.learn(configuration, told_as(record, problem.spec))
+        losses = problem.true_losses(configuration)
+        if losses is not None and record.outcome.status is not OutcomeStatus.FAILED:
+            true_losses.append(losses)
+        failure = record.outcome.failure
+        died = failure is not None and failure.kind is not FailureKind.LIMIT_MISSED
+        spent += FAILED_S if died else START_S + PROBES_S
+        trace.shares.append(problem.volume(np.asarray(true_losses)) / problem.best)
+        trace.gpu_s.append(spent)
+        trace.failed.append(died)
+    return trace
+
+
+def _job(arguments: tuple[str, int, int, float, int]) -> Trace:
+    name, seed, trials, efficiency, missing = arguments
+    return play(name, seed, trials, efficiency=efficiency, missing=missing)
+
+
+def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
+    """A Markdown table: medians over the landscapes, and the worst tenth at the last mark."""
+    head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "failed",
+            "GPU h to 90%", "s/proposal"]  # fmt: skip
+    rows = [head, ["---"] * len(head)]
+    for name in dict.fromkeys(t.strategy for t in traces):
+        mine = [t for t in traces if t.strategy == name]
+        cells = [name]
+        for mark in marks:
+            cells.append(f"{statistics.median(t.shares[mark - 1] for t in mine):.2f}")
+        last = sorted(t.shares[marks[-1] - 1] for t in mine)
+        cells.append(f"{np.quantile(last, 0.1):.2f}")
+        failed = [x for t in mine for x in t.failed[10:]] or [False]
+        cells.append(f"{100 * sum(failed) / len(failed):.0f}%")
+        cells.append(_hours(mine, 0.9))
+        cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
+        rows.append(cells)
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _hours(traces: Sequence[Trace], share: float) -> str:
+    """Median GPU hours until a share is reached; `>` where the median never is."""
+    reached = []
+    for trace in traces:
+        hit = next((g for s, g in zip(trace.shares, trace.gpu_s, strict=True) if s >= share), None)
+        reached.append(float("inf") if hit is None else hit / 3600)
+    middle = statistics.median(reached)
+    longest = max(t.gpu_s[-1] for t in traces) / 3600
+    return f"{middle:.1f}" if np.isfinite(middle) else f">{longest:.1f}"
+
+
+def main() -> None:
+    """Parse, run, print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--strategies", nargs="*", default=list(STRATEGIES))
+    parser.add_argument("--efficiency", type=float, default=0.4)
+    parser.add_argument("--missing", type=int, default=1)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--out", type=Path)
+    options = parser.parse_args()
+    jobs = [
+        (name, seed, options.trials, options.efficiency, options.missing)
+        for name in options.strategies
+        for seed in range(options.first_seed, options.first_seed + options.seeds)
+    ]
+    with ProcessPoolExecutor(options.jobs) as pool:
+        traces = list(pool.map(_job, jobs, chunksize=1))
+    if options.out is not None:
+        options.out.write_text(json.dumps([asdict(t) for t in traces]))
+    marks = [m for m in (10, 20, 40, 80) if m <= options.trials]
+    print(summary(traces, marks))
+
+
+if __name__ == "__main__":
+    main()
