@@ -191,9 +191,9 @@ class Rule(StrictModel):
     def matches(self, name: str, value: Scalar | None, at: Circumstances) -> bool:
         """Whether a parameter's value (None: left to the engine) is one that the rule means."""
         wanted = self.settings[name]
-        is_default = value is None or release_table().parameters[name].is_default(
-            value, at.release, at.platform
-        )
+        facts = release_table().parameters[name]
+        value = None if value is None else facts.own_name(value, at.release, at.platform)
+        is_default = value is None or facts.is_default(value, at.release, at.platform)
         if isinstance(wanted, Bound):
             if wanted.given:
                 return not is_default

@@ -135,7 +135,7 @@ class Defect(Window):
 
     values: tuple[Scalar, ...] | None = None
     above: float | None = None
-    effect: Literal["fails", "ignored", "wrong"]
+    effect: Literal["fails", "ignored", "wrong", "switches"]
     reason: str
     source: str
 

@@ -1,6 +1,6 @@
-"""The space that the engine at hand leaves, and fixed configurations held against it."""
+"""The search space that the engine at hand leaves, with a reason for everything taken out."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 
@@ -11,19 +11,23 @@ from autotune.engines.vllm.compatibility import (
     rule_book,
 )
 from autotune.engines.vllm.parameters import Judgement, judge
-from autotune.records import Configuration, Failure, FailureKind, Scalar
-from autotune.seams.engine import Capabilities, ModelFacts, Removal, ResolvedSpace, Settled
+from autotune.records import Scalar
+from autotune.seams.engine import Capabilities, ModelFacts, Removal, ResolvedSpace
 from autotune.seams.telemetry import Hardware
 from autotune.spec.space import DEFAULT, AtLeast, Choice, Condition, Parameter, SearchSpace
 
 
 @dataclass
 class _Narrowing:
-    """A space on its way: what is left, what went, what is kept with a warning."""
+    """A space on its way: what is left, what went, what is kept with a warning.
+
+    `reasons` says why each pattern that was added is forbidden.
+    """
 
     space: SearchSpace
     removed: list[Removal] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
+    reasons: dict[tuple[Condition, ...], str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
         """Leave a parameter to the engine, and name what goes with it."""
@@ -67,6 +71,7 @@ def resolve_space(
             _narrow(state, parameter, judged)
     for rule in rule_book().in_force(at):
         _apply_rule(state, rule, at)
+    _drop_dead_values(state)
     _add_relations(state)
     return ResolvedSpace(
         space=state.space, removed=tuple(state.removed), warnings=tuple(state.warnings)
@@ -132,7 +137,10 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
     if rule.verdict == "fragile":
         named = " with ".join(f"{c.parameter}={_list(c.values)}" for c in pattern)
         state.warnings.append(f"{named or rule.name}: {rule.reason}")
+    elif rule.verdict == "redundant" and not _has_default(state.space, rule.yields):
+        return  # nothing else in this space says the same
     elif len(pattern) > 1:
+        state.reasons.setdefault(pattern, rule.reason)
         if pattern not in state.space.forbidden:
             state.space = replace(state.space, forbidden=(*state.space.forbidden, pattern))
     elif len(pattern) == 1:
@@ -141,6 +149,41 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
         if parameter is not None:
             judged = [(v, _by_rule(v, condition, rule)) for v in parameter.grid()]
             _narrow(state, parameter, judged)
+
+
+def _has_default(space: SearchSpace, name: str) -> bool:
+    """Whether a parameter can be left to the engine."""
+    parameter = space.parameter(name)
+    return parameter is None or bool(parameter.when) or DEFAULT in parameter.grid()
+
+
+def _drop_dead_values(state: _Narrowing) -> None:
+    """Take out values that rules forbid beside every value of some other parameter."""
+    for parameter in state.space.parameters:
+        if not isinstance(parameter, Choice):
+            continue
+        dead = [(v, why) for v in parameter.choices
+                if (why := _why_dead(state, parameter.name, v)) is not None]  # fmt: skip
+        kept = [v for v in parameter.choices if v not in {d for d, _ in dead}]
+        if dead and kept:
+            state.keep(parameter, kept, dead)
+
+
+def _why_dead(state: _Narrowing, name: str, value: Scalar) -> str | None:
+    """Why a value can meet no value of another parameter; None if it can meet one of each."""
+    barred: dict[str, set[Scalar]] = {}
+    reasons: dict[str, list[str]] = {}
+    for pattern, reason in state.reasons.items():
+        by_name = {c.parameter: c.values for c in pattern}
+        if len(pattern) == 2 and value in by_name.pop(name, ()):
+            other, values = by_name.popitem()
+            barred.setdefault(other, set()).update(values)
+            reasons.setdefault(other, []).append(f"{other}={_list(values)}: {reason}")
+    for other, bars in barred.items():
+        parameter = state.space.parameter(other)
+        if parameter is not None and not parameter.when and set(parameter.grid()) <= bars:
+            return "; ".join(reasons[other])
+    return None
 
 
 def _list(values: tuple[Scalar, ...]) -> str:
@@ -172,7 +215,21 @@ def _pattern(space: SearchSpace, rule: Rule, at: Circumstances) -> tuple[Conditi
             return None
         if len(matching) < len(values) or (parameter is not None and parameter.when):
             conditions.append(Condition(parameter=name, values=matching))
-    return tuple(conditions) if conditions or rule.verdict == "fragile" else None
+    if not conditions and rule.verdict != "fragile":
+        return None
+    return tuple(conditions) if _can_meet(space, conditions) else None
+
+
+def _can_meet(space: SearchSpace, pattern: list[Condition]) -> bool:
+    """Whether the parameters of a pattern can be active with those values at one time."""
+    wanted = {c.parameter: set(c.values) for c in pattern}
+    return all(
+        wanted[needed.parameter] & set(needed.values)
+        for name in wanted
+        if (parameter := space.parameter(name)) is not None
+        for needed in parameter.when
+        if needed.parameter in wanted
+    )
 
 
 def _add_relations(state: _Narrowing) -> None:
@@ -183,79 +240,3 @@ def _add_relations(state: _Narrowing) -> None:
         both = all(state.space.parameter(name) is not None for name in relation.at_least)
         if both and not relation.only_if and wanted not in state.space.relations:
             state.space = replace(state.space, relations=(*state.space.relations, wanted))
-
-
-def settle(configuration: Configuration, capabilities: Capabilities, hardware: Hardware) -> Settled:
-    """Split a fixed configuration into what can be set, what is default, what is lacking.
-
-    Settings that cannot be together: the one that a rule names gives way, the rest stays.
-    """
-    at = circumstances(capabilities, hardware)
-    kept: dict[str, Scalar] = {}
-    left_out: list[Removal] = []
-    redundant: dict[str, str] = {}
-    for name, value in configuration.items:
-        judgement = judge(name, value, capabilities, at)
-        if judgement.standing == "lacking":
-            left_out.append(Removal(parameter=name, value=value, reason=judgement.reason))
-        elif judgement.standing == "default":
-            redundant[name] = judgement.reason
-        else:
-            kept[name] = value
-    asked = {n: v for n, v in configuration.items if n in kept or n in redundant}
-    while (rule := _first_conflict(asked, kept, at)) is not None:
-        value = kept.pop(rule.yields)
-        asked.pop(rule.yields)
-        if rule.verdict == "redundant":
-            redundant[rule.yields] = rule.reason
-        else:
-            left_out.append(Removal(parameter=rule.yields, value=value, reason=rule.reason))
-    return Settled(
-        configuration=Configuration.of(kept), left_out=tuple(left_out), redundant=redundant
-    )
-
-
-def _first_conflict(
-    asked: Mapping[str, Scalar], kept: Mapping[str, Scalar], at: Circumstances
-) -> Rule | None:
-    """A rule that a fixed configuration runs into and that one of its settings can mend.
-
-    FLASH_ATTN beside nothing else is left as it was asked for: a matrix's reference names its
-    kernel, and a reference that says so is better than one that does not.
-    """
-    for rule in rule_book().hits(asked, at):
-        mendable = rule.yields in kept and rule.verdict != "fragile"
-        if mendable and (rule.verdict, rule.yields) != ("redundant", "attention_backend"):
-            return rule
-    return None
-
-
-def refusal(
-    configuration: Configuration,
-    capabilities: Capabilities,
-    hardware: Hardware,
-    model: ModelFacts | None = None,
-) -> Failure | None:
-    """Why a configuration must not be started on the engine at hand; None if it may.
-
-    ILLEGAL is a setting or value that this engine lacks, or a broken relation;
-    UNSUPPORTED_COMBINATION are settings that do not go together here.
-    """
-    at = circumstances(capabilities, hardware, model)
-    for name, value in configuration.items:
-        judgement = judge(name, value, capabilities, at)
-        if judgement.standing == "lacking":
-            return _failure(FailureKind.ILLEGAL, f"{name}={value}: {judgement.reason}")
-    values = configuration.values
-    for relation in rule_book().relations:
-        if relation.broken_by(values):
-            return _failure(FailureKind.ILLEGAL, relation.reason)
-    for rule in rule_book().hits(values, at):
-        if rule.verdict in ("refused", "ignored"):
-            named = " with ".join(f"{n}={values.get(n, DEFAULT)}" for n in rule.settings)
-            return _failure(FailureKind.UNSUPPORTED_COMBINATION, f"{named}: {rule.reason}")
-    return None
-
-
-def _failure(kind: FailureKind, message: str) -> Failure:
-    return Failure(kind=kind, phase="screening", message=message)
