@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from autotune.errors import UsageError
+from autotune.errors import HostError, UsageError
 from autotune.seams.telemetry import Hardware
 from autotune.spec.study import StudySpec
 
@@ -45,6 +45,7 @@ def choose(spec: StudySpec, hardware: Hardware, *, require_docker: Callable[[], 
 
     Raises:
         DeployerError: What `require_docker` raised, where Docker is needed.
+        HostError: If a container shall get a GPU and there is none.
         UsageError: If engine and deployer do not go together.
     """
     name, deployer = spec.engine.name, spec.engine.deployer
@@ -72,8 +73,22 @@ def choose(spec: StudySpec, hardware: Hardware, *, require_docker: Callable[[], 
     if deployer is None:
         deployer = "docker" if hardware.gpus or spec.engine.image else "process"
     if deployer == "docker":
+        _require_gpu(spec, hardware)
         require_docker()
     return Choice(spec=_named(spec, name="vllm", deployer=deployer))
+
+
+def _require_gpu(spec: StudySpec, hardware: Hardware) -> None:
+    """A container of a CUDA image without a GPU only fails after its image was fetched.
+
+    Raises:
+        HostError: If the study hands GPUs to containers and there is none.
+    """
+    if spec.engine.gpus and not hardware.gpus:
+        message = "no NVIDIA GPU was found, and this study runs vLLM on one"
+        hint = "`autotune doctor` says what is missing; --engine simulated needs no GPU; an image "
+        hint += "for the CPU needs engine.gpus: false in the study file."
+        raise HostError(message, hint=hint)
 
 
 def _named(spec: StudySpec, *, name: str, deployer: str) -> StudySpec:

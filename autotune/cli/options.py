@@ -77,10 +77,21 @@ def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
     raw = {} if raw is None else raw
     if isinstance(raw, dict):
         raw.setdefault("name", path.stem)
-        for key, value in overrides.items():
-            if value is not None:
-                _lay_over(raw, key.split("."), value)
+        given = {key: value for key, value in overrides.items() if value is not None}
+        if given.get("engine.name") and not given.get("engine.deployer"):
+            _forget_deployer(raw, str(given["engine.name"]))
+        for key, value in given.items():
+            _lay_over(raw, key.split("."), value)
     return study_from(raw, where=str(path))
+
+
+def _forget_deployer(raw: dict[str, Any], engine: str) -> None:
+    """The file's deployer belongs to the file's engine, not to the one that is asked for."""
+    section = raw.get("engine")
+    if isinstance(section, dict) and (section.get("deployer") == "simulated") != (
+        engine == "simulated"
+    ):
+        section.pop("deployer", None)
 
 
 def _lay_over(raw: dict[str, Any], keys: list[str], value: Any) -> None:

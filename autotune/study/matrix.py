@@ -39,9 +39,9 @@ async def run_matrix(
 ) -> dict[str, TrialRecord]:
     """Measure each cell that has no result yet.
 
-    A cell whose every setting is lacking or is the engine's default anyway is recorded as
-    screened with the reason: run, it would be the baseline under another name. A cell of which
-    something is left (MAX) runs with that. A cell with an image of its own is passed on whole.
+    A cell of which this engine lacks every setting is recorded as screened with the reason. A
+    cell of which something is left (MAX), or whose settings are the engine's default anyway,
+    runs with that and says so in its notes. A cell with an image of its own is passed on whole.
 
     Args:
         cells: By name, in the table's order.
@@ -185,13 +185,14 @@ class _Matrix:
         return self._runner.settle(asked)
 
     def _refusal(self, cell: Cell, settled: Settled) -> Failure | None:
-        """Why a cell would only repeat the baseline."""
-        if settled.configuration.items or cell.reference or not cell.configuration:
+        """Why a cell cannot be run: this engine lacks every setting of it."""
+        if cell.reference or not cell.configuration:
             return None
-        reasons = [f"{r.parameter}: {r.reason}" for r in settled.left_out]
-        kind = FailureKind.UNKNOWN_ARGUMENT if reasons else FailureKind.ILLEGAL
-        reasons += [f"{name}: {reason}" for name, reason in settled.redundant.items()]
-        return Failure(kind=kind, phase="screening", message="; ".join(reasons))
+        if settled.configuration.items or settled.redundant:
+            return None
+        reasons = "; ".join(f"{r.parameter}: {r.reason}" for r in settled.left_out)
+        kind = FailureKind.UNSUPPORTED_COMBINATION
+        return Failure(kind=kind, phase="screening", message=reasons)
 
     def _is_of(self, record: TrialRecord, name: str, cell: Cell) -> bool:
         return record.label == name and _asked(cell).items() <= record.environment.items()

@@ -3,7 +3,7 @@
 import pytest
 
 from autotune.cli.choose import DEFAULT_IMAGE, choose
-from autotune.errors import DockerUnavailableError, UsageError
+from autotune.errors import DockerUnavailableError, HostError, UsageError
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.spec.study import StudySpec, study_from
 
@@ -74,9 +74,19 @@ def test_vllm_without_gpu_and_image_is_a_process() -> None:
     assert choice.spec.engine.deployer == "process"
 
 
+def test_a_container_that_shall_get_a_gpu_needs_one() -> None:
+    """Said before an image of 20 GB is fetched, with all the ways out."""
+    with pytest.raises(HostError) as caught:
+        choose(study(deployer="docker"), WITHOUT_GPU, require_docker=usable)
+
+    assert "--engine simulated" in caught.value.hint
+
+
 def test_an_image_means_docker() -> None:
-    """Its own image is kept."""
-    choice = choose(study(name="vllm", image="mine:1"), WITHOUT_GPU, require_docker=usable)
+    """Its own image is kept; one for the CPU says that it needs no GPU."""
+    wanted = study(name="vllm", image="mine:1", gpus=False)
+
+    choice = choose(wanted, WITHOUT_GPU, require_docker=usable)
 
     assert (choice.spec.engine.deployer, choice.spec.engine.image) == ("docker", "mine:1")
 

@@ -41,6 +41,15 @@ def test_options_lie_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert (spec.engine.name, spec.engine.image, spec.engine.gpus) == ("vllm", "y:2", False)
 
 
+def test_another_engine_brings_a_deployer_of_its_own(tmp_path: Path) -> None:
+    """`--engine simulated` on a study that names Docker; a real engine keeps what it had."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("engine: {name: vllm, deployer: docker}\n")
+
+    assert load_study(str(file), {"engine.name": "simulated"}).engine.deployer is None
+    assert load_study(str(file), {"engine.name": "vllm"}).engine.deployer == "docker"
+
+
 def test_a_study_is_named_after_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Unless it names itself."""
     monkeypatch.chdir(tmp_path)
