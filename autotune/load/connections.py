@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Final, Protocol
 from urllib.parse import urlsplit
 
-from autotune.load.http1 import Http1Error, ResponseParser
+from autotune.load.http1 import ResponseParser
 
 _BUFFER_BYTES: Final = 256 * 1024
 _IDLE_LIMIT_NS: Final = 2_000_000_000  # below uvicorn's keep-alive of 5 s
@@ -95,16 +95,14 @@ class Connection(asyncio.BufferedProtocol):
             self.abort()  # a server that talks out of turn
             return
         exchange.touched = True
-        try:
-            body = exchange.parser.feed(bytes(memoryview(self._buffer)[:nbytes]))
-        except Http1Error as error:
-            exchange.broken = error
-            self.abort()
-            exchange.finish()
-            return
+        body = exchange.parser.feed(bytes(memoryview(self._buffer)[:nbytes]))
         if body:
             exchange.sink.body(body, at_ns)
-        if exchange.parser.complete:
+        if exchange.parser.error is not None:
+            exchange.broken = exchange.parser.error
+            self.abort()
+            exchange.finish()
+        elif exchange.parser.complete:
             exchange.finish()
 
     def eof_received(self) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_SIZE_LINE_BYTES: Final = 4096
+_HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 
 
 class Http1Error(ValueError):
@@ -32,13 +33,15 @@ class ResponseParser:
     Attributes:
         status: None until the head has been read.
         headers: Names in lower case.
+        error: Why this is no HTTP/1.1 response; what came before the fault is good.
     """
 
-    __slots__ = ("_remaining", "_rest", "_state", "headers", "status")
+    __slots__ = ("_remaining", "_rest", "_state", "error", "headers", "status")
 
     def __init__(self) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
+        self.error: Http1Error | None = None
         self._rest = b""
         self._remaining = 0
         self._state = _State.HEAD
@@ -54,22 +57,23 @@ class ResponseParser:
         return self.complete and self.headers.get("connection", "").lower() != "close"
 
     def feed(self, data: bytes) -> bytes:
-        """Take bytes off the wire; give the body bytes in them.
-
-        Raises:
-            Http1Error: If this is no HTTP/1.1 response.
-        """
+        """Take bytes off the wire; give the body bytes in them, up to a fault (see `error`)."""
+        if self.error is not None:
+            return b""
         if self._state is _State.CHUNK_SIZE and not self._rest:
             # One whole chunk in one read: what a stream of tokens nearly always looks like.
             end = data.find(b"\r\n")
             if 0 < end <= 8:
-                size = _chunk_size(data[:end])
+                size = _size_or_zero(data[:end])
                 if size and len(data) == end + size + 4 and data.endswith(b"\r\n"):
                     return data[end + 2 : -2]
         self._rest += data
         body: list[bytes] = []
-        while self._step(body):
-            pass
+        try:
+            while self._step(body):
+                pass
+        except Http1Error as error:
+            self.error = error
         return body[0] if len(body) == 1 else b"".join(body)
 
     def eof(self) -> bool:
@@ -193,12 +197,13 @@ def _header(line: str) -> tuple[str, str]:
 
 def _chunk_size(line: bytes) -> int:
     digits = line.split(b";", 1)[0].strip()
-    try:
-        # int() alone would take signs and underscores.
-        size = int(digits, 16) if digits.isalnum() else -1
-    except ValueError:
-        size = -1
-    if size < 0:
+    # int() alone would take signs, underscores and 0x.
+    if not digits or digits.strip(_HEX_DIGITS):
         message = f"no chunk size: {line[:40]!r}"
         raise Http1Error(message)
-    return size
+    return int(digits, 16)
+
+
+def _size_or_zero(line: bytes) -> int:
+    """The size on a plain size line; 0 leaves anything else to the long way."""
+    return 0 if line.strip(_HEX_DIGITS) else int(line, 16)

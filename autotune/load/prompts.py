@@ -72,6 +72,8 @@ def _drawn(pool: Sequence[T], segments: Sequence[Segment]) -> list[T]:
 
 def draw(size: int, segment: Segment) -> list[int]:
     """Indices below `size`, as many as the segment has tokens: a pure function of its seed."""
-    rng = np.random.default_rng(segment.seed % 2**64)
+    # numpy takes no negative seeds: whole numbers are folded onto the natural ones.
+    seed = 2 * segment.seed if segment.seed >= 0 else -2 * segment.seed - 1
+    rng = np.random.default_rng(seed)
     indices: list[int] = rng.integers(size, size=segment.tokens).tolist()
     return indices

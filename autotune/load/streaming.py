@@ -55,8 +55,8 @@ class _Answer:
 
     @property
     def is_stream(self) -> bool:
-        """Whether the response was a stream of events."""
-        return bool(self._streams)
+        """Whether the response was a stream of events, perhaps one without any."""
+        return self._is_stream() if self._streams is None else self._streams
 
 
 class StreamingClient:

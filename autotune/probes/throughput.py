@@ -1,16 +1,20 @@
 """Test 3: throughput and latency under a load."""
 
 from collections.abc import Sequence
+from typing import Final
 
 from autotune.load import formulas
 from autotune.load.formulas import Window
 from autotune.probes.asking import Asker, ProbeSkippedError, growth, longest_request_tokens
 from autotune.probes.base import BaseProbe, Findings
-from autotune.probes.traffic import traffic
+from autotune.probes.traffic import synthetic_requests, traffic
 from autotune.records import Failure, FailureKind
 from autotune.seams.probe import ProbeContext
 from autotune.seams.requests import LoadPlan, RequestRecord
 from autotune.seams.telemetry import Sample
+
+_MOST_WARM_UPS: Final = 5
+_STABLE_WITHIN: Final = 0.1
 
 
 class ThroughputProbe(BaseProbe):
@@ -38,6 +42,7 @@ class ThroughputProbe(BaseProbe):
     async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
         """See `BaseProbe.ask`."""
         self._check_fits(context)
+        notes = await self._warm_up(context, asker)
         plans: list[LoadPlan] = []
 
         def plan(attempt: int) -> LoadPlan:
@@ -48,7 +53,7 @@ class ThroughputProbe(BaseProbe):
         result = await asker.load(plan)
         after = await asker.gauges()
         closed = plans[-1].offsets_ns is None
-        records = result.records[plans[-1].warmup_requests :]
+        records = result.records
         window = formulas.measured_window(records, closed=closed)
         if window is None:
             return Findings(failure=_nothing_measured(asker))
@@ -65,7 +70,33 @@ class ThroughputProbe(BaseProbe):
                 "output_tokens_per_s": formulas.throughput_slices(records, window),
                 "ttft_loaded_p50_ns": tuple(float(t) for t in formulas.ttfts_ns(records)),
             },
+            notes=notes,
         )
+
+    @staticmethod
+    async def _warm_up(context: ProbeContext, asker: Asker) -> list[str]:
+        """Send small rounds until one takes as long as the one before it."""
+        workload = context.workload
+        if not workload.warmup_requests:
+            return []
+        before: float | None = None
+        for index in range(_MOST_WARM_UPS):
+            requests = synthetic_requests(
+                context, asker, workload.warmup_requests, "warm-up", index
+            )
+            plan = LoadPlan(
+                requests=tuple(requests),
+                concurrency=workload.concurrency,
+                deadline_s=workload.probe_timeout_s,
+            )
+            result = await context.load.run(plan)
+            asker.records.extend(result.records)
+            await asker.check(result.records, client_bound=result.client_bound)
+            took = formulas.median([formulas.e2e_ns(r) for r in result.records])
+            if before is not None and abs(took - before) <= _STABLE_WITHIN * before:
+                return []
+            before = took
+        return [f"still warming up after {_MOST_WARM_UPS} rounds"]
 
     @staticmethod
     def _check_fits(context: ProbeContext) -> None:

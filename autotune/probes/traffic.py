@@ -1,4 +1,4 @@
-"""The load of test 3, from the workload: synthetic, a data set, or a trace."""
+"""The load of test 3, from the workload: synthetic, a data set, or a trace; without warm-up."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -23,15 +23,13 @@ def traffic(context: ProbeContext, asker: Asker, attempt: int) -> LoadPlan:
     path = Path(workload.dataset) if workload.dataset is not None else None
     if path is not None and is_trace(path):
         return _replay(context, path, attempt)
-    warmup, total = workload.warmup_requests, workload.warmup_requests + workload.requests
     if path is not None:
-        requests = _from_dataset(context, path, total)
+        requests = _from_dataset(context, path)
     else:
-        requests = synthetic_requests(context, asker, total, attempt)
+        requests = synthetic_requests(context, asker, workload.requests, attempt)
     plan = LoadPlan(
         requests=tuple(requests),
         concurrency=workload.concurrency,
-        warmup_requests=warmup,
         deadline_s=workload.probe_timeout_s,
     )
     return plan if workload.arrival == "closed" else _paced(context, plan, attempt)
@@ -43,7 +41,7 @@ def synthetic_requests(
     """Requests of the workload's lengths, no two with a common prefix."""
     return [
         asker.request(
-            f"{index}",
+            "-".join(str(part) for part in (*parts, index)),
             [asker.segment(context.workload.prompt_tokens, *parts, index)],
             output_tokens=context.workload.output_tokens,
         )
@@ -66,7 +64,7 @@ def _paced(context: ProbeContext, plan: LoadPlan, attempt: int) -> LoadPlan:
     return replace(plan, offsets_ns=offsets)
 
 
-def _from_dataset(context: ProbeContext, path: Path, count: int) -> Sequence[GenerationRequest]:
+def _from_dataset(context: ProbeContext, path: Path) -> Sequence[GenerationRequest]:
     """The file's prompts in their order, from the start again where it is too short."""
     workload, entries = context.workload, read_dataset(path)
     return [
@@ -76,7 +74,7 @@ def _from_dataset(context: ProbeContext, path: Path, count: int) -> Sequence[Gen
             max_tokens=entry.output_tokens or workload.output_tokens,
             timeout_s=workload.request_timeout_s,
         )
-        for index in range(count)
+        for index in range(workload.requests)
         for entry in (entries[index % len(entries)],)
     ]
 
@@ -84,7 +82,7 @@ def _from_dataset(context: ProbeContext, path: Path, count: int) -> Sequence[Gen
 def _replay(context: ProbeContext, path: Path, attempt: int) -> LoadPlan:
     workload = context.workload
     entries = read_trace(path, seed=derived_seed(context.seed, "trace", attempt))
-    entries = entries[: workload.warmup_requests + workload.requests]
+    entries = entries[: workload.requests]
     return LoadPlan(
         requests=tuple(
             GenerationRequest(
@@ -97,6 +95,5 @@ def _replay(context: ProbeContext, path: Path, attempt: int) -> LoadPlan:
         ),
         concurrency=workload.concurrency,
         offsets_ns=tuple(entry.offset_ns for entry in entries),
-        warmup_requests=min(workload.warmup_requests, len(entries) // 2),
         deadline_s=workload.probe_timeout_s,
     )

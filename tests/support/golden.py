@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-SERVER = Path(__file__).with_name("golden_server.py")
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,8 @@ class Golden:
 def golden_server(**script: object) -> Iterator[Golden]:
     """A golden server in a process of its own, ended on the way out."""
     process = subprocess.Popen(
-        [sys.executable, str(SERVER), "--script", json.dumps(script)],
+        [sys.executable, "-m", "tests.support.golden_server", "--script", json.dumps(script)],
+        cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -7,7 +7,7 @@ So a client's counts can be held against it at zero tolerance, and its stamps ag
 server *did*, not against what it had planned. A request that carries `"golden": {...}` in its
 body overrides the server's script for itself.
 
-    python golden_server.py --port 0 --script '{"ttft_ms": 20}'
+    python -m tests.support.golden_server --port 0 --script '{"ttft_ms": 20}'
 
 prints one line of JSON with its port, once it has checked itself.
 
@@ -21,212 +21,20 @@ import asyncio
 import json
 import sys
 import time  # noqa: TID251 - a witness takes its clock from the system, not from the product
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, fields
 from typing import Any
 
-BLOCK_TOKENS = 16
-FAULTS = (
-    "hang_up",  # closes the connection without a word
-    "status",  # answers with an HTTP error
-    "cut_off",  # closes the connection in the middle
-    "no_end_mark",  # ends the stream properly but without [DONE]
-    "empty",  # no content
-    "wrong_length",  # fewer tokens than asked for, and usage says so
-    "error_in_stream",
-    "stall",  # goes silent
-    "malformed",  # an event that is no JSON
-    "malformed_http",  # a chunk size that is no number
-    "no_usage",
-    "truncated_prompt",  # counts half of the prompt
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Script:
-    """How a request is answered.
-
-    Attributes:
-        tokens_per_chunk: Tokens in one content-bearing chunk.
-        empty_chunks: Chunks without content before the first that has some.
-        split_bytes: Write in pieces of so many bytes; 0 writes a chunk at once.
-        lockstep: All streams send at common ticks, as an engine's steps make them.
-        fault: One of FAULTS, or empty.
-        fault_after: Chunks that are sent before the fault.
-        status: Of the fault "status".
-        text: "words", "loop" or "control": what the answer says.
-        cut_share: Share of `max_tokens` after which an answer stops of itself (no `ignore_eos`).
-        logprob_scale: Factor on the log-probabilities of prompts longer than `scale_beyond`.
-        logprob_noise: Relative noise on every log-probability, seeded by the request's number.
-        template_tokens: Tokens that the chat template adds.
-    """
-
-    ttft_ms: float = 5.0
-    itl_ms: float = 2.0
-    tokens_per_chunk: int = 1
-    empty_chunks: int = 0
-    split_bytes: int = 0
-    lockstep: bool = False
-    fault: str = ""
-    fault_after: int = 3
-    status: int = 500
-    text: str = "words"
-    cut_share: float = 1.0
-    logprob_scale: float = 1.0
-    scale_beyond: int = 0
-    logprob_noise: float = 0.0
-    template_tokens: int = 4
-    added_tokens: int = 0
-    token_ids: bool = True
-    tokenize: bool = True
-
-    def updated(self, values: dict[str, Any]) -> "Script":
-        """A copy with some fields set; a name that does not exist is an error."""
-        return replace(self, **values)
-
-
-@dataclass(kw_only=True)
-class Seen:
-    """One request and what was done about it.
-
-    Attributes:
-        received_ns: Its last byte was read.
-        sends_ns: Each content-bearing chunk, taken just before it was handed to the system.
-    """
-
-    request_id: str
-    path: str
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    cached_tokens: int = 0
-    received_ns: int = 0
-    sends_ns: list[int] = field(default_factory=list)
-    ended_ns: int = 0
-    fault: str = ""
-
-
-class State:
-    """What the server knows."""
-
-    def __init__(self, script: Script, model: str) -> None:
-        self.script = script
-        self.model = model
-        self.seen: list[Seen] = []
-        self.blocks: set[int] = set()
-        self.queries = self.hits = self.running = 0
-
-    def prefix_hit(self, ids: list[int]) -> int:
-        """Leading tokens that were seen before, in whole blocks, the last token left out."""
-        hit, key, matching = 0, 0, True
-        for start in range(0, len(ids) - BLOCK_TOKENS, BLOCK_TOKENS):
-            key = hash((key, *ids[start : start + BLOCK_TOKENS]))
-            matching = matching and key in self.blocks
-            hit += BLOCK_TOKENS * matching
-            self.blocks.add(key)
-        self.queries += len(ids)
-        self.hits += hit
-        return hit
-
-    def metrics(self) -> str:
-        """Prometheus text with vLLM's names."""
-        values = {
-            "vllm:num_requests_running": self.running,
-            "vllm:num_requests_waiting": 0,
-            "vllm:kv_cache_usage_perc": 0.25,
-            "vllm:num_preemptions_total": 0,
-            "vllm:prefix_cache_queries_total": self.queries,
-            "vllm:prefix_cache_hits_total": self.hits,
-            "vllm:prompt_tokens_total": sum(s.prompt_tokens for s in self.seen),
-            "vllm:generation_tokens_total": sum(s.output_tokens for s in self.seen),
-        }
-        return "".join(
-            f"# TYPE {name} {'counter' if name.endswith('_total') else 'gauge'}\n"
-            f'{name}{{engine="0",model_name="{self.model}"}} {float(value)}\n'
-            for name, value in values.items()
-        )
-
-
-def word_id(word: str) -> int:
-    """The one token of a word."""
-    return 1000 + int.from_bytes(word.encode()[:4].ljust(4, b"\0")) % 30_000
-
-
-def token_text(index: int, text: str) -> str:
-    """The index-th token of an answer."""
-    if text == "loop":
-        return " again and"[: 6 if index % 2 == 0 else 4]
-    if text == "control":
-        return "\x07"
-    return f" w{index}"
-
-
-def prompt_ids(body: dict[str, Any], script: Script) -> list[int]:
-    """The prompt's tokens: ids as they are, else one per word, and what the server adds."""
-    if "messages" in body:
-        words = " ".join(str(m["content"]) for m in body["messages"]).split()
-        return [1] * script.template_tokens + [word_id(w) for w in words]
-    prompt = body["prompt"]
-    if isinstance(prompt, list):
-        return [int(t) for t in prompt]
-    return [1] * script.added_tokens + [word_id(w) for w in prompt.split()]
-
-
-def logprob(token: int, index: int, seen: int, script: Script, length: int) -> float:
-    """A fixed log-probability for a token at a place; scaled and shaken as the script says."""
-    value = -((token * 7919 + index * 104_729) % 1000) / 125
-    if length > script.scale_beyond:
-        value *= script.logprob_scale
-    shaken = ((seen * 2_654_435_761 + index * 40_503) % 2001 - 1000) / 1000
-    return value * (1 + script.logprob_noise * shaken * 1.73)
-
-
-class Frames:
-    """The bytes of every chunk, made once: sending must cost as little as can be."""
-
-    def __init__(self, model: str) -> None:
-        self._model = model
-        self._made: dict[tuple[bool, int, int, str], list[bytes]] = {}
-
-    def content(self, *, chat: bool, count: int, size: int, text: str) -> list[bytes]:
-        """The first `count` content-bearing chunks with `size` tokens each."""
-        frames = self._made.setdefault((chat, size, 0, text), [])
-        while len(frames) < count:
-            start = len(frames) * size
-            words = "".join(token_text(i, text) for i in range(start, start + size))
-            frames.append(chunk(self.event(chat=chat, text=words)))
-        return frames
-
-    def event(
-        self, *, chat: bool, text: str, finish: str | None = None, **extra: object
-    ) -> dict[str, Any]:
-        """One event's object."""
-        said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish, **extra}
-        kind = "chat.completion.chunk" if chat else "text_completion"
-        return {
-            "id": "cmpl-golden", "object": kind, "created": 1, "model": self._model,
-            "choices": [choice], "usage": None,
-        }  # fmt: skip
-
-
-def sse(event: dict[str, Any] | str) -> bytes:
-    """An event as server-sent."""
-    text = event if isinstance(event, str) else json.dumps(event, separators=(",", ":"))
-    return f"data: {text}\n\n".encode()
-
-
-def http_chunk(data: bytes) -> bytes:
-    """A chunk of a chunked body."""
-    return f"{len(data):x}\r\n".encode() + data + b"\r\n"
-
-
-def chunk(event: dict[str, Any] | str) -> bytes:
-    """An event as a chunk of its own."""
-    return http_chunk(sse(event))
-
-
-STREAM_HEAD = (
-    b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream; charset=utf-8\r\n"
-    b"transfer-encoding: chunked\r\n\r\n"
+from tests.support.golden_script import (
+    STREAM_HEAD,
+    Frames,
+    Script,
+    Seen,
+    State,
+    chunk,
+    prompt_ids,
+    token_text,
+    whole_answer,
+    word_id,
 )
 
 
@@ -294,7 +102,9 @@ class GoldenProtocol(asyncio.Protocol):
             )
             self._answer.start()
         else:
-            self.respond(200, whole(self._state, script, body, ids, seen))
+            seen.output_tokens = int(body["max_tokens"])
+            self.respond(200, whole_answer(state, script, body, ids))
+            seen.ended_ns = time.monotonic_ns()
 
     def _plain(self, path: str, body: dict[str, Any]) -> None:
         state = self._state
@@ -471,38 +281,13 @@ class Answer:
             self._transport.write(data)
 
 
-def whole(
-    state: State, script: Script, body: dict[str, Any], ids: list[int], seen: Seen
-) -> dict[str, Any]:
-    """An answer in one piece, with the prompt's log-probabilities where asked for."""
-    tokens = int(body["max_tokens"])
-    words = "".join(token_text(i, script.text) for i in range(tokens))
-    said: dict[str, Any] = (
-        {"message": {"role": "assistant", "content": words}}
-        if "messages" in body
-        else {"text": words}
-    )
-    choice: dict[str, Any] = {"index": 0, **said, "finish_reason": "length"}
-    if body.get("prompt_logprobs") is not None:
-        number = len(state.seen)
-        rows: list[dict[str, Any] | None] = [
-            {str(t): {"logprob": logprob(t, i, number, script, len(ids)), "rank": 1}}
-            for i, t in enumerate(ids)
-        ]
-        choice["prompt_logprobs"] = [None, *rows[1:]]
-    seen.output_tokens = tokens
-    seen.ended_ns = time.monotonic_ns()
-    counted = len(ids) // (2 if script.fault == "truncated_prompt" else 1)
-    usage = {"prompt_tokens": counted, "completion_tokens": tokens}
-    return {"id": "cmpl-golden", "model": state.model, "choices": [choice], "usage": usage}
-
-
 async def check_itself(port: int, model: str) -> None:
     """Ask one question over a plain socket and count the answer by hand."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     asked = {"model": model, "prompt": [5, 6, 7], "max_tokens": 4, "stream": True,
              "ignore_eos": True, "stream_options": {"include_usage": True},
-             "golden": {"ttft_ms": 0, "itl_ms": 0, "fault": "", "split_bytes": 0}}  # fmt: skip
+             "golden": {"ttft_ms": 0, "itl_ms": 0, "fault": "", "split_bytes": 0,
+                        "token_ids": True}}  # fmt: skip
     body = json.dumps(asked).encode()
     head = f"POST /v1/completions HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
