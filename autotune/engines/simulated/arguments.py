@@ -68,6 +68,7 @@ def settings_from(
         block_size=parsed.integer("block-size", 16),
         scheduler_steps=parsed.integer("num-scheduler-steps", 1),
         offload_bytes=round(parsed.real("kv-offloading-size", 0.0) * BYTES_PER_GIB),
+        long_prefill_tokens=parsed.integer("long-prefill-token-threshold", 0),
         stream_interval=parsed.integer("stream-interval", 1),
         performance_mode=parsed.text("performance-mode") or "balanced",
         dummy_weights=parsed.text("load-format") == "dummy",
@@ -156,22 +157,25 @@ def _lengths(settings: ServeSettings, start: _Start) -> ServeSettings:
 
 
 def _batch(settings: ServeSettings, start: _Start) -> ServeSettings:
-    """`get_batch_defaults` and `SchedulerConfig`'s checks."""
+    """`_set_default_max_num_seqs_and_batched_tokens_args` and `SchedulerConfig`'s checks."""
     release, card = settings.release, start.machine.card
     gib = card.cuda_memory_bytes / BYTES_PER_GIB
     big = gib >= _GIB_BIG_CARD and "a100" not in card.title.lower()
     double = 2 if settings.performance_mode == "throughput" else 1
-    sequences = start.parsed.integer(
-        "max-num-seqs", release.default_max_num_seqs(big_card=big) * double
-    )
-    budget = _human(start.parsed, "max-num-batched-tokens")
     chunked = start.parsed.flag("enable-chunked-prefill")
-    if budget is None:
-        huge = gib >= _GIB_HUGE_CARD
-        budget = release.default_token_budget(big_card=big, huge_card=huge) * double
-        if not settings.v1 or (chunked is False and release.since(0, 11, 1)):
-            budget = max(budget, settings.max_model_len)
-        budget = max(budget, sequences)
+    asked_sequences = start.parsed.values.get("max-num-seqs")
+    asked_budget = _human(start.parsed, "max-num-batched-tokens")
+    sequences = release.default_max_num_seqs(big_card=big) * double
+    budget = release.default_token_budget(big_card=big, huge_card=gib >= _GIB_HUGE_CARD) * double
+    if not settings.v1 or (chunked is False and release.since(0, 11, 1)):
+        budget = max(budget, settings.max_model_len)
+    if asked_sequences is not None:
+        sequences = int(asked_sequences)
+    budget = min(budget, sequences * settings.max_model_len)
+    if asked_budget is not None:
+        budget = asked_budget
+    if asked_sequences is None:
+        sequences = min(sequences, budget)
     if sequences < 1 or budget < 1:
         text = (
             "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig"

@@ -4,6 +4,7 @@ Ranges are those of `engine/arg_utils.py` in the releases. An option that none o
 is refused as argparse refuses it: with the usage and exit code 2.
 """
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
@@ -77,6 +78,7 @@ OPTIONS: Final = {
     ),
     "kv-transfer-config": Option("text", first=(0, 7, 0)),
     "disable-hybrid-kv-cache-manager": Option("flag", first=(0, 9, 2)),
+    "long-prefill-token-threshold": Option("int", first=(0, 7, 3)),
     "stream-interval": Option("int", first=(0, 11, 1)),
     "performance-mode": Option(
         "text",
@@ -167,6 +169,9 @@ def parse(arguments: list[str], release: Release) -> Parsed:
             else:
                 unknown.append(word)
             continue
+        if re.fullmatch(r"-O\d", word):  # a short option with its value attached
+            rest.insert(0, word[2:])
+            word = "-O"
         written, equals, given = word.partition("=")
         name = _full_name(written, known)
         if name is None:
@@ -191,8 +196,8 @@ def _is_flag(name: str) -> bool:
 
 
 def _full_name(written: str, known: frozenset[str]) -> str | None:
-    if written in _SHORT and _SHORT[written] in known:
-        return _SHORT[written]
+    if written in _SHORT:
+        return _SHORT[written] if _SHORT[written] in known else None
     if not written.startswith("--"):
         return None
     name = written[2:].replace("_", "-")

@@ -184,7 +184,7 @@ class Scheduler:
             sequence = self.running[index]
             decoding = sequence.is_decoding
             left = sequence.target_tokens - sequence.computed_tokens
-            tokens = 1 if decoding else min(left, draft.budget)
+            tokens = 1 if decoding else self._chunk(left, draft.budget)
             needed = -(-(sequence.computed_tokens + tokens) // block) - sequence.blocks
             if needed > 0 and not self._make_room(needed, sequence, draft):
                 continue  # it was pushed out itself, so another one has this index now
@@ -196,6 +196,11 @@ class Scheduler:
                 draft.chunks.append((sequence, tokens))
             draft.budget -= tokens
             index += 1
+
+    def _chunk(self, left: int, budget: int) -> int:
+        """Prompt tokens of one request in this iteration (`long_prefill_token_threshold`)."""
+        most = self._settings.long_prefill_tokens
+        return min(left, budget, most) if most > 0 else min(left, budget)
 
     def _make_room(self, blocks: int, sequence: Sequence, draft: _Draft) -> bool:
         """Push out the youngest running requests until there are blocks for this one."""
@@ -236,7 +241,7 @@ class Scheduler:
         hits = self.pool.hits(sequence.spans, limit)
         more = self.tier.hits(sequence.spans, hits, limit) if self.tier is not None else 0
         computed = (hits + more) * block
-        tokens = min(sequence.target_tokens - computed, draft.budget)
+        tokens = self._chunk(sequence.target_tokens - computed, draft.budget)
         whole = self._settings.release.reserves_full_prompt or not self._settings.v1
         if not self._settings.v1 and tokens < sequence.target_tokens - computed:
             return False

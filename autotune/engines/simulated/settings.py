@@ -1,6 +1,6 @@
 """The settings that a simulated server runs with, after its arguments met its defaults."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 from autotune.engines.simulated.release import FP8_TYPES, Release
@@ -26,6 +26,7 @@ class ServeSettings:
         offload_bytes: Size of the KV offload to host memory, 0 for none.
         kv_cache_memory_bytes: Fixed size of the KV cache; skips profiling.
         auto_length: The longest sequence that fits is allowed (--max-model-len auto).
+        long_prefill_tokens: Most prompt tokens of one request in an iteration, 0 for no bound.
         stream_interval: Tokens per streamed chunk.
         explicit: Options as given, for the log's `non-default args`.
         ignored: Environment variables that the release does not know.
@@ -55,6 +56,7 @@ class ServeSettings:
     graph_mode: GraphMode = GraphMode.FULL
     graph_sizes: tuple[int, ...] = ()
     offload_bytes: int = 0
+    long_prefill_tokens: int = 0
     stream_interval: int = 1
     performance_mode: str = "balanced"
     optimization_level: int = 2
@@ -65,7 +67,6 @@ class ServeSettings:
     ignored: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     seed: int = 0
-    extra: dict[str, str] = field(default_factory=dict)
 
     @property
     def fp8_kv(self) -> bool:

@@ -1,0 +1,176 @@
+"""Closed forms: what a request must take, worked out here from the card's and model's numbers."""
+
+import numpy as np
+import pytest
+
+from autotune.engines.model_shape import shape_of
+from autotune.engines.simulated.arguments import settings_from
+from autotune.engines.simulated.card import card_named
+from autotune.engines.simulated.client import SimulatedClient
+from autotune.engines.simulated.costs import CostModel, Load
+from autotune.engines.simulated.server import SimulatedServer
+from autotune.seams.engine import ModelFacts
+from tests.unit.engines.simulated.rig import (
+    QWEN_1B5,
+    QWEN_7B,
+    closed_loop,
+    machine_of,
+    plain_card,
+    request,
+    served,
+)
+
+# Qwen2.5-7B, from its config.json: 28 layers of (q, k, v, o and three feed-forward matrices).
+_LINEAR = 28 * (3584 * (3584 + 512 + 512) + 3584 * 3584 + 3 * 3584 * 18944)
+_HEAD = 152064 * 3584
+_KV_BYTES = 28 * 2 * 4 * 128 * 2
+_H100_BYTES_PER_S = 3350e9
+_H100_FLOPS = 989e12
+
+
+def _gaps(tokens: int, output: int, *options: str) -> np.ndarray:  # type: ignore[type-arg]
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[int, ...]:
+        record = await client.generate(request("a", (1, tokens), output=output))
+        return tuple(record.chunk_ns)
+
+    return np.diff(np.array(served(talk, *options))) / 1e9
+
+
+def test_a_single_request_decodes_at_the_speed_of_reading_weights_and_its_kv() -> None:
+    """One token takes (weights + KV cache) / bandwidth where nothing else counts."""
+    first = _gaps(1000, 50)[0]
+    expected = ((_LINEAR + _HEAD) * 2 + 1001 * _KV_BYTES) / _H100_BYTES_PER_S
+    assert first == pytest.approx(expected, rel=0.01)
+
+
+def test_decoding_slows_by_the_kv_that_each_token_adds() -> None:
+    """The gap grows by one token's KV bytes / bandwidth per token."""
+    gaps = _gaps(1000, 101)
+    assert (gaps[-1] - gaps[0]) / 99 == pytest.approx(_KV_BYTES / _H100_BYTES_PER_S, rel=0.05)
+
+
+def test_fp8_halves_what_the_kv_adds() -> None:
+    """An fp8 KV cache has half the bytes."""
+    slope = {dtype: np.diff(_gaps(1000, 101, "--kv-cache-dtype", dtype)).mean()
+             for dtype in ("auto", "fp8")}  # fmt: skip
+    assert slope["fp8"] == pytest.approx(slope["auto"] / 2, rel=0.05)
+
+
+def test_a_long_prompt_takes_its_flops() -> None:
+    """TTFT of 8192 tokens in one chunk is (2 x parameters x tokens + attention) / peak."""
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> int | None:
+        return (await client.generate(request("a", (1, 8192)))).ttft_ns
+
+    ttft = served(talk, "--max-num-batched-tokens", "16384")
+    attention = 4 * 28 * 28 * 128 * 8192 * 8193 / 2
+    expected = (2 * (_LINEAR * 8192 + _HEAD) + attention) / _H100_FLOPS
+    assert ttft is not None
+    assert ttft / 1e9 == pytest.approx(expected, rel=0.01)
+
+
+def test_chunks_of_a_prompt_attend_to_what_came_before() -> None:
+    """Cut in four, a prompt costs the same FLOPs: attention counts every earlier token once."""
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> int:
+        return (await client.generate(request("a", (1, 8192)))).ttft_ns or 0
+
+    whole = served(talk, "--max-num-batched-tokens", "8192")
+    quarters = served(talk, "--max-num-batched-tokens", "2048", "--max-num-seqs", "64")
+    assert quarters == pytest.approx(whole, rel=0.02)
+
+
+def _batch_rate(*options: str, **host: float) -> float:
+    """Tokens/s of 64 requests at once on a 1.5B model, with these host costs."""
+    card = plain_card()
+    card = card.model_copy(update={"host": card.host.model_copy(update=host)})
+
+    async def talk(client: SimulatedClient, server: SimulatedServer) -> float:
+        asked = [request(f"r{i}", (i, 64), output=64) for i in range(64)]
+        records = await closed_loop(client, asked, 64)
+        tokens = server.core.scheduler.counters.generation_tokens
+        return tokens * 1e9 / max(r.end_ns for r in records)
+
+    return served(talk, *options, machine=machine_of(card, QWEN_1B5))
+
+
+def test_async_scheduling_hides_the_host_behind_the_gpu() -> None:
+    """With it an iteration takes the longer of the two, without it their sum."""
+    alone = _batch_rate()
+    hidden = _batch_rate("--async-scheduling", iteration_us=500.0)
+    shown = _batch_rate("--no-async-scheduling", iteration_us=500.0)
+    assert hidden == pytest.approx(alone, rel=0.02)
+    assert 64 / shown - 64 / alone == pytest.approx(500e-6, rel=0.05)
+
+
+def test_eager_launches_bound_a_small_model() -> None:
+    """Without graphs an iteration takes at least the launches of its layers."""
+    rate = _batch_rate("--enforce-eager", eager_layer_us=300.0)
+    assert 64 / rate == pytest.approx(28 * 300e-6, rel=0.03)
+    assert _batch_rate(eager_layer_us=300.0) > 2 * rate
+
+
+def test_fewer_chunks_cost_the_api_server_less() -> None:
+    """--stream-interval divides the front end's work per chunk."""
+    one = _batch_rate(frontend_chunk_us=100.0)
+    ten = _batch_rate("--stream-interval", "10", frontend_chunk_us=100.0)
+    assert 64 / one == pytest.approx(64 * 100e-6, rel=0.03)
+    assert ten > 2 * one
+
+
+@pytest.mark.parametrize(
+    ("slower", "faster"),
+    [
+        (("--attention-backend", "FLEX_ATTENTION"), ("--attention-backend", "FLASH_ATTN")),
+        (("--enforce-eager",), ()),
+        (("--no-async-scheduling",), ("--async-scheduling",)),
+        (("--max-num-seqs", "4"), ("--max-num-seqs", "64")),
+    ],
+)
+def test_effects_have_the_sign_that_real_cards_show(
+    slower: tuple[str, ...], faster: tuple[str, ...]
+) -> None:
+    """On an H100 as delivered these settings cost throughput on a small model."""
+    real = card_named("h100")
+    card = plain_card("h100", host=real.host, attention=real.attention)
+    machine = machine_of(card, QWEN_1B5)
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> int:
+        asked = [request(f"r{i}", (i, 2048), output=64) for i in range(64)]
+        return max(r.end_ns for r in await closed_loop(client, asked, 64))
+
+    assert served(talk, *slower, machine=machine) > 1.05 * served(talk, *faster, machine=machine)
+
+
+def test_experts_that_no_token_needs_are_not_read() -> None:
+    """One token of a mixture of 64 experts, 8 active, reads an eighth of the experts' weights."""
+    mixture = ModelFacts(
+        name="moe",
+        config={
+            "model_type": "qwen3_moe",
+            "num_hidden_layers": 10,
+            "hidden_size": 1024,
+            "num_attention_heads": 8,
+            "num_key_value_heads": 8,
+            "intermediate_size": 4096,
+            "moe_intermediate_size": 512,
+            "num_experts": 64,
+            "num_experts_per_tok": 8,
+            "vocab_size": 32000,
+            "max_position_embeddings": 4096,
+        },
+    )
+    machine = machine_of(plain_card(), mixture)
+
+    settings = settings_from(("vllm", "serve", "m"), {}, machine)
+    costs = CostModel(machine.card, shape_of(mixture), settings)
+    one = costs.gpu_s(Load(decode_sequences=1, sampled=1))
+    many = costs.gpu_s(Load(decode_sequences=256, sampled=1))
+    expert_bytes = 10 * 64 * 3 * 1024 * 512 * 2
+    assert (many - one) * _H100_BYTES_PER_S == pytest.approx(expert_bytes * 7 / 8, rel=0.1)
+
+
+def test_the_model_of_these_tests_is_the_published_one() -> None:
+    """The closed forms above use Qwen2.5-7B's own parameter count: 7.6 billion."""
+    assert shape_of(QWEN_7B).parameters == pytest.approx(_LINEAR + 2 * _HEAD, rel=1e-3)
+    assert pytest.approx(7.61, abs=0.02) == (_LINEAR + 2 * _HEAD) / 1e9
