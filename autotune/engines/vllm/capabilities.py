@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import os
+import shlex
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
@@ -176,9 +177,7 @@ def _shebang(script: Path, env: Mapping[str, str]) -> str | None:
         return None
     words = first.removeprefix("#!").split()
     if words[:1] == ["/bin/sh"] and second.startswith("'''exec'"):
-        return (
-            second.removeprefix("'''exec'").strip().split('"')[1 if '"' in second else 0].split()[0]
-        )
+        return shlex.split(second.removeprefix("'''exec'"))[0]
     if words and Path(words[0]).name == "env":
         return shutil.which(words[-1], path=env.get("PATH", os.environ.get("PATH")))
     return words[0] if words and Path(words[0]).name.startswith("python") else None

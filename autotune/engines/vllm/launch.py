@@ -1,7 +1,12 @@
 """A configuration as a command: argv, environment and container settings of `vllm serve`.
 
 Nothing is written that the release at hand does not know; asking for it is an error here, for
-`space.settle` and `space.refusal` come first.
+`legality.settle` and `legality.refusal` come first.
+
+The log stays at INFO. From 0.11.0 to 0.20.2 the engine's full account of memory is a DEBUG line,
+but at that level the model runner also writes a line per step ("Running batch with
+cudagraph_mode", v1/worker/gpu_model_runner.py, 0.13.0 and 0.20.2), which would slow what is
+measured and push the rest out of the log.
 """
 
 import json
@@ -34,9 +39,6 @@ the size is a bound, not a reservation."""
 
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
-LEDGER_AT_DEBUG: Final = (Release(0, 11, 0), Release(0, 20, 2))
-"""Releases whose memory ledger is a DEBUG line (v1/worker/gpu_worker.py)."""
-
 
 def launch_plan(configuration: Configuration, context: LaunchContext) -> LaunchPlan:
     """Write the start of a server.
@@ -49,7 +51,7 @@ def launch_plan(configuration: Configuration, context: LaunchContext) -> LaunchP
     contained = context.target.image is not None
     return LaunchPlan(
         argv=_argv(context, said.arguments, contained=contained),
-        env={**_environment(context, at, contained=contained), **context.target.env, **said.env},
+        env={**_environment(context, contained=contained), **context.target.env, **said.env},
         env_passthrough=("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
         image=context.target.image,
         bind_host=context.bind_host,
@@ -148,13 +150,11 @@ def _model_path(name: str) -> str:
     return str(path.resolve()) if path.is_dir() else name
 
 
-def _environment(context: LaunchContext, at: Circumstances, *, contained: bool) -> dict[str, str]:
+def _environment(context: LaunchContext, *, contained: bool) -> dict[str, str]:
     env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if context.bind_host in LOOPBACK:
         # /server_info and /reset_prefix_cache; unauthenticated, so never on an open address.
         env["VLLM_SERVER_DEV_MODE"] = "1"
-    if LEDGER_AT_DEBUG[0] <= at.release <= LEDGER_AT_DEBUG[1] and at.platform != "cpu":
-        env["VLLM_LOGGING_LEVEL"] = "DEBUG"
     if contained:
         env["HF_HOME"] = str(CONTAINER_HUB)
     if context.cache_dir is not None:

@@ -202,9 +202,9 @@ class ParameterFacts(StrictModel):
         if self.kind == "integer" and value != int(value):
             return f"{value!r} is no whole number"
         if self.low is not None and value < self.low:
-            return f"{value:g} is under {self.low:g}"
+            return f"it cannot be under {self.low:g}"
         if self.high is not None and value > self.high:
-            return f"{value:g} is over {self.high:g}"
+            return f"it cannot be over {self.high:g}"
         return None
 
     def absence(self, release: Release, platform: str) -> str:
