@@ -152,6 +152,9 @@ class Asker:
             kind = FailureKind.HUNG
         elif gone:
             kind = FailureKind.DIED_UNDER_LOAD
+        elif set(kinds) == {RequestErrorKind.WRONG_LENGTH.value}:
+            # It answers, but not what was asked: a truncated prompt, a cut answer.
+            kind = FailureKind.WRONG_ANSWERS
         else:
             kind = FailureKind.REQUESTS_FAILED
         counts = ", ".join(f"{count} {name}" for name, count in kinds.items())

@@ -1,6 +1,8 @@
 """What the golden server says, as pure data and functions: scripts, tokens, bytes, counts."""
 
 import json
+import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -38,6 +40,9 @@ class Script:
         logprob_scale: Factor on the log-probabilities of prompts longer than `scale_beyond`.
         logprob_noise: Relative noise on every log-probability, seeded by the request's number.
         template_tokens: Tokens that the chat template adds.
+        truncates_beyond: Prompts are cut to so many tokens, and counted so.
+        forgets_beyond: Prompts longer than this are answered without what they hide.
+        other_words_beyond: Prompts longer than this are answered with other words.
     """
 
     ttft_ms: float = 5.0
@@ -55,6 +60,9 @@ class Script:
     scale_beyond: int = 0
     logprob_noise: float = 0.0
     template_tokens: int = 4
+    truncates_beyond: int = 10**9
+    forgets_beyond: int = 10**9
+    other_words_beyond: int = 10**9
     added_tokens: int = 0
     token_ids: bool = True
     tokenize: bool = True
@@ -130,24 +138,54 @@ def word_id(word: str) -> int:
     return 1000 + int.from_bytes(word.encode()[:4].ljust(4, b"\0")) % 30_000
 
 
-def token_text(index: int, text: str) -> str:
-    """The index-th token of an answer."""
-    if text == "loop":
-        return " again and"[: 6 if index % 2 == 0 else 4]
-    if text == "control":
-        return "\x07"
-    return f" w{index}"
+@dataclass(frozen=True)
+class Words:
+    """What an answer says, token by token.
+
+    Attributes:
+        kind: See `Script.text`.
+        offset: Added to the number in each word: another offset is another answer.
+        first: Said instead of the first token.
+    """
+
+    kind: str = "words"
+    offset: int = 0
+    first: str = ""
+
+    def text(self, index: int) -> str:
+        """The index-th token."""
+        if self.first and index == 0:
+            return self.first
+        if self.kind == "loop":
+            return (" again", " and")[index % 2]
+        return "\x07" if self.kind == "control" else f" w{index + self.offset}"
+
+    def joined(self, start: int, end: int) -> str:
+        """Tokens from `start` up to `end`."""
+        return "".join(self.text(i) for i in range(start, end))
+
+
+def words_for(body: dict[str, Any], script: Script, ids: list[int]) -> Words:
+    """The answer to a request: a number that its text hides, if it is remembered, comes first."""
+    asked = body["messages"][0]["content"] if "messages" in body else ""
+    hidden = re.search(r" is (\d+)\.", asked) if len(ids) <= script.forgets_beyond else None
+    return Words(
+        script.text,
+        offset=500 if len(ids) > script.other_words_beyond else 0,
+        first=f" {hidden[1]}" if hidden else "",
+    )
 
 
 def prompt_ids(body: dict[str, Any], script: Script) -> list[int]:
     """The prompt's tokens: ids as they are, else one per word, and what the server adds."""
     if "messages" in body:
         words = " ".join(str(m["content"]) for m in body["messages"]).split()
-        return [1] * script.template_tokens + [word_id(w) for w in words]
-    prompt = body["prompt"]
-    if isinstance(prompt, list):
-        return [int(t) for t in prompt]
-    return [1] * script.added_tokens + [word_id(w) for w in prompt.split()]
+        ids = [1] * script.template_tokens + [word_id(w) for w in words]
+    elif isinstance(body["prompt"], list):
+        ids = [int(t) for t in body["prompt"]]
+    else:
+        ids = [1] * script.added_tokens + [word_id(w) for w in body["prompt"].split()]
+    return ids[: script.truncates_beyond]
 
 
 def logprob(token: int, index: int, seen: int, script: Script, length: int) -> float:
@@ -160,27 +198,44 @@ def logprob(token: int, index: int, seen: int, script: Script, length: int) -> f
 
 
 class Frames:
-    """The bytes of every chunk, made once: sending must cost as little as can be."""
+    """The bytes of every chunk; plain ones are made once, for sending must cost little."""
 
     def __init__(self, model: str) -> None:
         self._model = model
-        self._made: dict[tuple[bool, int, int, str], list[bytes]] = {}
+        self._made: dict[tuple[bool, int, Words], list[bytes]] = {}
 
-    def content(self, *, chat: bool, count: int, size: int, text: str) -> list[bytes]:
+    def content(self, words: Words, *, chat: bool, count: int, size: int) -> list[bytes]:
         """The first `count` content-bearing chunks with `size` tokens each."""
-        frames = self._made.setdefault((chat, size, 0, text), [])
+        frames = self._made.setdefault((chat, size, words), [])
         while len(frames) < count:
             start = len(frames) * size
-            words = "".join(token_text(i, text) for i in range(start, start + size))
-            frames.append(chunk(self.event(chat=chat, text=words)))
+            text = words.joined(start, start + size)
+            frames.append(chunk(self.event(chat=chat, text=text)))
+        return frames
+
+    def with_logprobs(
+        self, words: Words, *, chat: bool, count: int, value: Callable[[int], float]
+    ) -> list[bytes]:
+        """One token per chunk with its log-probability and that of one other."""
+        frames = []
+        for index in range(count):
+            text, at = words.text(index), value(index)
+            top = {text: at, " other": at - 3.0}
+            logprobs: dict[str, Any] = {
+                "tokens": [text], "token_logprobs": [at], "top_logprobs": [top],
+            }  # fmt: skip
+            if chat:
+                listed = [{"token": t, "logprob": v} for t, v in top.items()]
+                logprobs = {"content": [{**listed[0], "top_logprobs": listed}]}
+            frames.append(chunk(self.event(chat=chat, text=text, logprobs=logprobs)))
         return frames
 
     def event(
-        self, *, chat: bool, text: str, finish: str | None = None, **extra: object
+        self, *, chat: bool, text: str, finish: str | None = None, logprobs: object = None
     ) -> dict[str, Any]:
         """One event's object."""
         said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
-        choice = {"index": 0, **said, "logprobs": None, "finish_reason": finish, **extra}
+        choice = {"index": 0, **said, "logprobs": logprobs, "finish_reason": finish}
         kind = "chat.completion.chunk" if chat else "text_completion"
         return {
             "id": "cmpl-golden", "object": kind, "created": 1, "model": self._model,
@@ -215,7 +270,7 @@ def whole_answer(
 ) -> dict[str, Any]:
     """An answer in one piece, with the prompt's log-probabilities where asked for."""
     tokens = int(body["max_tokens"])
-    words = "".join(token_text(i, script.text) for i in range(tokens))
+    words = words_for(body, script, ids).joined(0, tokens)
     said: dict[str, Any] = (
         {"message": {"role": "assistant", "content": words}}
         if "messages" in body

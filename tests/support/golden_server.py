@@ -31,10 +31,11 @@ from tests.support.golden_script import (
     Seen,
     State,
     chunk,
+    logprob,
     prompt_ids,
-    token_text,
     whole_answer,
     word_id,
+    words_for,
 )
 
 
@@ -98,7 +99,7 @@ class GoldenProtocol(asyncio.Protocol):
             self.respond(script.status, {"error": {"message": "as scripted"}})
         elif body.get("stream"):
             self._answer = Answer(
-                state, self._frames, self._transport, script=script, body=body, seen=seen
+                state, self._frames, self._transport, script=script, body=body, ids=ids, seen=seen
             )
             self._answer.start()
         else:
@@ -154,6 +155,7 @@ class Answer:
         *,
         script: Script,
         body: dict[str, Any],
+        ids: list[int],
         seen: Seen,
     ) -> None:
         self._state, self._frames, self._transport = state, frames, transport
@@ -165,9 +167,18 @@ class Answer:
             tokens = max(1, tokens - 1)
         self._tokens = 0 if script.fault == "empty" else tokens
         self._chunks = -(-self._tokens // script.tokens_per_chunk)
-        self._content = frames.content(
-            chat=self._chat, count=self._chunks, size=script.tokens_per_chunk, text=script.text
-        )
+        self._words = words_for(body, script, ids)
+        self._has_logprobs = body.get("logprobs") not in {None, False}
+        if self._has_logprobs:
+            number = len(state.seen)
+            self._content = frames.with_logprobs(
+                self._words, chat=self._chat, count=self._chunks,
+                value=lambda i: logprob(len(ids), i, number, script, len(ids)),
+            )  # fmt: skip
+        else:
+            self._content = frames.content(
+                self._words, chat=self._chat, count=self._chunks, size=script.tokens_per_chunk
+            )
         self._sent = 0
         self._timer: asyncio.TimerHandle | None = None
         self._loop = asyncio.get_running_loop()
@@ -209,7 +220,7 @@ class Answer:
                 self._timer = self._loop.call_at(due, self._step)
                 return
             frame = self._content[self._sent]
-            if self._sent == self._chunks - 1:
+            if self._sent == self._chunks - 1 and not self._has_logprobs:
                 frame = self._last()
             self._seen.sends_ns.append(time.monotonic_ns())
             self._write(frame)
@@ -222,9 +233,7 @@ class Answer:
     def _last(self) -> bytes:
         """The last content-bearing chunk: what is left of the tokens, and why it ends."""
         size = self._script.tokens_per_chunk
-        words = "".join(
-            token_text(i, self._script.text) for i in range((self._chunks - 1) * size, self._tokens)
-        )
+        words = self._words.joined((self._chunks - 1) * size, self._tokens)
         return chunk(self._frames.event(chat=self._chat, text=words, finish="length"))
 
     def _fault(self) -> bool:
@@ -285,9 +294,7 @@ async def check_itself(port: int, model: str) -> None:
     """Ask one question over a plain socket and count the answer by hand."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
     asked = {"model": model, "prompt": [5, 6, 7], "max_tokens": 4, "stream": True,
-             "ignore_eos": True, "stream_options": {"include_usage": True},
-             "golden": {"ttft_ms": 0, "itl_ms": 0, "fault": "", "split_bytes": 0,
-                        "token_ids": True}}  # fmt: skip
+             "ignore_eos": True, "stream_options": {"include_usage": True}}  # fmt: skip
     body = json.dumps(asked).encode()
     head = f"POST /v1/completions HTTP/1.1\r\ncontent-length: {len(body)}\r\n\r\n"
     writer.write(head.encode() + body)
@@ -302,7 +309,7 @@ async def check_itself(port: int, model: str) -> None:
 
 async def serve(port: int, script: Script, model: str) -> None:
     """Serve until stdin is closed: an orphan ends by itself."""
-    state = State(script, model)
+    state = State(Script(ttft_ms=0, itl_ms=0), model)
     frames = Frames(model)
     loop = asyncio.get_running_loop()
     server = await loop.create_server(
@@ -310,6 +317,7 @@ async def serve(port: int, script: Script, model: str) -> None:
     )
     bound = int(server.sockets[0].getsockname()[1])
     await check_itself(bound, model)
+    state.script = script
     state.seen.clear()
     state.blocks.clear()
     state.queries = state.hits = 0

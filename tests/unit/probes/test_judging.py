@@ -1,0 +1,221 @@
+"""The gate's verdict on made-up answers: no false alarm under noise, and each fault caught."""
+
+import copy
+from typing import Any
+
+import numpy as np
+import pytest
+
+from autotune.probes.judging import (
+    Bounds,
+    Judgement,
+    judge_answers,
+    judge_forced,
+    judge_needles,
+    judge_tails,
+    leading_share,
+    tail_pairs,
+    verdict,
+)
+from autotune.records import Failure, FailureKind
+
+Answers = dict[str, Any]
+
+
+def baseline(seed: int = 0) -> Answers:
+    """A working model: random words are hard to guess, their repetition is easy."""
+    rng = np.random.default_rng(seed)
+    forced = [[None, *(-rng.gamma(9, 1.1, 127)), *(-rng.exponential(0.15, 128))] for _ in range(6)]
+    tails = {
+        rung: [_tail(rng) for _ in range(count)]
+        for rung, count in (("2048", 4), ("8192", 3), ("32768", 2))
+    }
+    answers = [
+        {"tokens": [f"t{i}" for i in range(64)], "prompt_tokens": 30 + n, "degenerate": None}
+        for n in range(6)
+    ]
+    needles = {f"{rung}@{depth}": True for rung in (8192, 16384, 32768) for depth in (0.2, 0.7)}
+    return {"forced": forced, "tails": tails, "answers": answers, "needles": needles}
+
+
+def _tail(rng: np.random.Generator) -> Answers:
+    values = (-rng.exponential(0.1, 16)).tolist()
+    tokens = [f"t{i}" for i in range(16)]
+    top = [{t: v, "x": v - 3} for t, v in zip(tokens, values, strict=True)]
+    return {"tokens": tokens, "logprobs": values, "top": top}
+
+
+def shaken(base: Answers, noise: float, seed: int) -> Answers:
+    """Every log-probability multiplied by 1 + noise; greedy answers part somewhere."""
+    rng = np.random.default_rng(seed)
+    own = copy.deepcopy(base)
+
+    def shake(value: float | None) -> float | None:
+        return None if value is None else value * (1 + noise * rng.standard_normal())
+
+    own["forced"] = [[shake(v) for v in row] for row in base["forced"]]
+    for rows in own["tails"].values():
+        for row in rows:
+            row["logprobs"] = [shake(v) for v in row["logprobs"]]
+    for answer in own["answers"]:
+        parts = int(rng.integers(10, 65))
+        answer["tokens"] = answer["tokens"][:parts] + ["other"] * (64 - parts)
+    return own
+
+
+def judged(own: Answers, base: Answers | None) -> tuple[Failure | None, Judgement]:
+    """The verdict and the figures."""
+    judgement = Judgement()
+    for judge in (judge_forced, judge_tails, judge_answers, judge_needles):
+        judge(judgement, own, base)
+    return verdict(judgement, Bounds(), phase="probe:correctness"), judgement
+
+
+def test_two_hundred_clean_runs_with_three_percent_of_noise_raise_no_alarm() -> None:
+    """Noise on log-probabilities and answers that part somewhere break no bound."""
+    base = baseline()
+    verdicts = [judged(shaken(base, 0.03, seed), base)[0] for seed in range(200)]
+
+    assert verdicts == [None] * 200
+
+
+def test_flat_log_probabilities_under_noise_raise_no_alarm_either() -> None:
+    """A model that has learnt nothing gives -8.3 everywhere, and parts at once in its tails."""
+    base = baseline()
+    base["forced"] = [[None] + [-8.3] * 255 for _ in range(6)]
+    for rows in base["tails"].values():
+        for row in rows:
+            row["logprobs"] = [-8.3] * 16
+    del base["answers"], base["needles"]
+    for seed in range(200):
+        own = copy.deepcopy(base)
+        rng = np.random.default_rng(seed)
+        own["forced"] = [[None, *(-8.3 * (1 + 0.03 * rng.standard_normal(255)))] for _ in range(6)]
+        for rows in own["tails"].values():
+            for row in rows:
+                value = -8.3 * (1 + 0.03 * rng.standard_normal())
+                row.update(tokens=["other"], logprobs=[value], top=[{"other": value, "t0": value}])
+        assert judged(own, base)[0] is None
+
+
+def test_the_same_answers_are_perfect() -> None:
+    """A server and its own restart: ratios of 1, no deviation, full agreement."""
+    base = baseline()
+    failure, judgement = judged(copy.deepcopy(base), base)
+
+    assert failure is None
+    assert judgement.metrics == {
+        "perplexity_ratio": 1.0,
+        "logprob_deviation_ratio": 0.0,
+        "greedy_agreement_ratio": 1.0,
+        "degenerate_answers_count": 0.0,
+        "needle_recall_ratio": 1.0,
+    }
+
+
+def broken(name: str) -> tuple[Answers, Answers]:
+    """(own, baseline's) answers with one fault."""
+    base = baseline()
+    own = shaken(base, 0.01, 1)
+    match name:
+        case "lost copies":  # attention is broken: the repetition is as hard as the first time
+            own["forced"] = [[*row[:128], *row[:128][1:], -9.0] for row in base["forced"]]
+        case "other words":  # the same perplexity, but other words are likely
+            rng = np.random.default_rng(3)
+            own["forced"] = [[None, *rng.permutation(row[1:])] for row in base["forced"]]
+        case "long prompts":
+            for row in own["tails"]["32768"]:
+                row.update(tokens=["x"] * 16, logprobs=[-0.5] * 16, top=[{"x": -0.5, "y": -4.0}])
+        case "loops":
+            for answer in own["answers"][:2]:
+                answer["degenerate"] = "repeats itself"
+        case "cut":
+            for answer in own["answers"]:
+                answer["tokens"] = answer["tokens"][:20]
+        case "template":
+            for answer in own["answers"]:
+                answer["prompt_tokens"] += 3
+        case "answers":
+            for answer in own["answers"]:
+                answer["tokens"] = ["other"] * 64
+        case "needles":
+            own["needles"].update({"32768@0.2": False, "32768@0.7": False})
+        case "prompt cut":
+            own["forced"] = [row[:100] for row in own["forced"]]
+    return own, base
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ("lost copies", "perplexity is"),
+        ("other words", "log-probabilities differ"),
+        ("long prompts", "prompts of 32768 tokens"),
+        ("loops", "2 answers: repeats itself"),
+        ("cut", "cut short"),
+        ("template", "another chat template"),
+        ("answers", "leading tokens are the baseline's"),
+        ("needles", "needles lost: 32768@0.2, 32768@0.7"),
+        ("prompt cut", "a prompt has 100 tokens"),
+    ],
+)
+def test_each_fault_is_caught_and_named(fault: str, words: str) -> None:
+    """One fault at a time, over 1% of noise: WRONG_ANSWERS, and the evidence says which."""
+    failure, _ = judged(*broken(fault))
+
+    assert failure is not None
+    assert failure.kind is FailureKind.WRONG_ANSWERS
+    assert any(words in line for line in failure.evidence)
+
+
+def test_the_baseline_itself_is_not_judged() -> None:
+    """Without a reference there are no ratios; what can be said alone is said."""
+    failure, judgement = judged(baseline(), None)
+
+    assert failure is None
+    assert judgement.metrics == {"degenerate_answers_count": 0.0, "needle_recall_ratio": 1.0}
+
+
+def test_answers_that_the_baseline_loops_in_as_well_are_forgiven() -> None:
+    """A small model repeats itself by nature: only what is new counts."""
+    base = baseline()
+    for answer in base["answers"]:
+        answer["degenerate"] = "repeats itself"
+    failure, judgement = judged(copy.deepcopy(base), base)
+
+    assert failure is None
+    assert judgement.metrics["degenerate_answers_count"] == 6
+
+
+def test_lengths_that_are_not_held_are_not_compared() -> None:
+    """A deployment without room for 32K is judged on the rest."""
+    base = baseline()
+    own = copy.deepcopy(base)
+    del own["tails"]["32768"]
+    own["needles"] = {k: v for k, v in own["needles"].items() if not k.startswith("32768")}
+
+    failure, judgement = judged(own, base)
+
+    assert failure is None
+    assert judgement.metrics["needle_recall_ratio"] == 1.0
+
+
+def test_pairs_of_a_tail_end_where_the_contexts_part() -> None:
+    """Up to and with the first other token, which is looked up among the own top ones."""
+    base = {"tokens": ["a", "b", "c"], "logprobs": [-1.0, -2.0, -3.0], "top": []}
+    own = {
+        "tokens": ["a", "x", "c"],
+        "logprobs": [-1.5, -0.5, -3.0],
+        "top": [{}, {"x": -0.5, "b": -2.5}, {}],
+    }
+    assert tail_pairs(own, base) == [(-1.0, -1.5), (-2.0, -2.5)]
+
+    own["top"] = [{}, {"x": -0.5, "y": -4.0}, {}]
+    assert tail_pairs(own, base) == [(-1.0, -1.5), (-2.0, -4.0)]
+
+
+def test_shares_of_leading_tokens() -> None:
+    """Equal from the beginning on, over the baseline's length."""
+    assert leading_share(["a", "b", "x"], ["a", "b", "c", "d"]) == 0.5
+    assert leading_share([], ["a"]) == 0.0
+    assert leading_share(["a"], []) == 1.0
