@@ -16,12 +16,12 @@ from autotune.deployers.docker_deployment import ClientFactory, DockerDeployment
 from autotune.deployers.docker_errors import FOREIGN, translating
 from autotune.deployers.docker_options import container_options, passed_through
 from autotune.deployers.docker_start import start_container
-from autotune.deployers.marks import OwnerState, identity_of, owner, owner_state
+from autotune.deployers.marks import OwnerState, identity_of, named, owner, owner_state
 from autotune.deployers.patience import to_the_end
 from autotune.errors import ImageMissingError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 
-LEAVING_GRACE_S: Final = 10.0
+LEAVING_GRACE_S: Final = 5.0
 """For a server that nobody has stopped before its context is left."""
 
 NO_PROGRAM: Final = "/autotune/no-such-program"
@@ -78,7 +78,7 @@ class DockerDeployer:
         Raises:
             DeployerError: If the engine refuses, as in `preflight`.
         """
-        options = container_options(plan, identity, uuid.uuid4().hex)
+        options = container_options(plan, named(identity), uuid.uuid4().hex)
         secrets = [v for v in passed_through(plan).values() if len(v) >= _SHORTEST_SECRET]
         deployment = DockerDeployment(
             options,

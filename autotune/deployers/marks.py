@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Mapping
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Final
@@ -36,6 +37,13 @@ def owner(pid: int | None = None) -> tuple[int, str]:
     stat = read_stat(pid)
     ticks = "none" if stat is None else str(stat.start_ticks)
     return pid, f"{_machine()}/{_boot()}/{_pid_namespace()}/{ticks}"
+
+
+def named(identity: Identity) -> Identity:
+    """An identity whose owner's start is one of `owner`'s, whatever its maker wrote there."""
+    if identity.owner_start.count("/") == 3:
+        return identity
+    return replace(identity, owner_start=owner(identity.owner_pid)[1])
 
 
 def owner_state(identity: Identity) -> OwnerState:

@@ -12,7 +12,7 @@ from typing import Final
 from autotune.clock import Clock
 from autotune.deployers import leftovers
 from autotune.deployers.footprint import private_folder
-from autotune.deployers.marks import environment_marks
+from autotune.deployers.marks import environment_marks, named
 from autotune.deployers.patience import to_the_end
 from autotune.deployers.ports import ensure_free
 from autotune.deployers.process_deployment import ProcessDeployment
@@ -20,7 +20,7 @@ from autotune.deployers.supervisor import Order
 from autotune.errors import DeployerError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 
-LEAVING_GRACE_S: Final = 10.0
+LEAVING_GRACE_S: Final = 5.0
 """For a server that nobody has stopped before its context is left."""
 
 _SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", re.IGNORECASE)
@@ -66,7 +66,7 @@ class ProcessDeployer:
             DeployerError: If the program cannot be started.
         """
         ensure_free(plan.bind_host, plan.port)
-        order = _order(plan, identity, log_path)
+        order = _order(plan, named(identity), log_path)
         deployment = ProcessDeployment(order, plan.base_url, self._clock)
         try:
             await deployment.start()
