@@ -1,6 +1,6 @@
 """Measure many configurations in little GPU time: start servers together, measure one at a time.
 
-    python benchmarks/gpu/side_by_side.py STUDY.yaml GROUPS.yaml [--seconds 540]
+    python benchmarks/gpu/side_by_side.py STUDY.yaml GROUPS.yaml [--model FOLDER] [--seconds 540]
 
 A start takes minutes and a measurement half a minute, so on a rented GPU the starts are the cost.
 Servers with a fixed KV cache (`kv_cache_memory_gib`) skip memory profiling and fit side by side.
@@ -24,7 +24,7 @@ from autotune.cli.plain import PlainLines
 from autotune.cli.running import announce, open_study
 from autotune.cli.wiring import Workbench, owner
 from autotune.deployers.readiness import Ready, wait_ready
-from autotune.records import Configuration, TrialKind
+from autotune.records import Configuration, OutcomeStatus, TrialKind
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 from autotune.seams.events import Notice
 from autotune.seams.trial import TrialRequest
@@ -46,7 +46,9 @@ class Gatherer:
         self.store = TrialStore(workbench.paths, workbench.spec.name)
         self.clock = workbench.backend.clock
         self.end_ns = self.clock.now_ns() + int(seconds * 1e9)
-        self.done = {r.label for r in self.store.records()}
+        self.done = {
+            r.label for r in self.store.records() if r.outcome.status is not OutcomeStatus.FAILED
+        }
 
     def left_s(self) -> float:
         """Seconds until nothing further is begun."""
@@ -121,9 +123,10 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("study")
     parser.add_argument("groups", type=Path)
+    parser.add_argument("--model", help="instead of the study's")
     parser.add_argument("--seconds", type=float, default=540.0)
     chosen = parser.parse_args()
-    workbench = open_study(load_study(chosen.study, {})).workbench
+    workbench = open_study(load_study(chosen.study, {"model": chosen.model})).workbench
     view = PlainLines(sys.stdout, clock=workbench.backend.clock)
     with StudyLock(workbench.paths.lock):
         write_study(workbench.paths, workbench.spec, workbench.space.space)
