@@ -4,6 +4,7 @@ A column of a table gets one unit for all of its values (`scale_for`); a single 
 unit that suits it (`display`). What was not measured is a dash, never a zero.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -150,3 +151,16 @@ def duration_text(seconds: float | None, *, missing: str = DASH) -> str:
 def gib_text(size_bytes: float | None, *, missing: str = DASH) -> str:
     """A size in GiB, one decimal."""
     return missing if size_bytes is None else f"{size_bytes / BYTES_PER_GIB:.1f} GiB"
+
+
+def readable(text: str) -> str:
+    """A sentence of the analysis with titles for tags, and a capital."""
+    for tag in sorted(METRICS, key=len, reverse=True):
+        text = text.replace(tag, in_sentence(title(tag)))
+    text = re.sub(r"\bx(?=\d)", TIMES, text)
+    return text[:1].upper() + text[1:]
+
+
+def in_sentence(name: str) -> str:
+    """A title inside a sentence: acronyms keep their capitals."""
+    return name if name[:2].isupper() else name[:1].lower() + name[1:]

@@ -6,6 +6,7 @@ from the same value, so the terminal and the report cannot disagree.
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -30,6 +31,8 @@ class Tone(StrEnum):
     MUTED = "muted"
     STRONG = "strong"
 
+
+_EDGE_UNDERSCORE: Final = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
 _FOLDED_WIDTH: Final = 20
 """Least width of a column that wraps, in characters."""
@@ -71,13 +74,18 @@ class Column:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """Rows under heads, with what must be said above and below."""
+    """Rows under heads, with what must be said above and below.
+
+    Attributes:
+        trials: Number of the trial of each row, where rows are trials: the page opens it.
+    """
 
     title: str
     columns: tuple[Column, ...]
     rows: tuple[tuple[Cell, ...], ...]
     notes: tuple[str, ...] = ()
     simulated: bool = False
+    trials: tuple[int, ...] = ()
 
     @property
     def full_title(self) -> str:
@@ -140,8 +148,9 @@ def to_csv(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
 def escape_markdown(text: str) -> str:
     """Text that Markdown and the HTML inside it leave alone."""
     text = one_line(text)
-    for char in "\\`*_[]|~":
+    for char in "\\`*[]|~":
         text = text.replace(char, f"\\{char}")
+    text = _EDGE_UNDERSCORE.sub(r"\\_", text)  # inside a word it is no emphasis (GFM, 6.2)
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 

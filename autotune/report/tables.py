@@ -5,6 +5,7 @@ from typing import Final
 
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation
+from autotune.metrics import METRICS, Direction, Unit
 from autotune.records import Configuration, Outcome, OutcomeStatus, TrialRecord
 from autotune.report.quantities import (
     DASH,
@@ -15,6 +16,7 @@ from autotune.report.quantities import (
     display,
     heading,
     interval,
+    readable,
     scale_for,
     title,
 )
@@ -111,6 +113,7 @@ def trials_table(
         ),
         rows=tuple(rows),
         notes=("★ on the Pareto front",) if front else (),
+        trials=tuple(record.number for record in records),
         simulated=any_simulated(records),
     )
 
@@ -158,6 +161,7 @@ def front_table(
         ),
         rows=tuple(rows),
         notes=("No trial of the front is beaten by another in every objective.",),
+        trials=tuple(record.number for record in everything),
         simulated=any_simulated(everything),
     )
 
@@ -235,7 +239,7 @@ def settings_table(recommendation: Recommendation, *, simulated: bool = False) -
             Cell.of(setting.parameter),
             Cell.of(setting.value, Tone.STRONG if changed else Tone.PLAIN),
             Cell.of(default, Tone.MUTED),
-            Cell.of(setting.text or DASH),
+            Cell.of(readable(setting.text) or DASH),
         ))  # fmt: skip
     return Table(
         title="Recommended settings",
@@ -257,6 +261,7 @@ def comparison_table(
     baseline: Mapping[str, float | None],
     *,
     intervals: Mapping[str, tuple[float | None, float | None]] | None = None,
+    floors: Mapping[str, float] | None = None,
     names: tuple[str, str] = ("recommended", "baseline"),
     simulated: bool = False,
 ) -> Table:
@@ -267,6 +272,7 @@ def comparison_table(
         recommended: Raw values.
         baseline: Raw values.
         intervals: Raw ends of an interval of the recommended value.
+        floors: Metric to the relative change under which nothing can be told from noise.
         names: Heads of the two columns.
         simulated: Whether the figures are.
     """
@@ -276,13 +282,14 @@ def comparison_table(
         if mine is None and other is None:
             continue
         scale = scale_for(tag, (mine, other))
-        spread = interval(tag, *(intervals or {}).get(tag, (None, None)))
+        exact = _is_counted(tag)
+        spread = "" if exact else interval(tag, *(intervals or {}).get(tag, (None, None)))
         rows.append((
             Cell.of(title(tag)),
             Cell.of(scale.text(mine), Tone.STRONG),
             Cell.of(spread or DASH, Tone.MUTED),
             Cell.of(scale.text(other)),
-            Cell.of(change(mine, other)),
+            _change(tag, mine, other, None if exact else (floors or {}).get(tag)),
         ))  # fmt: skip
     return Table(
         title=f"{names[0].capitalize()} against {names[1]}",
@@ -296,6 +303,38 @@ def comparison_table(
         rows=tuple(rows),
         simulated=simulated,
     )
+
+
+def _is_counted(tag: str) -> bool:
+    """Whether a figure is counted and not timed: the noise between two starts is none of its."""
+    metric = METRICS.get(tag)
+    if metric is None or metric.unit in {Unit.TOKENS, Unit.COUNT}:
+        return metric is not None
+    return metric.unit is Unit.RATIO and not tag.endswith("_speedup_ratio")
+
+
+def _change(tag: str, mine: float | None, other: float | None, floor: float | None) -> Cell:
+    text = change(mine, other)
+    if mine is not None and mine == other:
+        return Cell("the same", Tone.MUTED)
+    tone = change_tone(tag, mine, other, floor)
+    within = tone is Tone.MUTED and text != DASH
+    return Cell(f"{text} (noise)" if within else text, tone)
+
+
+def change_tone(
+    tag: str, value: float | None, reference: float | None, floor: float | None
+) -> Tone:
+    """Better, worse, or muted where the change is within the noise or cannot be told."""
+    if value is None or not reference:
+        return Tone.MUTED
+    ratio = value / reference
+    if floor is not None and abs(ratio - 1) < floor:
+        return Tone.MUTED
+    direction = METRICS[tag].direction if tag in METRICS else Direction.NEITHER
+    if ratio == 1 or direction is Direction.NEITHER:
+        return Tone.PLAIN
+    return Tone.GOOD if (ratio > 1) == (direction is Direction.HIGHER) else Tone.BAD
 
 
 def metrics_table(record: TrialRecord) -> Table:

@@ -32,6 +32,8 @@ class Script:
         empty_chunks: Chunks without content before the first that has some.
         split_bytes: Write in pieces of so many bytes; 0 writes a chunk at once.
         lockstep: All streams send at common ticks, as an engine's steps make them.
+        end_spread_ms: Ends come up to so much after the last chunk, each request's by its number:
+            so a closed loop does not march in step.
         fault: One of FAULTS, or empty.
         fault_after: Chunks that are sent before the fault.
         status: Of the fault "status".
@@ -51,6 +53,7 @@ class Script:
     empty_chunks: int = 0
     split_bytes: int = 0
     lockstep: bool = False
+    end_spread_ms: float = 0.0
     fault: str = ""
     fault_after: int = 3
     status: int = 500
@@ -78,6 +81,7 @@ class Seen:
 
     Attributes:
         received_ns: Its last byte was read.
+        late_ns: How late the latest chunk was sent, by the script.
         sends_ns: Each content-bearing chunk, taken just before it was handed to the system.
     """
 
@@ -89,7 +93,14 @@ class Seen:
     received_ns: int = 0
     sends_ns: list[int] = field(default_factory=list)
     ended_ns: int = 0
+    late_ns: int = 0
     fault: str = ""
+
+    def brief(self) -> dict[str, Any]:
+        """Without the single chunks: the first send and how many there were."""
+        row = {name: value for name, value in vars(self).items() if name != "sends_ns"}
+        return {**row, "first_send_ns": next(iter(self.sends_ns), None),
+                "chunks": len(self.sends_ns)}  # fmt: skip
 
 
 class State:

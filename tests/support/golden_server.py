@@ -12,6 +12,7 @@ body overrides the server's script for itself.
 prints one line of JSON with its port, once it has checked itself.
 
     GET  /golden/requests   what was asked and when it was answered, one row per request
+    GET  /golden/brief      the same without the times of single chunks
     POST /golden/script     change the script for requests to come
     POST /golden/reset      forget requests and cached prefixes
 """
@@ -48,6 +49,7 @@ class GoldenProtocol(asyncio.Protocol):
         self._data = b""
         self._transport: asyncio.Transport | None = None
         self._answer: Answer | None = None
+        self._loop = asyncio.get_running_loop()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -58,7 +60,11 @@ class GoldenProtocol(asyncio.Protocol):
             self._answer.stop()
 
     def data_received(self, data: bytes) -> None:
+        # Stamped at once; answered after every connection that is ready has been stamped.
         self._data += data
+        self._loop.call_soon(self._read, time.monotonic_ns())
+
+    def _read(self, received_ns: int) -> None:
         while (end := self._data.find(b"\r\n\r\n")) >= 0:
             line, *rows = self._data[:end].decode("latin-1").split("\r\n")
             headers = {n.lower(): v.strip() for n, _, v in (row.partition(":") for row in rows)}
@@ -68,15 +74,11 @@ class GoldenProtocol(asyncio.Protocol):
             body = self._data[end + 4 : end + 4 + length]
             self._data = self._data[end + 4 + length :]
             method, path, _ = line.split(" ", 2)
-            self._request(method, path, headers, body)
-
-    def _request(self, method: str, path: str, headers: dict[str, str], body: bytes) -> None:
-        received = time.monotonic_ns()
-        parsed = json.loads(body) if body else {}
-        if method == "POST" and path in {"/v1/completions", "/v1/chat/completions"}:
-            self._generate(path, headers, parsed, received)
-        else:
-            self._plain(path, parsed)
+            parsed = json.loads(body) if body else {}
+            if method == "POST" and path in {"/v1/completions", "/v1/chat/completions"}:
+                self._generate(path, headers, parsed, received_ns)
+            else:
+                self._plain(path, parsed)
 
     def _generate(
         self, path: str, headers: dict[str, str], body: dict[str, Any], received: int
@@ -124,6 +126,8 @@ class GoldenProtocol(asyncio.Protocol):
                 self.respond(200, {"count": len(ids), "max_model_len": 40_960, "tokens": ids})
             case "/golden/requests":
                 self.respond(200, [asdict(seen) for seen in state.seen])
+            case "/golden/brief":
+                self.respond(200, [seen.brief() for seen in state.seen])
             case "/golden/script":
                 state.script = state.script.updated(body)
                 self.respond(200, asdict(state.script))
@@ -222,13 +226,17 @@ class Answer:
             frame = self._content[self._sent]
             if self._sent == self._chunks - 1 and not self._has_logprobs:
                 frame = self._last()
-            self._seen.sends_ns.append(time.monotonic_ns())
+            sent_ns = time.monotonic_ns()
+            self._seen.sends_ns.append(sent_ns)
             self._write(frame)
+            self._seen.late_ns = max(self._seen.late_ns, sent_ns - round(due * 1e9))
             self._sent += 1
         if script.fault in {"", "empty", "wrong_length", "no_usage", "truncated_prompt"} or (
             not self._fault()
         ):
-            self._end()
+            spread_s = script.end_spread_ms / 1e3
+            wait_s = (len(self._state.seen) * 0.618034 % 1) * spread_s
+            self._timer = self._loop.call_later(wait_s, self._end)
 
     def _last(self) -> bytes:
         """The last content-bearing chunk: what is left of the tokens, and why it ends."""

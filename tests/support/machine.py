@@ -41,17 +41,17 @@ def no_vllm() -> str | None:
 @cache
 def no_docker() -> str | None:
     """Why there is no Docker engine to test with; None if there is one."""
+    reason = None
     try:
         docker.from_env(timeout=10).close()  # asks for the engine's version
     except (docker.errors.DockerException, RequestException) as error:
-        # docker 7.2 drops the socket of a failed first call unclosed; collected now, its warning
+        reason = f"no Docker engine answers ({type(error).__name__})"
+    if reason is not None:
+        # docker 7.2 drops the socket of a failed first call unclosed. Collected now, its warning
         # does not come up in the middle of some other test.
         with warnings.catch_warnings(action="ignore", category=ResourceWarning):
-            reason = f"no Docker engine answers ({type(error).__name__})"
-            del error
             gc.collect()
-        return reason
-    return None
+    return reason
 
 
 @cache

@@ -23,6 +23,7 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
+from autotune.seams.telemetry import Sample
 from autotune.units import BYTES_PER_GIB, NS_PER_S
 
 ENVIRONMENT = {
@@ -174,12 +175,12 @@ def _failure(config: Configuration, random_: random.Random) -> Failure | None:
 
 def phases(start_ns: int, *, starting_s: float, probes: bool = True) -> tuple[PhaseSpan, ...]:
     """Where the time of a trial went, back to back."""
-    lengths = [("screening", 0.02), ("waiting", 3.0), ("deploying", 0.8), ("starting", starting_s)]
+    lengths = [("preparing", 1.2), ("deploying", 0.8), ("starting", starting_s)]
     if probes:
         lengths.append(("checking", 0.4))
         lengths += [(f"probe:{name}", s) for name, s in
                     zip(_PROBES, (0.1, 7.0, 41.0, 38.0, 33.0, 0.1), strict=True)]  # fmt: skip
-    lengths.append(("stopping", 4.5))
+    lengths += [("stopping", 4.5), ("waiting_for_memory", 3.0)]
     spans = []
     for name, seconds in lengths:
         end_ns = start_ns + round(seconds * NS_PER_S)
@@ -234,6 +235,26 @@ def record(
         wall_start="2026-11-02T09:15:00Z",
         environment={**ENVIRONMENT, **({"engine": "simulated"} if simulated else {})},
     )  # fmt: skip
+
+
+def telemetry(made: TrialRecord, *, interval_s: float = 1.0) -> tuple[Sample, ...]:
+    """Looks at the machine during a trial: memory that fills up, stays, and comes back."""
+    start_ns, end_ns = made.phases[0].start_ns, made.phases[-1].end_ns
+    gpu = float(made.metrics.get("gpu_memory_peak_bytes") or 10.5 * BYTES_PER_GIB)
+    host = float(made.metrics.get("host_memory_peak_bytes") or 20 * BYTES_PER_GIB)
+    found = []
+    for at_ns in range(start_ns, end_ns, round(interval_s * NS_PER_S)):
+        into_s, left_s = (at_ns - start_ns) / NS_PER_S, (end_ns - at_ns) / NS_PER_S
+        share = min(1.0, max(0.0, (into_s - 12) / 40), max(0.0, left_s / 5))
+        found.append(Sample(at_ns=at_ns, values={
+            "gpu_memory_used_bytes": 0.5 * BYTES_PER_GIB + share * (gpu - 0.5 * BYTES_PER_GIB),
+            "gpu_memory_total_bytes": 11.94 * BYTES_PER_GIB,
+            "host_memory_used_bytes": 8 * BYTES_PER_GIB + share * (host - 8 * BYTES_PER_GIB),
+            "host_memory_total_bytes": 94.2 * BYTES_PER_GIB,
+            "engine_memory_bytes": share * (host - 8 * BYTES_PER_GIB),
+            "shm_used_bytes": None,
+        }))  # fmt: skip
+    return tuple(found)
 
 
 def study_records(

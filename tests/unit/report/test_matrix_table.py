@@ -74,7 +74,7 @@ def test_an_empty_cell_says_why() -> None:
 def test_the_reason_is_told_whole_below() -> None:
     """What was left out and why a start failed, by configuration."""
     text = to_markdown(matrix_table(rows()))
-    assert "B: multi-step: scheduler\\_steps left out: gone since vLLM 0.10.1" in text
+    assert "B: multi-step: scheduler_steps left out: gone since vLLM 0.10.1" in text
     assert "D: KV 32 GiB: 32 GiB do not fit /dev/shm" in text
 
 

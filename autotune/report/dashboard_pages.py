@@ -1,0 +1,145 @@
+"""What `autotune dashboard` shows of a trial and a study beside Optuna's own."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+import plotly.graph_objects as go
+
+from autotune.analysis.pareto import pareto_front
+from autotune.paths import StudyPaths, TrialPaths
+from autotune.records import TrialRecord
+from autotune.report.evidence import read_telemetry
+from autotune.report.findings import Findings, findings_of, verdict
+from autotune.report.page import memory_panels
+from autotune.report.picture import plot_style
+from autotune.report.quantities import display, heading, scale_for, title
+from autotune.report.svg.canvas import Size
+from autotune.report.svg.memory import MemoryPanel, memory_plot
+from autotune.report.table import SIMULATED, escape_markdown, to_markdown
+from autotune.report.tables import configuration_text, front_table, metrics_table, outcome_text
+from autotune.report.untrusted import clean
+from autotune.spec.study import Objective, StudySpec
+from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
+
+_LOG_BYTES: Final = 4_000_000
+"""Most of a log that is handed out; its end."""
+
+
+def dashboard_pages(paths: StudyPaths, spec: StudySpec) -> Pages:
+    """Draws from a study's records and folders."""
+    return Pages(
+        trial=lambda record: TrialPage(
+            note=trial_note(record, spec.objectives), attachments=attachments(record, paths, spec)
+        ),
+        study=lambda records: study_page(records, spec),
+    )
+
+
+def trial_note(record: TrialRecord, objectives: Sequence[Objective]) -> str:
+    """A trial in Markdown: outcome, objectives, why it failed, settings, every figure."""
+    mark = f" ({SIMULATED})" if record.simulated else ""
+    name = record.label or record.kind.value
+    lines = [f"## Trial {record.number}, {escape_markdown(name)}{mark}", ""]
+    lines += [f"**{escape_markdown(outcome_text(record.outcome))}**", ""]
+    lines += [
+        f"- {title(o.metric)}: {display(o.metric, record.metrics.get(o.metric))}"
+        for o in objectives
+    ]
+    failure = record.outcome.failure
+    if failure is not None:
+        lines += ["", escape_markdown(failure.message), ""]
+        lines += [f"    {clean(line)}" for text in failure.evidence[:6]
+                  for line in text.splitlines()[:20]]  # fmt: skip
+        if failure.margin_gib is not None:
+            lines += ["", f"Margin: {failure.margin_gib:+.2f} GiB"]
+    settings = configuration_text(record.configuration)
+    lines += ["", f"Settings: {escape_markdown(settings)}", ""]
+    return "\n".join(lines) + "\n" + to_markdown(metrics_table(record), level=3)
+
+
+def attachments(record: TrialRecord, paths: StudyPaths, spec: StudySpec) -> tuple[Attachment, ...]:
+    """Log, memory curves, launch and record of a trial, as far as they are there."""
+    files = paths.trial(record.number)
+    found = [
+        Attachment(name=path.name, mimetype=mimetype, read=partial(_tail, path))
+        for path, mimetype in (
+            (files.log, "text/plain; charset=utf-8"),
+            (files.launch, "application/json"),
+            (files.record, "application/json"),
+        )
+        if path.is_file()
+    ]
+    if files.telemetry.is_file():
+        found += [
+            Attachment(
+                name=f"{panel.title.lower().replace(' ', '-')}.svg",
+                mimetype="image/svg+xml",
+                read=partial(_memory, files, record, panel),
+            )
+            for panel in memory_panels(spec, read_telemetry(files.telemetry))
+        ]
+    return tuple(found)
+
+
+def _tail(path: Path) -> bytes:
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - _LOG_BYTES))
+        return file.read()
+
+
+def _memory(files: TrialPaths, record: TrialRecord, panel: MemoryPanel) -> bytes:
+    size = Size(width=880, height=300, style=plot_style())
+    samples = read_telemetry(files.telemetry)
+    drawn = memory_plot(samples, record.phases, panel, size, simulated=record.simulated)
+    return drawn.encode()
+
+
+def study_page(records: Sequence[TrialRecord], spec: StudySpec) -> StudyPage:
+    """Verdict and front in Markdown, and the feasible front as a figure."""
+    findings = findings_of(spec, records, with_importances=False)
+    first, second = verdict(findings)
+    mark = f"**{SIMULATED}**: no real engine was measured.\n\n" if findings.simulated else ""
+    note = f"{mark}**{escape_markdown(first)}**\n\n{escape_markdown(second)}\n"
+    if findings.chosen is not None:
+        table = front_table(records, spec.objectives, front=findings.front,
+                            recommended=findings.chosen.number,
+                            baseline=findings.baseline)  # fmt: skip
+        note += "\n" + to_markdown(table)
+    figures = {}
+    if len(spec.objectives) >= 2 and any(r.is_feasible for r in records):
+        figures["pareto-front"] = pareto_figure(findings).to_json()
+    return StudyPage(note=note, figures=figures)
+
+
+def pareto_figure(findings: Findings) -> go.Figure:
+    """The first two objectives of the feasible trials, the front marked."""
+    x, y = findings.spec.objectives[:2]
+    front = {record.number for record in pareto_front(findings.records, findings.spec.objectives)}
+    chosen = findings.chosen
+    groups: dict[str, list[TrialRecord]] = {"measured": [], "on the front": [], "recommended": []}
+    for record in findings.records:
+        if record.is_feasible:
+            best = chosen is not None and record.number == chosen.number
+            name = "on the front" if record.number in front else "measured"
+            groups["recommended" if best else name].append(record)
+    mark = f" ({SIMULATED})" if findings.simulated else ""
+    figure = go.Figure(layout={"title": {"text": f"Pareto front of feasible trials{mark}"}})
+    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in findings.records))
+              for o in (x, y)]  # fmt: skip
+    for name, members in groups.items():
+        points = [(r, r.metrics.get(x.metric), r.metrics.get(y.metric)) for r in members]
+        whole = [(r, a, b) for r, a, b in points if a is not None and b is not None]
+        figure.add_trace(
+            go.Scatter(
+                x=[a / scales[0].divisor for _, a, _ in whole],
+                y=[b / scales[1].divisor for _, _, b in whole],
+                text=[f"trial {r.number}" for r, _, _ in whole],
+                mode="markers",
+                name=name,
+            )
+        )
+    figure.update_xaxes(title_text=heading(x.metric, scales[0]))
+    figure.update_yaxes(title_text=heading(y.metric, scales[1]))
+    return figure

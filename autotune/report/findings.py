@@ -1,0 +1,218 @@
+"""Everything that a report says of a study, computed once by `analysis`."""
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.analysis.criteria import Criterion, Verdict, success_criteria
+from autotune.analysis.importance import Importance, importances
+from autotune.analysis.measurements import baseline_of
+from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
+from autotune.analysis.recommend import Recommendation, recommend
+from autotune.errors import NothingFeasibleError
+from autotune.records import Configuration, TrialRecord
+from autotune.report.quantities import change, display, in_sentence, title
+from autotune.report.tables import any_simulated, outcome_text
+from autotune.spec.study import Objective, Preference, StudySpec
+
+HEADLINES: Final = (
+    "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_short_ns",
+    "ttft_loaded_p50_ns", "ttft_loaded_p99_ns", "itl_p50_ns", "itl_p99_ns", "ttft_8k_ns",
+    "ttft_16k_ns", "ttft_32k_ns", "prefill_8k_tokens_per_s", "decode_8k_tokens_per_s",
+    "context_capacity_tokens", "max_model_len_tokens", "prefix_speedup_ratio",
+    "revisit_speedup_ratio", "startup_ns", "gpu_memory_peak_bytes", "host_memory_peak_bytes",
+    "gpu_power_mean_w", "joules_per_output_token", "preemptions_count", "failed_requests_count",
+    "perplexity_ratio", "needle_recall_ratio",
+)  # fmt: skip
+"""Metrics of the comparison with the baseline, in their order; the objectives go first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """A study, analysed.
+
+    Attributes:
+        recommendation: None if no trial is feasible.
+        noise: Metric to its noise, for every metric of the comparison.
+        importances: Objective's metric to the parameters that decide it.
+        parameters: Names that took more than one value.
+    """
+
+    spec: StudySpec
+    records: tuple[TrialRecord, ...]
+    baseline: TrialRecord | None
+    recommendation: Recommendation | None
+    criteria: tuple[Criterion, ...]
+    noise: Mapping[str, Noise]
+    importances: Mapping[str, tuple[Importance, ...]]
+    parameters: tuple[str, ...]
+
+    @property
+    def simulated(self) -> bool:
+        """Whether any figure is."""
+        return any_simulated(self.records)
+
+    @property
+    def front(self) -> tuple[int, ...]:
+        """Numbers of the trials of the Pareto front."""
+        return () if self.recommendation is None else self.recommendation.front
+
+    @property
+    def chosen(self) -> TrialRecord | None:
+        """The trial that stands for the recommendation."""
+        return None if self.recommendation is None else self.recommendation.record
+
+    @property
+    def headline_tags(self) -> tuple[str, ...]:
+        """Objectives, then the other headline metrics."""
+        return tuple(dict.fromkeys([*(o.metric for o in self.spec.objectives), *HEADLINES]))
+
+    def intervals(self) -> dict[str, tuple[float | None, float | None]]:
+        """Metric to the 95% interval of the recommended configuration's figure."""
+        if self.chosen is None:
+            return {}
+        repeats = sum(r.configuration == self.chosen.configuration and r.is_feasible
+                      for r in self.records)  # fmt: skip
+        found: dict[str, tuple[float | None, float | None]] = {}
+        for tag, noise in self.noise.items():
+            value = self.chosen.metrics.get(tag)
+            if value is not None and value > 0:
+                reach = SIGNIFICANT * noise.relative_sd / math.sqrt(max(1, repeats))
+                found[tag] = (value * math.exp(-reach), value * math.exp(reach))
+        return found
+
+
+def findings_of(
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    *,
+    prefer: Preference | None = None,
+    with_importances: bool = True,
+) -> Findings:
+    """Analyse a study; nothing feasible is a finding too.
+
+    Args:
+        spec: As resolved.
+        records: Every trial.
+        prefer: Another preference than the study's.
+        with_importances: Their forests take seconds; a page that is drawn again and again
+            leaves them out.
+    """
+    baseline = baseline_of(records)
+    try:
+        recommendation = recommend(records, spec, prefer)
+    except NothingFeasibleError:
+        recommendation = None
+    criteria: tuple[Criterion, ...] = ()
+    if recommendation is not None:
+        environment = recommendation.record.environment
+        criteria = success_criteria(
+            records,
+            spec,
+            recommendation.record,
+            baseline,
+            gpu_memory_bytes=_whole(environment.get("gpu_memory_bytes")),
+            host_memory_bytes=_whole(environment.get("host_memory_bytes")),
+        )
+    parameters = varied_parameters([record.configuration for record in records])
+    tags = dict.fromkeys([*(o.metric for o in spec.objectives), *HEADLINES])
+    return Findings(
+        spec=spec,
+        records=tuple(records),
+        baseline=baseline,
+        recommendation=recommendation,
+        criteria=criteria,
+        noise={tag: noise_of(records, tag) for tag in tags},
+        importances={
+            o.metric: importances(records, o, parameters) if with_importances else ()
+            for o in spec.objectives
+        },
+        parameters=parameters,
+    )
+
+
+def varied_parameters(configurations: Sequence[Configuration]) -> tuple[str, ...]:
+    """Parameters that took more than one value, "not set" counting as one."""
+    names = dict.fromkeys(name for c in configurations for name, _ in c.items)
+    return tuple(sorted(n for n in names if len({str(c.get(n)) for c in configurations}) > 1))
+
+
+def verdict(findings: Findings) -> tuple[str, str]:
+    """What was found, and how sure it is: a sentence each."""
+    chosen = findings.recommendation
+    if chosen is None:
+        return _nothing(findings)
+    if chosen.keep_default:
+        first = "Keep the engine's defaults: nothing measured beats them beyond the noise."
+    else:
+        first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
+    certainty = _certainty(findings, findings.spec.objectives)
+    return first, f"{_criteria(findings.criteria)} {certainty}".strip()
+
+
+def _gains(findings: Findings) -> str:
+    """The objectives that changed with their change, then those within the noise."""
+    changed, same = [], []
+    for objective in findings.spec.objectives:
+        tag, record = objective.metric, findings.chosen
+        value = None if record is None else record.metrics.get(tag)
+        other = None if findings.baseline is None else findings.baseline.metrics.get(tag)
+        text = f"{in_sentence(title(tag))} {display(tag, value)}"
+        if value is None or not other:
+            changed.append(text)
+        elif abs(value / other - 1) < findings.noise[tag].floor:
+            same.append(text)
+        else:
+            changed.append(f"{text} ({change(value, other)} against the baseline)")
+    told = ", ".join(changed)
+    if not same:
+        return told
+    verb = "is" if len(same) == 1 else "are"
+    rest = f"{' and '.join(same)} {verb} within the noise of the baseline's"
+    return f"{told}; {rest}" if told else rest
+
+
+def _criteria(criteria: Sequence[Criterion]) -> str:
+    if not criteria:
+        return ""
+    names = {verdict: [c.name.replace("_", " ") for c in criteria if c.verdict is verdict]
+             for verdict in Verdict}  # fmt: skip
+    met = len(names[Verdict.MET])
+    parts = [
+        f"{word}: {', '.join(names[state])}"
+        for state, word in ((Verdict.NOT_MET, "not met"), (Verdict.NOT_MEASURED, "not measured"))
+        if names[state]
+    ]
+    return f"{met} of {len(criteria)} criteria are met" + (
+        f" ({'; '.join(parts)});" if parts else ";"
+    )
+
+
+def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
+    noises = [findings.noise[o.metric] for o in objectives]
+    worst = max(noise.floor for noise in noises)
+    basis = (
+        "by repeated measurements"
+        if any(noise.repeats for noise in noises)
+        else "assumed, for no configuration was measured twice"
+    )
+    return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
+
+
+def _nothing(findings: Findings) -> tuple[str, str]:
+    kinds = Counter(
+        outcome_text(r.outcome) for r in findings.records if r.outcome.failure is not None
+    )
+    if not kinds:
+        return "No trial has ended yet.", ""
+    kind, count = kinds.most_common(1)[0]
+    return (
+        f"None of the {len(findings.records)} trials kept every limit.",
+        f"The commonest end, {count} times: {kind}.",
+    )
+
+
+def _whole(text: str | None) -> int | None:
+    return int(text) if text and text.isdecimal() and int(text) > 0 else None

@@ -1,0 +1,242 @@
+"""`autotune report`: one HTML page that holds everything it shows.
+
+It asks the network for nothing (a content security policy forbids it), follows the reader's light
+or dark setting, and reads on a phone. Text from elsewhere is escaped by the template; what the
+script shows it sets as text.
+"""
+
+import base64
+import hashlib
+import shlex
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from autotune import __version__
+from autotune.paths import StudyPaths
+from autotune.records import OutcomeStatus, TrialRecord
+from autotune.report import page
+from autotune.report.failures import failure_groups, failure_table, outcome_map
+from autotune.report.findings import Findings, verdict
+from autotune.report.inputs import ReportInputs, gather
+from autotune.report.quantities import change, display, readable, title
+from autotune.report.table import Table, Tone
+from autotune.report.tables import (
+    change_tone,
+    comparison_table,
+    criteria_table,
+    front_table,
+    settings_table,
+    trials_table,
+)
+from autotune.report.trial_details import as_script, details
+from autotune.report.untrusted import one_line
+from autotune.spec.study import StudySpec
+from autotune.store.files import write_atomically
+
+_SECTIONS: Final = (
+    ("criteria", "Criteria"), ("recommended", "Recommended"), ("front", "Pareto front"),
+    ("effects", "What mattered"), ("failures", "Failures"), ("time", "Time"),
+    ("memory", "Memory"), ("matrix", "Matrix"), ("trials", "All trials"),
+    ("environment", "Environment"),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """An objective's figure at the top of the page."""
+
+    name: str
+    figure: str
+    change: str
+    tone: str
+    baseline: str
+
+
+def write_report(
+    paths: StudyPaths,
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    *,
+    matrix: Table | None = None,
+    written: str = "",
+) -> Path:
+    """Analyse a study and write its page; a simulated one's file name says so.
+
+    Args:
+        paths: The study's files.
+        spec: As resolved.
+        records: Every trial.
+        matrix: The matrix table, where one was measured.
+        written: Date for the page's foot.
+
+    Returns:
+        The file.
+
+    Raises:
+        StoreError: If it cannot be written.
+    """
+    inputs = gather(paths, spec, records, matrix=matrix, written=written)
+    name = "report.SIMULATED.html" if inputs.findings.simulated else "report.html"
+    write_atomically(paths.root / name, report_html(inputs))
+    return paths.root / name
+
+
+def report_html(inputs: ReportInputs) -> str:
+    """The page as text."""
+    findings = inputs.findings
+    script = _file("page.js")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    values = {
+        **_analysis(findings),
+        **_trials(findings),
+        "memory": page.memory_plots(findings, inputs.telemetry),
+        "matrix": inputs.matrix,
+        "serve": inputs.serve,
+        "reproduce": inputs.reproduce,
+        "written": inputs.written,
+        "version": __version__,
+        "style": Markup(_file("page.css") + _file("plot.css")),  # noqa: S704 - our own file
+        "script": Markup(script),  # noqa: S704 - our own file
+        "script_hash": f"sha256-{digest}",
+        "data": Markup(  # noqa: S704 - `as_script` leaves no `<` in it
+            as_script(details(findings.records, findings.baseline, inputs.log_tail))
+        ),
+    }
+    values["sections"] = [(key, label) for key, label in _SECTIONS if _is_there(key, values)]
+    return _environment().get_template("report.html.j2").render(values)
+
+
+def _is_there(section: str, values: dict[str, Any]) -> bool:
+    key = {"recommended": "settings", "front": "scatters", "time": "timeline"}.get(section, section)
+    return bool(values.get(key))
+
+
+def _analysis(findings: Findings) -> dict[str, Any]:
+    """Verdict, recommendation, front, effects, failures, time."""
+    spec, simulated = findings.spec, findings.simulated
+    chosen = findings.recommendation
+    groups = failure_groups(findings.records)
+    return {
+        "findings": findings,
+        "spec": spec,
+        "facts": facts(findings),
+        "verdict": verdict(findings),
+        "cards": cards(findings),
+        "criteria": criteria_table(findings.criteria) if findings.criteria else None,
+        "settings": None if chosen is None else settings_table(chosen),
+        "recommendation_reason": "" if chosen is None else readable(chosen.reason),
+        "comparison": comparison_of(findings),
+        "scatters": page.pareto_plots(findings),
+        "front": front_table(
+            findings.records, spec.objectives, front=findings.front,
+            recommended=None if chosen is None else chosen.record.number,
+            baseline=findings.baseline,
+        ),
+        "effects": page.parameter_effects(findings),
+        "importance_known": any(findings.importances.values()),
+        "failures": failure_table(groups, simulated=simulated) if groups else None,
+        "outcome_map": outcome_map(findings.records, findings.parameters),
+        "statuses": [status.value for status in OutcomeStatus],
+        "groups": page.group_times(findings.records),
+        "phases": page.phase_times(findings.records),
+        "timeline": page.timeline(findings.records),
+    }  # fmt: skip
+
+
+def _trials(findings: Findings) -> dict[str, Any]:
+    """The table of all trials, and the environment."""
+    records, objectives = findings.records, findings.spec.objectives
+    chosen = findings.chosen
+    counts = Counter(record.outcome.status.value for record in records)
+
+    def metric(tag: str) -> Callable[[TrialRecord], str]:
+        return lambda record: "" if (v := record.metrics.get(tag)) is None else repr(v)
+
+    keys: dict[int, Callable[[TrialRecord], str]] = {0: lambda record: str(record.number)}
+    keys |= {2 + index: metric(o.metric) for index, o in enumerate(objectives)}
+    return {
+        "records": records,
+        "trials": trials_table(
+            records, objectives, front=findings.front,
+            recommended=None if chosen is None else chosen.number, baseline=findings.baseline,
+        ),
+        "sort_keys": keys,
+        "counts": [(s.value, counts[s.value]) for s in OutcomeStatus if counts[s.value]],
+        "environment": page.environment_rows(records),
+        "engine_command": "" if chosen is None else shlex.join(map(one_line, chosen.command)),
+    }  # fmt: skip
+
+
+def comparison_of(findings: Findings) -> Table | None:
+    """The recommended trial against the baseline; None if they are one, or one is missing."""
+    chosen, baseline = findings.chosen, findings.baseline
+    if chosen is None or baseline is None or chosen.configuration == baseline.configuration:
+        return None
+    return comparison_table(
+        findings.headline_tags,
+        chosen.metrics,
+        baseline.metrics,
+        intervals=findings.intervals(),
+        floors={tag: noise.floor for tag, noise in findings.noise.items()},
+        simulated=findings.simulated,
+    )
+
+
+def cards(findings: Findings) -> tuple[Card, ...]:
+    """The objectives of the recommended trial."""
+    chosen, baseline = findings.chosen, findings.baseline
+    found = []
+    for objective in findings.spec.objectives if chosen is not None else ():
+        tag = objective.metric
+        value = None if chosen is None else chosen.metrics.get(tag)
+        other = None if baseline is None else baseline.metrics.get(tag)
+        tone = change_tone(tag, value, other, findings.noise[tag].floor)
+        found.append(
+            Card(
+                name=title(tag),
+                figure=display(tag, value),
+                change="" if other is None else change(value, other),
+                tone=tone.value if tone is not Tone.PLAIN else "muted",
+                baseline="" if other is None else f"against {display(tag, other)}",
+            )
+        )
+    return tuple(found)
+
+
+def facts(findings: Findings) -> tuple[str, ...]:
+    """One line about the study: model, GPU, engine, trials, date."""
+    records = findings.records
+    environment = records[-1].environment if records else {}
+    engine = f"{environment.get('engine', '')} {environment.get('engine_release', '')}".strip()
+    measured = sum(record.is_feasible for record in records)
+    parts = [
+        findings.spec.model,
+        environment.get("gpu", ""),
+        engine,
+        f"{len(records)} trials, {measured} feasible",
+        records[0].wall_start[:10] if records else "",
+    ]
+    return tuple(one_line(part) for part in parts if part)
+
+
+def _file(name: str) -> str:
+    return files("autotune.report").joinpath("templates", name).read_text(encoding="utf-8")
+
+
+@cache
+def _environment() -> Environment:
+    return Environment(
+        loader=PackageLoader("autotune.report", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
