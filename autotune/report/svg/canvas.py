@@ -96,7 +96,7 @@ class Canvas:
             style = f"<style>{self.size.style}</style>"
             fixed = f' width="{number(self.width)}" height="{number(self.height)}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg" class="plot {self.size.css}" role="img"{fixed} '
+            f'<svg xmlns="http://www.w3.org/2000/svg"{fixed} class="plot {self.size.css}" role="img" '
             f'viewBox="0 0 {number(self.width)} {number(self.height)}" '
             f'aria-label="{escape(one_line(self.label))}">{style}{"".join(self.parts)}</svg>'
         )

@@ -105,11 +105,11 @@ def recommendation(*settings: SettingReason) -> Recommendation:
 def test_every_recommended_setting_has_its_reason() -> None:
     """Value, default and reason side by side; no setting at all is an answer too."""
     setting = SettingReason(
-        parameter="kv_cache_dtype", value="fp8", default="auto", text="twice the context"
+        parameter="kv_cache_dtype", value="fp8", default="auto", text="context_capacity_tokens x2"
     )
     table = settings_table(recommendation(setting))
     assert [cell.text for cell in table.rows[0]] == [
-        "kv_cache_dtype", "fp8", "auto", "twice the context",
+        "kv_cache_dtype", "fp8", "auto", "Context capacity \N{MULTIPLICATION SIGN}2",
     ]  # fmt: skip
     assert "defaults are recommended" in to_markdown(settings_table(recommendation()))
 
