@@ -6,6 +6,7 @@ from io import FileIO
 from pathlib import Path
 from typing import Final
 
+from autotune.errors import DeployerError
 from autotune.units import BYTES_PER_MIB
 
 HEAD_BYTES: Final = 8 * BYTES_PER_MIB
@@ -26,6 +27,9 @@ class BoundedLog:
         head_bytes: Kept from the beginning.
         tail_bytes: Kept from the end.
         secrets: Values that are replaced by a mask, also where two writes split them.
+
+    Raises:
+        DeployerError: If the file cannot be made.
     """
 
     def __init__(
@@ -44,8 +48,13 @@ class BoundedLog:
         self._left_out_bytes = 0
         self._body_start = head_bytes
         self.error = ""
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file: FileIO = path.open("w+b", buffering=0)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            self._file: FileIO = path.open("w+b", buffering=0)
+        except OSError as error:
+            message = f"the engine's log {path} cannot be written: {error.strerror or error}"
+            hint = "Is the disk full, or the folder somebody else's?"
+            raise DeployerError(message, hint=hint) from error
         self._size = 0
 
     def write(self, data: bytes) -> None:

@@ -12,10 +12,11 @@ from docker.utils import parse_repository_tag
 
 from autotune.clock import Clock
 from autotune.deployers.bounded_log import BoundedLog
-from autotune.deployers.docker_deployment import ClientFactory, DockerDeployment
+from autotune.deployers.docker_connect import ClientFactory
+from autotune.deployers.docker_deployment import DockerDeployment
 from autotune.deployers.docker_errors import FOREIGN, translating
 from autotune.deployers.docker_options import container_options, passed_through
-from autotune.deployers.docker_start import start_container
+from autotune.deployers.docker_start import remove_container, start_container
 from autotune.deployers.marks import OwnerState, identity_of, named, owner, owner_state
 from autotune.deployers.patience import to_the_end
 from autotune.errors import ImageMissingError
@@ -52,6 +53,7 @@ class DockerDeployer:
         self._clock = clock
         self._connect = client_factory
         self._pull = pull
+        self._left: set[str] = set()
         self._on_progress = on_progress or (lambda _line: None)
 
     async def preflight(self, plan: LaunchPlan) -> None:
@@ -89,10 +91,13 @@ class DockerDeployer:
             clock=self._clock,
         )
         try:
-            await to_the_end(asyncio.to_thread(deployment.start))
+            await to_the_end(asyncio.to_thread(self._remove_left))
+            await deployment.start()
             yield deployment
         finally:
             await to_the_end(deployment.stop(grace_s=LEAVING_GRACE_S))
+            if not deployment.is_removed:
+                self._left.add(deployment.container_name)
 
     async def sweep(self, study: str) -> tuple[str, ...]:
         """Remove containers that dead runs of this study left, found by label.
@@ -143,6 +148,15 @@ class DockerDeployer:
         finally:
             with suppress(*FOREIGN):
                 client.api.remove_container(options["name"], force=True, v=True)
+
+    def _remove_left(self) -> None:
+        """Remove containers that could not be when they ended, for the engine was away."""
+        for name in sorted(self._left):
+            with suppress(*FOREIGN):
+                client = self._connect()
+                remove_container(client, name, grace_s=0.0)
+                client.close()
+                self._left.discard(name)
 
     def _sweep(self, study: str) -> tuple[str, ...]:
         done = []

@@ -1,8 +1,8 @@
 """One server in a container."""
 
 import asyncio
+import signal
 import threading
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,22 +14,20 @@ import docker.errors
 from autotune.clock import Clock
 from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
+from autotune.deployers.docker_connect import PATIENCE_S, ClientFactory, connected
 from autotune.deployers.docker_errors import FOREIGN, translated, translating
-from autotune.deployers.docker_start import start_container
+from autotune.deployers.docker_start import remove_container, start_container
 from autotune.deployers.docker_stream import OutputPump
-from autotune.deployers.processes import ProcessId, is_running, read_stat
+from autotune.deployers.kernel import oom_detail, oom_kills
+from autotune.deployers.patience import to_the_end
+from autotune.deployers.processes import ProcessId, is_running, read_stat, send
+from autotune.errors import DeployerError
 from autotune.seams.deployment import ExitEvidence
 from autotune.units import ns_from_s
 
-ENGINE_AWAY_S: Final = 60.0
-"""How long an engine that went away may take to come back while nobody can see the container."""
-
 _RETRY_S: Final = 0.25
 _LOG_END_S: Final = 5.0
-_REMOVE_TRIES: Final = 5
 _SIGNALS_FROM: Final = 128
-
-ClientFactory = Callable[[], docker.DockerClient]
 
 
 class DockerDeployment:
@@ -73,7 +71,10 @@ class DockerDeployment:
         self._cgroup: Path | None = None
         self._started_ns = clock.now_ns()
         self._asked_to_end = False
+        self._given_up = threading.Event()
         self._is_over = threading.Event()
+        self._oom_kills_before = oom_kills()
+        self._is_removed = False
 
     @property
     def base_url(self) -> str:
@@ -114,14 +115,28 @@ class DockerDeployment:
         """Return as soon as the engine tells that it has ended."""
         return await asyncio.shield(self._exit)
 
-    def start(self) -> None:
-        """Create and start the container; blocks.
+    @property
+    def is_removed(self) -> bool:
+        """Whether nothing of it is left."""
+        return self._is_removed
+
+    async def start(self) -> None:
+        """Create and start the container.
 
         Raises:
             DeployerError: If the engine refuses; what was created is removed by `stop`.
         """
+        starting = asyncio.ensure_future(asyncio.to_thread(self._start))
+        try:
+            await asyncio.shield(starting)
+        except asyncio.CancelledError:
+            self._given_up.set()
+            await to_the_end(_ended(starting))
+            raise
+
+    def _start(self) -> None:
+        self._client = connected(self._connect, self._clock, self._given_up)
         with translating("starting a container"):
-            self._client = self._connect()
             self._container = start_container(self._client, self._options, self._attach)
             self._container.reload()
         self._find_process(self._container.attrs)
@@ -142,35 +157,31 @@ class DockerDeployment:
 
     async def _stop(self, grace_s: float) -> ExitEvidence:
         self._asked_to_end = True
-        complaint = ""
+        complaint, self._is_removed = "", self._client is None
         if self._client is not None:
-            complaint = await asyncio.to_thread(self._end, self._client, grace_s)
+            complaint = await asyncio.to_thread(self._end, grace_s)
         self._settle(ExitEvidence(detail="its end was not seen"))
         self._is_over.set()
         await asyncio.to_thread(self._close)
         evidence = self._exit.result()
-        return _with(evidence, complaint) if complaint else evidence
+        return _with(evidence, complaint)
 
-    def _end(self, client: docker.DockerClient, grace_s: float) -> str:
-        """Ask, insist, remove; again if the engine is away. What could not be done is returned.
+    def _end(self, grace_s: float) -> str:
+        """Ask, insist, remove; what could not be done is returned.
 
         By name and not by object: the engine may have created the container and failed to say so.
         """
-        complaint = ""
-        for attempt in range(_REMOVE_TRIES):
-            try:
-                container = client.containers.get(self.container_name)
-                container.stop(timeout=max(0, round(grace_s)))
-                self._wait_for_exit()
-                container.remove(force=True, v=True)
-            except docker.errors.NotFound:
-                return ""
-            except FOREIGN as error:
-                complaint = f"{self.container_name} could not be removed: {translated(error)}"
-                self._is_over.wait(_RETRY_S * 2**attempt)
-            else:
-                return ""
-        return complaint
+        try:
+            client = connected(self._connect, self._clock, self._is_over)
+            with translating("ending a container"):
+                remove_container(client, self.container_name, grace_s, self._wait_for_exit)
+        except DeployerError as error:
+            if self._process is not None:
+                send(self._process, signal.SIGKILL)
+            return f"{self.container_name} could not be removed: {error}"
+        self._is_removed = True
+        client.close()
+        return ""
 
     def _wait_for_exit(self) -> None:
         """Let the watcher read how it ended before the container is removed."""
@@ -230,16 +241,15 @@ class DockerDeployment:
         """Whether a container whose engine is away has ended, as far as this host can tell."""
         if self._process is not None:
             return not is_running(self._process)
-        return self._clock.now_ns() - away_since_ns > ns_from_s(ENGINE_AWAY_S)
+        return self._clock.now_ns() - away_since_ns > ns_from_s(PATIENCE_S)
 
     def _tell(self, evidence: ExitEvidence) -> None:
         """From the watcher to the event loop, once the output is on disk."""
         if self._pump is not None:
             self._pump.join(_LOG_END_S)
-        if self._log.error:
-            evidence = replace(
-                evidence, detail=f"{evidence.detail}; {self._log.error}".lstrip("; ")
-            )
+        evidence = _with(evidence, self._log.error)
+        if not evidence.oom_killed:
+            evidence = _with(evidence, oom_detail(self._oom_kills_before))
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._settle, evidence)
 
@@ -247,6 +257,13 @@ class DockerDeployment:
         """The first account of its end stands."""
         if not self._exit.done():
             self._exit.set_result(replace(evidence, stopped_by_us=self._asked_to_end))
+
+
+async def _ended(task: "asyncio.Future[None]") -> None:
+    """Wait for the end of a task, whatever it comes to."""
+    await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()
 
 
 def _with(evidence: ExitEvidence, more: str) -> ExitEvidence:

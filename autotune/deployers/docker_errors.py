@@ -38,6 +38,8 @@ _UNREACHABLE: Final = (
     "is the docker daemon running",
 )
 
+_RIGHTS: Final = ("permission denied", "permissionerror")
+
 
 @dataclass(frozen=True)
 class _Text:
@@ -60,19 +62,23 @@ def translated(error: BaseException, doing: str = "talking to Docker") -> Deploy
     low = text.lower()
     if isinstance(error, docker.errors.ImageNotFound):
         return _image_missing(text)
+    if not isinstance(error, docker.errors.APIError) and any(word in low for word in _RIGHTS):
+        return _no_rights(text)
+    if _is_unreachable(error, low):
+        return _unavailable(text)
     for entry in _TEXTS:
         if any(fragment in low for fragment in entry.fragments):
             return entry.make(text)
-    if _is_unreachable(error, low):
-        return DockerUnavailableError(
-            f"no Docker engine answers: {text}",
-            hint="Start it: `sudo systemctl start docker` (or Docker Desktop). "
-            "DOCKER_HOST names another one.",
-        )
     return DeployerError(
         f"Docker failed while {doing}: {text}",
         hint="`docker info` and the engine's own log (`journalctl -u docker`) say more.",
     )
+
+
+def is_passing(error: BaseException) -> bool:
+    """Whether the engine was not there to answer, which a little time may mend."""
+    text = str(error).lower()
+    return _is_unreachable(error, text) and not any(word in text for word in _RIGHTS)
 
 
 @contextmanager
@@ -106,6 +112,14 @@ def _image_missing(text: str) -> ImageMissingError:
     return ImageMissingError(
         f"the image is not on this machine: {text}",
         hint="`docker pull IMAGE` fetches it; `docker images` lists those that are here.",
+    )
+
+
+def _unavailable(text: str) -> DockerUnavailableError:
+    return DockerUnavailableError(
+        f"no Docker engine answers: {text}",
+        hint="Start it: `sudo systemctl start docker` (or Docker Desktop). "
+        "DOCKER_HOST names another one.",
     )
 
 
@@ -168,7 +182,6 @@ def _memory(text: str) -> DeployerError:
 
 
 _TEXTS: Final = (
-    _Text(("permission denied", "permissionerror"), _no_rights),
     _Text(("port is already allocated", "address already in use", "ports are not available",
            "failed to bind host port"), _port),
     _Text(("could not select device driver", "nvidia-container-cli", "nvidia-container-runtime",

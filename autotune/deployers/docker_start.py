@@ -1,4 +1,4 @@
-"""Creating and starting a container, less what the engine at hand cannot grant."""
+"""Starting a container, less what the engine at hand cannot grant; removing it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -41,3 +41,26 @@ def start_container(
             container.remove(force=True, v=True)
         else:
             return container
+
+
+def remove_container(
+    client: docker.DockerClient,
+    name: str,
+    grace_s: float,
+    stopped: Callable[[], None] = lambda: None,
+) -> None:
+    """Stop and remove a container, with its anonymous volumes; blocks.
+
+    Args:
+        client: For the engine.
+        name: One that does not exist is removed already.
+        grace_s: Between SIGTERM and SIGKILL.
+        stopped: Called once it has ended and can still be looked at.
+    """
+    try:
+        container = client.containers.get(name)
+        container.stop(timeout=max(0, round(grace_s)))
+        stopped()
+        container.remove(force=True, v=True)
+    except docker.errors.NotFound:
+        return

@@ -2,8 +2,6 @@
 
 import json
 import os
-import stat
-import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -11,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from autotune.deployers.processes import ProcessId, Stat, all_stats, descendants, is_running
-from autotune.deployers.shared_memory import SHM, ShmFile
+from autotune.deployers.shared_memory import ShmFile
 from autotune.errors import DeployerError
 from autotune.seams.deployment import Identity
 
@@ -57,11 +55,15 @@ class Footprint:
         return {stats[pid].process for pid in found if stats[pid].is_running}
 
     def save(self, folder: Path) -> None:
-        """Write it down, atomically."""
+        """Write it down, atomically; on a full disk the last note stays."""
         path = self.path(folder)
         partial = path.with_suffix(".part")
-        partial.write_text(json.dumps(asdict(self), default=_plain), encoding="utf-8")
-        partial.replace(path)
+        try:
+            partial.write_text(json.dumps(asdict(self), default=_plain), encoding="utf-8")
+            partial.replace(path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
 
     def path(self, folder: Path) -> Path:
         """Where it is written down."""
@@ -81,19 +83,20 @@ def footprints(folder: Path) -> Iterator[Footprint]:
 
 
 def private_folder() -> Path:
-    """This user's folder for footprints: in memory, for they mean nothing after a boot.
+    """This user's folder for footprints.
+
+    On disk and not in shared memory, for an engine may fill that.
 
     Raises:
-        DeployerError: If somebody else has made a folder of that name.
+        DeployerError: If there is no place for it.
     """
-    root = SHM if os.access(SHM, os.W_OK) else Path(tempfile.gettempdir())
-    folder = root / f"autotune-{os.getuid()}"
-    with suppress(FileExistsError):
-        folder.mkdir(mode=0o700)
-    status = folder.lstat()
-    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
-        message = f"{folder} is not a folder of this user's"
-        raise DeployerError(message, hint=f"Remove it: `ls -ld {folder}` shows whose it is.")
+    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+    folder = Path(state) / "autotune" / "deployments"
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        message = f"{folder} cannot be made: {error.strerror or error}"
+        raise DeployerError(message, hint="XDG_STATE_HOME names another place.") from error
     return folder
 
 

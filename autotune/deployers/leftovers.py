@@ -7,7 +7,7 @@ from typing import Final
 from autotune.clock import Clock
 from autotune.deployers import shared_memory
 from autotune.deployers.footprint import Footprint, footprints, private_folder
-from autotune.deployers.marks import OwnerState, identity_of, owner_state
+from autotune.deployers.marks import OwnerState, identity_of, is_of_an_earlier_boot, owner_state
 from autotune.deployers.processes import ProcessId, all_stats, end_all, environment, is_running
 from autotune.seams.deployment import Identity
 from autotune.units import ns_from_s
@@ -28,7 +28,9 @@ async def sweep(study: str, clock: Clock) -> tuple[str, ...]:
     """
     done: list[str] = []
     for footprint in footprints(private_folder()):
-        if _is_dead(footprint.identity, study):
+        if is_of_an_earlier_boot(footprint.identity):
+            footprint.path(private_folder()).unlink(missing_ok=True)
+        elif _is_dead(footprint.identity, study):
             done += await _sweep_footprint(footprint, clock)
     marked = _marked(study)
     if marked:

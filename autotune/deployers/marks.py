@@ -60,6 +60,12 @@ def owner_state(identity: Identity) -> OwnerState:
     return OwnerState.ALIVE if is_it else OwnerState.DEAD
 
 
+def is_of_an_earlier_boot(identity: Identity) -> bool:
+    """Whether this machine has been started anew since: nothing of it can run any more."""
+    parts = identity.owner_start.split("/")
+    return len(parts) == 4 and parts[0] == _machine() and parts[1] != _boot()
+
+
 def environment_marks(identity: Identity, deployment: str) -> dict[str, str]:
     """Environment variables for every process of a deployment."""
     return {f"{ENVIRONMENT_PREFIX}{k.upper()}": v for k, v in _values(identity, deployment).items()}

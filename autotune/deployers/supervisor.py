@@ -30,8 +30,10 @@ from autotune.clock import MonotonicClock
 from autotune.deployers import shared_memory
 from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.footprint import Footprint
+from autotune.deployers.kernel import oom_detail, oom_kills
 from autotune.deployers.processes import ProcessId, end_all, read_stat
 from autotune.deployers.resident import resident_bytes
+from autotune.errors import DeployerError
 from autotune.seams.deployment import Identity
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, s_from_ns
 
@@ -84,7 +86,7 @@ class Supervisor:
         self._log = BoundedLog(Path(order.log_path), secrets=order.secrets)
         self._output_fd = -1
         self._exited = asyncio.Event()
-        self._commands = asyncio.Queue[float]()
+        self._commands: asyncio.Queue[float] = asyncio.Queue()
         self._over_limit = ""
         self._oom_kills_before = oom_kills()
         self._footprint = Footprint(
@@ -185,12 +187,7 @@ class Supervisor:
 
     def _tell_exit(self, code: int) -> None:
         self._drain()
-        kills = oom_kills()
-        details = [self._over_limit, self._log.error]
-        if not self._over_limit and kills is not None and self._oom_kills_before is not None:
-            count = kills - self._oom_kills_before
-            if count > 0:
-                details.append(f"the kernel's OOM killer ended {count} processes meanwhile")
+        details = (self._over_limit or oom_detail(self._oom_kills_before), self._log.error)
         tell(
             "exited",
             exit_code=128 - code if code < 0 else code,
@@ -216,8 +213,7 @@ class Supervisor:
         if members == self._footprint.processes:
             return
         self._footprint.processes = frozenset(members)
-        with suppress(OSError):
-            self._footprint.save(self._folder)
+        self._footprint.save(self._folder)
         tell("members", pids=sorted(process.pid for process in members))
 
     async def _guard(self) -> None:
@@ -250,15 +246,6 @@ class Supervisor:
         tell("gone", left=sorted(process.pid for process in left), swept=swept)
 
 
-def oom_kills() -> int | None:
-    """Processes that the kernel's OOM killers ended since boot (Linux 4.13); None if unsaid."""
-    with suppress(OSError, ValueError):
-        for line in Path("/proc/vmstat").read_text().splitlines():
-            if line.startswith("oom_kill "):
-                return int(line.split()[1])
-    return None
-
-
 def tell(event: str, **facts: object) -> None:
     """Write a line to the controller; it may be gone."""
     with suppress(OSError):
@@ -284,7 +271,12 @@ def main() -> None:
     if not line.endswith(b"\n"):
         return  # the controller went away before it had said what to run
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
-    MonotonicClock().run(Supervisor(Order.from_line(line)).run())
+    try:
+        supervisor = Supervisor(Order.from_line(line))
+    except DeployerError as error:
+        tell("failed", errno=None, message=str(error))
+        return
+    MonotonicClock().run(supervisor.run())
 
 
 if __name__ == "__main__":

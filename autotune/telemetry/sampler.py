@@ -88,7 +88,8 @@ class Sampler:
     async def _sample(self) -> None:
         at_ns = self._clock.now_ns()
         tasks = {look.start() for look in self._looks}
-        if tasks:
+        await asyncio.sleep(0)  # one turn of the loop is all that most sources take
+        if any(not task.done() for task in tasks):
             await asyncio.wait(tasks, timeout=self._interval_s * _PATIENCE)
         values: dict[str, float | None] = {}
         for look in self._looks:

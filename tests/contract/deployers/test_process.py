@@ -114,6 +114,7 @@ class TestProcessDeployer(DeployerSuite):
     """The suite."""
 
     @pytest.fixture
-    def bench(self, tmp_path: Path) -> ProcessBench:
+    def bench(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProcessBench:
         """A process deployer and its tiny servers."""
+        monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
         return ProcessBench(tmp_path)
