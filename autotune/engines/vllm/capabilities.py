@@ -246,7 +246,9 @@ def scan_image(target: EngineTarget, digest: str) -> dict[str, Any]:
     found = _answer(ran.exit_code, ran.stdout, ran.stderr)
     if not mounted:  # what lies in a mounted folder may change under the same digest
         kept.parent.mkdir(parents=True, exist_ok=True)
-        kept.write_text(json.dumps(found), encoding="utf-8")
+        half = kept.with_suffix(f".{os.getpid()}")
+        half.write_text(json.dumps(found), encoding="utf-8")
+        half.replace(kept)  # another study may read it at this moment
     return found
 
 

@@ -1,7 +1,7 @@
 """What goes with what: reads `compatibility.yaml` and holds configurations against it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,7 +19,7 @@ from autotune.units import gib_from_bytes
 RULES_FILE: Final = Path(__file__).with_name("compatibility.yaml")
 
 Verdict = Literal["refused", "ignored", "redundant", "fragile"]
-Trait = Literal["mla", "hybrid"]
+Trait = Literal["mla", "hybrid", "fp8_weights"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,12 @@ class Circumstances:
 
     Attributes:
         capability: Compute capability of the GPU that is tuned; None if there is none.
-        traits: What the model is: "mla", "hybrid".
+        traits: What the model is: "mla", "hybrid", "fp8_weights".
         in_container: Whether the engine runs in a container of its own.
         host_gib: The host's memory; None if it is not known.
         shm_gib: What the engine's /dev/shm can hold; None where autotune sizes it (containers).
         model_len_tokens: The longest request that the model's own files allow.
+        env: Variables that the study sets for every start.
     """
 
     release: Release
@@ -44,10 +45,14 @@ class Circumstances:
     host_gib: float | None = None
     shm_gib: float | None = None
     model_len_tokens: int | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
 
 
 def circumstances(
-    capabilities: Capabilities, hardware: Hardware, model: ModelFacts | None = None
+    capabilities: Capabilities,
+    hardware: Hardware,
+    model: ModelFacts | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Circumstances:
     """Gather what the rules look at; a container is known by its image's digest."""
     gpu = hardware.gpu
@@ -64,6 +69,7 @@ def circumstances(
         host_gib=gib_from_bytes(hardware.host_memory_bytes) or None,
         shm_gib=None if in_container else shm_gib or None,
         model_len_tokens=model_length(config),
+        env=env or {},
     )
 
 
@@ -93,6 +99,7 @@ def model_traits(config: Mapping[str, Any]) -> frozenset[str]:
     "mla": multi-head latent attention, known by `kv_lora_rank` (DeepSeek V2, V3).
     "hybrid": attention beside recurrent layers, known by their kinds or by the state's size
     (Jamba, Bamba, Qwen3-Next, Nemotron-H).
+    "fp8_weights": the checkpoint itself is in fp8.
     """
     layers = _text_config(config)
     traits = {"mla"} if layers.get("kv_lora_rank") else set()
@@ -103,6 +110,9 @@ def model_traits(config: Mapping[str, Any]) -> frozenset[str]:
     sizes = ("mamba_d_state", "ssm_state_size", "attn_layer_period")
     if recurrent or any(layers.get(k) for k in sizes):
         traits.add("hybrid")
+    quantization = layers.get("quantization_config")
+    if isinstance(quantization, Mapping) and "fp8" in str(quantization.get("quant_method", "")):
+        traits.add("fp8_weights")
     return frozenset(traits)
 
 
@@ -137,6 +147,7 @@ class When(Window):
     wsl: bool | None = None
     model: Trait | None = None
     container: bool | None = None
+    env: dict[str, str] = Field(default_factory=dict)
 
     def holds(self, at: Circumstances) -> bool:
         """Whether everything is true; an unknown capability never is."""
@@ -150,6 +161,7 @@ class When(Window):
             (self.wsl is None or self.wsl == at.is_wsl)
             and (self.model is None or self.model in at.traits)
             and (self.container is None or self.container == at.in_container)
+            and all(part in at.env.get(name, "") for name, part in self.env.items())
         )
 
 

@@ -68,7 +68,11 @@ class VllmEngine:
     def screen(self, configuration: Configuration, context: LaunchContext) -> Screening:
         """Legality first, for it is certain; then the memory model."""
         illegal = legality.refusal(
-            configuration, context.capabilities, context.hardware, context.model
+            configuration,
+            context.capabilities,
+            context.hardware,
+            context.model,
+            context.target.env,
         )
         if illegal is not None:
             return Screening(failure=illegal)

@@ -155,8 +155,10 @@ def _environment(context: LaunchContext, *, contained: bool) -> dict[str, str]:
     if context.bind_host in LOOPBACK:
         # /server_info and /reset_prefix_cache; unauthenticated, so never on an open address.
         env["VLLM_SERVER_DEV_MODE"] = "1"
-    if contained:
+    if contained and _host_hub().is_dir():
         env["HF_HOME"] = str(CONTAINER_HUB)
+    elif contained and context.cache_dir is not None:
+        env["HF_HOME"] = str(CONTAINER_CACHE / "huggingface")
     if context.cache_dir is not None:
         root = CONTAINER_CACHE if contained else context.cache_dir
         env |= {
@@ -172,15 +174,19 @@ def _mounts(context: LaunchContext) -> tuple[Mount, ...]:
     """The target's folders, the hub's cache, the compile caches, and a model that is a folder."""
     mounts = list(context.target.mounts)
     targets = {m.target for m in mounts}
-    hub = Path(os.environ.get("HF_HOME", "~/.cache/huggingface")).expanduser()
-    if str(CONTAINER_HUB) not in targets:
-        mounts.append(Mount(source=hub, target=str(CONTAINER_HUB)))
+    if str(CONTAINER_HUB) not in targets and _host_hub().is_dir():
+        mounts.append(Mount(source=_host_hub(), target=str(CONTAINER_HUB)))
     if context.cache_dir is not None:
         mounts.append(Mount(source=context.cache_dir.resolve(), target=str(CONTAINER_CACHE)))
     model = Path(_model_path(context.model.name))
     if model.is_absolute() and not _inside(model, targets):
         mounts.append(Mount(source=model, target=str(model), read_only=True))
     return tuple(mounts)
+
+
+def _host_hub() -> Path:
+    """Where weights lie on this machine; a container shares it if it is there."""
+    return Path(os.environ.get("HF_HOME") or "~/.cache/huggingface").expanduser()
 
 
 def _inside(path: Path, folders: Iterable[str]) -> bool:

@@ -60,13 +60,14 @@ def refusal(
     capabilities: Capabilities,
     hardware: Hardware,
     model: ModelFacts | None = None,
+    env: Mapping[str, str] | None = None,
 ) -> Failure | None:
     """Why a configuration must not be started on the engine at hand; None if it may.
 
     ILLEGAL is a setting or value that this engine lacks, or a broken relation;
     UNSUPPORTED_COMBINATION are settings that do not go together here.
     """
-    at = circumstances(capabilities, hardware, model)
+    at = circumstances(capabilities, hardware, model, env)
     for name, value in configuration.items:
         judgement = judge(name, value, capabilities, at)
         if judgement.standing == "lacking":

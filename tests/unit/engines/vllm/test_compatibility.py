@@ -159,6 +159,33 @@ def test_stale_offload_files_are_a_warning_outside_containers_only() -> None:
     assert verdicts(asked, at("0.29.0", ADA)) == set()
 
 
+def test_offload_beside_expandable_segments_is_refused_from_0_26_0() -> None:
+    """The allocator's setting is the study's; other settings of it do no harm."""
+    asked: dict[str, Scalar] = {"kv_offload_gib": 8}
+
+    def with_allocator(release: str, value: str) -> set[str]:
+        env = {"PYTORCH_CUDA_ALLOC_CONF": value}
+        return verdicts(asked, at(release, ADA, in_container=True, env=env))
+
+    assert with_allocator("0.26.0", "max_split_size_mb:64,expandable_segments:True") == {"refused"}
+    assert with_allocator("0.26.0", "expandable_segments:False") == set()
+    assert with_allocator("0.21.0", "expandable_segments:True") == set()
+
+
+def test_fp8_checkpoints_take_no_e5m2() -> None:
+    """The other fp8 types are fine."""
+    traits = frozenset({"fp8_weights"})
+    assert "refused" in verdicts({"kv_cache_dtype": "fp8_e5m2"}, at("0.33.0", ADA, traits=traits))
+    assert verdicts({"kv_cache_dtype": "fp8"}, at("0.33.0", ADA, traits=traits)) == set()
+
+
+def test_turing_has_no_kernel_for_fp8_from_0_26_0() -> None:
+    """FLASHINFER was the last that took it."""
+    turing = (7, 5)
+    assert "refused" in verdicts({"kv_cache_dtype": "fp8"}, at("0.26.0", turing))
+    assert verdicts({"kv_cache_dtype": "fp8"}, at("0.25.1", turing)) == set()
+
+
 def test_multi_step_scheduling_goes_with_the_v0_engine_only() -> None:
     """0.8.5 to 0.10.0: V1 refuses it, asynchronous scheduling is V1's."""
     steps: dict[str, Scalar] = {"scheduler_steps": 8}
@@ -195,12 +222,14 @@ def test_relations_hold_where_both_sides_are_set() -> None:
         ({"layer_types": ["sliding_attention", "full_attention"]}, set()),
         ({"text_config": {"layer_types": ["linear_attention"]}}, {"hybrid"}),
         ({"mamba_d_state": 16, "attn_layer_period": 8}, {"hybrid"}),
+        ({"quantization_config": {"quant_method": "fp8"}}, {"fp8_weights"}),
+        ({"quantization_config": {"quant_method": "awq"}}, set()),
     ],
 )
 def test_a_model_s_attention_is_read_from_its_config(
     config: dict[str, object], traits: set[str]
 ) -> None:
-    """Qwen2, DeepSeek V3, Qwen3-Next, Gemma 3, a vision model's text part, Jamba."""
+    """Qwen2, DeepSeek V3, Qwen3-Next, Gemma 3, a vision model's text part, Jamba, quantized."""
     assert model_traits(config) == traits
 
 

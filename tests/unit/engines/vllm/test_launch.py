@@ -219,12 +219,26 @@ def test_dev_shm_holds_the_offload_from_0_27_0(
 def test_the_hub_s_cache_is_shared_with_the_container(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Weights are downloaded once for all trials."""
-    monkeypatch.setenv("HF_HOME", str(tmp_path / "hub"))
+    """Weights are downloaded once for all trials, and once for all programs of this machine."""
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    monkeypatch.setenv("HF_HOME", str(hub))
     plan = planned(image="vllm:x")
     (mount,) = plan.mounts
-    assert mount.source == tmp_path / "hub"
+    assert mount.source == hub
     assert plan.env["HF_HOME"] == mount.target
+
+
+def test_without_a_hub_s_cache_weights_go_to_the_study_s(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Docker refuses to mount a folder that is not there."""
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "nowhere"))
+    plan = planned(image="vllm:x", cache_dir=tmp_path)
+    (mount,) = plan.mounts
+    assert mount.source == tmp_path
+    assert plan.env["HF_HOME"].startswith(mount.target)
+    assert planned(image="vllm:x").mounts == ()
 
 
 def test_a_model_that_is_a_folder_is_mounted_where_it_lies(tmp_path: Path) -> None:
