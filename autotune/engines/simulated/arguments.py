@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.engines.model_shape import ModelShape
+from autotune.engines.simulated import words
 from autotune.engines.simulated.attention import with_backend
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.options import Parsed, parse
@@ -73,6 +74,7 @@ def settings_from(
         performance_mode=parsed.text("performance-mode") or "balanced",
         dummy_weights=parsed.text("load-format") == "dummy",
         dev_mode=environment.get("VLLM_SERVER_DEV_MODE") == "1",
+        debug_log=environment.get("VLLM_LOGGING_LEVEL") == "DEBUG",
         compile_cache_disabled=environment.get("VLLM_DISABLE_COMPILE_CACHE") == "1",
         explicit=tuple((name.replace("-", "_"), value) for name, value in parsed.values.items()
                        if name not in _QUIET),
@@ -111,16 +113,14 @@ def _engine(settings: ServeSettings, start: _Start) -> ServeSettings:
     asked = start.environment.get("VLLM_USE_V1")
     if not release.has_v0:
         if asked == "0" and not release.since(0, 11, 1):
-            text = "ValueError: Using V1 AsyncLLMEngine, but envs.VLLM_USE_V1=False."
-            raise StartRefused(config_error(text))
+            raise StartRefused(config_error(words.v1_only()))
         known = () if asked is None or not release.since(0, 17) else ("VLLM_USE_V1",)
         return replace(settings, v1=True, ignored=known)
     if asked == "0" or (asked is None and not release.is_v1):
         return replace(settings, v1=False)
     if settings.scheduler_steps > 1:
         if asked == "1":
-            text = "VLLM_USE_V1=1 is not supported with --num-scheduler-steps."
-            raise StartRefused(config_error(f"NotImplementedError: {text}"))
+            raise StartRefused(config_error(words.not_in_v1("--num-scheduler-steps")))
         warning = ("--num-scheduler-steps is not supported by the V1 Engine. Falling back to V0. ",)
         return replace(settings, v1=False, warnings=warning)
     if (
@@ -146,13 +146,7 @@ def _lengths(settings: ServeSettings, start: _Start) -> ServeSettings:
     if asked < 1:
         raise StartRefused(config_error("ValueError: max_model_len must be a positive integer."))
     if asked > own and start.environment.get("VLLM_ALLOW_LONG_MAX_MODEL_LEN") != "1":
-        text = (
-            f"ValueError: User-specified max_model_len ({asked}) is greater than the derived "
-            f"max_model_len (max_position_embeddings={own} or model_max_length=None in model's "
-            "config.json). To allow overriding this maximum, set the env var "
-            "VLLM_ALLOW_LONG_MAX_MODEL_LEN=1"
-        )
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.over_length(settings.release, asked, own)))
     return replace(settings, max_model_len=asked)
 
 
@@ -177,35 +171,21 @@ def _batch(settings: ServeSettings, start: _Start) -> ServeSettings:
     if asked_sequences is None:
         sequences = min(sequences, budget)
     if sequences < 1 or budget < 1:
-        text = (
-            "pydantic_core._pydantic_core.ValidationError: 1 validation error for SchedulerConfig"
-        )
-        raise StartRefused(config_error(f"{text}\n  Input should be greater than or equal to 1"))
+        problem = "Input should be greater than or equal to 1"
+        text = words.invalid_field("SchedulerConfig", "max_num_seqs", problem, sequences)
+        raise StartRefused(config_error(text))
     if budget < sequences:
-        text = (
-            f"ValueError: max_num_batched_tokens ({budget}) must be greater than or equal to "
-            f"max_num_seqs ({sequences})."
-        )
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.too_few_tokens(budget, sequences)))
     if chunked is False and release.since(0, 11, 1) and budget < settings.max_model_len:
-        text = (
-            f"ValueError: max_num_batched_tokens ({budget}) is smaller than max_model_len "
-            f"({settings.max_model_len}). This effectively limits the maximum sequence length to "
-            "max_num_batched_tokens and makes vLLM reject longer sequences. Please increase "
-            "max_num_batched_tokens or decrease max_model_len."
-        )
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.short_batch(budget, settings.max_model_len)))
     return replace(settings, max_num_seqs=sequences, token_budget=budget)
 
 
 def _switches(settings: ServeSettings, start: _Start) -> ServeSettings:
     share = settings.gpu_memory_utilization
     if not 0 < share <= 1:
-        text = (
-            "pydantic_core._pydantic_core.ValidationError: 1 validation error for CacheConfig\n"
-            "gpu_memory_utilization\n  Input should be greater than 0 and less than or equal to 1 "
-            f"[input_value={share}]"
-        )
+        problem = "Input should be greater than 0 and less than or equal to 1"
+        text = words.invalid_field("CacheConfig", "gpu_memory_utilization", problem, share)
         raise StartRefused(config_error(text))
     caching = start.parsed.flag("enable-prefix-caching")
     asynchronous = start.parsed.flag("async-scheduling")
@@ -273,21 +253,14 @@ def _offload(settings: ServeSettings, start: _Start) -> ServeSettings:
     release = settings.release
     alone = "kv-offloading-size" not in start.parsed.values
     if alone and start.parsed.text("kv-offloading-backend") and not release.since(0, 14):
-        text = "ValueError: You must set kv_offloading_size when kv_offloading_backend is set."
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.offload_without_size()))
     if settings.offload_bytes <= 0:
         return replace(settings, offload_bytes=0)
     if not release.since(0, 14):
-        text = "Exception: num_cpu_blocks must be specified in kv_connector_extra_config"
-        raise StartRefused(core_error(text))
+        raise StartRefused(core_error(words.offload_unset()))
     if not release.since(0, 21) and not start.parsed.flag("disable-hybrid-kv-cache-manager"):
-        text = (
-            "ValueError: Connector OffloadingConnector does not support HMA but HMA is enabled. "
-            "Please set --disable-hybrid-kv-cache-manager"
-        )
-        raise StartRefused(core_error(text))
+        raise StartRefused(core_error(words.offload_hma()))
     if "expandable_segments:True" in start.environment.get("PYTORCH_CUDA_ALLOC_CONF", "") \
             and release.since(0, 26):  # fmt: skip
-        text = "ValueError: KV offloading is incompatible with expandable_segments:True"
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.offload_expandable()))
     return settings

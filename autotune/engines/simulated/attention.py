@@ -8,14 +8,9 @@ from dataclasses import replace
 from typing import Final
 
 from autotune.engines.model_shape import ModelShape
+from autotune.engines.simulated import words
 from autotune.engines.simulated.card import Card
-from autotune.engines.simulated.refusals import (
-    Refusal,
-    StartRefused,
-    config_error,
-    core_error,
-    invalid_backend,
-)
+from autotune.engines.simulated.refusals import Refusal, StartRefused, config_error, core_error
 from autotune.engines.simulated.settings import ServeSettings
 
 _ORDER: Final = ("FLASH_ATTN", "FLASHINFER", "TRITON_ATTN", "FLEX_ATTENTION")
@@ -48,21 +43,14 @@ def with_backend(
     for name in order:
         if not _objections(name, settings, card) and not _skipped(name, settings):
             return replace(settings, attention_backend=name)
-    raise StartRefused(
-        core_error(
-            "ValueError: No valid attention backend found for cuda with "
-            f"AttentionSelectorConfig(head_size={shape.head_dim}, "
-            f"kv_cache_dtype={settings.kv_cache_dtype}, block_size={settings.block_size})."
-        )
-    )
+    text = words.no_backend(shape.head_dim, settings.kv_cache_dtype, settings.block_size)
+    raise StartRefused(core_error(text))
 
 
 def _explicit(settings: ServeSettings, asked: str, card: Card) -> ServeSettings:
     release = settings.release
     if asked not in release.backends:
-        listed = list(release.backends)
-        text = f"ValueError: Invalid attention backend: '{asked}'. Valid backends are: {listed}"
-        raise StartRefused(config_error(text))
+        raise StartRefused(config_error(words.unknown_backend(asked, release.backends)))
     name = _OLD_NAMES.get(asked, asked)
     reasons = _objections(name, settings, card)
     if reasons:
@@ -99,25 +87,6 @@ def _holds_fp8(name: str, settings: ServeSettings, card: Card) -> bool:
 
 def _refusal(name: str, reasons: list[str], settings: ServeSettings, card: Card) -> Refusal:
     release = settings.release
-    fp8 = "kv_cache_dtype not supported" in reasons
-    if name == "TRITON_ATTN" and fp8 and settings.fp8_kv:
-        return core_error(_triton_words(settings, card))
-    if name == "FLASH_ATTN" and fp8 and not release.since(0, 11, 1):
-        text = "NotImplementedError: FlashAttention does not support fp8 kv-cache on this device."
-        return core_error(text)
-    return core_error(invalid_backend(name, reasons))
-
-
-def _triton_words(settings: ServeSettings, card: Card) -> str:
-    """A clean refusal from 0.24.0; before, Triton's compiler fails (#26431)."""
-    if not settings.release.since(0, 24):
-        return (
-            "triton.compiler.errors.CompilationError: type fp8e4nv not supported in this "
-            "architecture. The supported fp8 dtypes are ('fp8e4b15', 'fp8e5')"
-        )
-    major, minor = card.compute_capability
-    return (
-        "ValueError: FP8 KV cache is not supported by the Triton attention backend on "
-        f"{card.title} (compute capability {major}.{minor}); native FP8 (fp8e4nv) requires SM89+. "
-        "Re-run with --kv-cache-dtype bfloat16."
-    )
+    if name == "TRITON_ATTN" and settings.fp8_kv and not _holds_fp8(name, settings, card):
+        return core_error(words.triton_fp8(release, card.title, card.compute_capability))
+    return core_error(words.invalid_backend(release, name, reasons))

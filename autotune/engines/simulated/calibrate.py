@@ -138,6 +138,7 @@ def calibrate(
     release: str,
     held_out_share: float = 1 / 3,
     seed: int = 0,
+    parameters: Sequence[str] = PARAMETERS,
 ) -> Fit:
     """Fit a card.
 
@@ -148,6 +149,7 @@ def calibrate(
         release: That was measured, for the file.
         held_out_share: Share of the observations that the fit does not see.
         seed: Which those are.
+        parameters: What is fitted, beside the attention of the backends that were measured.
 
     Raises:
         UsageError: If there are too few observations.
@@ -161,7 +163,7 @@ def calibrate(
     count = min(round(len(playable) * held_out_share), len(playable) - 3)
     left_out = [playable[i] for i in sorted(order[:count])]
     fitted = [playable[i] for i in sorted(order[count:])]
-    better = _Fitter(card, fitted).run()
+    better = _Fitter(card, fitted, parameters).run()
     errors = _errors(better, left_out)
     calibration = Calibration(
         date=date,
@@ -194,11 +196,13 @@ def write_card(card: Card, path: Path) -> None:
 class _Fitter:
     """The least-squares problem."""
 
-    def __init__(self, card: Card, observations: Sequence[Observation]) -> None:
+    def __init__(
+        self, card: Card, observations: Sequence[Observation], parameters: Sequence[str]
+    ) -> None:
         self._card, self._observations = card, observations
         backends = {_backend_of(card, o) for o in observations}
         self._names = [
-            *PARAMETERS,
+            *parameters,
             *(f"attention.{b}.{p}" for b in sorted(backends) for p in _BACKEND_PARAMETERS),
         ]
         self._start = np.array([_get(card, name) for name in self._names])

@@ -7,6 +7,7 @@ from typing import Any, Final
 from autotune.clock import Clock
 from autotune.engines.simulated.server import Answer, EngineDied, SimulatedServer
 from autotune.engines.simulated.text import Words
+from autotune.engines.simulated.words import ENGINE_DEAD
 from autotune.seams.requests import (
     GenerationRequest,
     HttpAnswer,
@@ -54,8 +55,7 @@ class SimulatedClient:
         if server is None:
             return failed(RequestErrorKind.REFUSED, "nobody listens")
         if server.core.is_stopped:
-            text = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-            return failed(RequestErrorKind.STATUS, text, 500)
+            return failed(RequestErrorKind.STATUS, ENGINE_DEAD, 500)
         sequence = server.sequence(request.prompt, request.max_tokens)
         objection = server.objection(sequence.prompt_tokens, request.max_tokens)
         if objection is not None:

@@ -10,11 +10,12 @@ from typing import Final
 import numpy as np
 
 from autotune.clock import Clock
+from autotune.engines.simulated import words
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.boot import Boot, Caches
 from autotune.engines.simulated.enginelog import API, EngineLog
 from autotune.engines.simulated.memory import HostRoom, MemoryTruth
-from autotune.engines.simulated.refusals import Refusal, StartRefused, cuda_oom
+from autotune.engines.simulated.refusals import Refusal, StartRefused, core_error
 from autotune.engines.simulated.server import SimulatedServer
 from autotune.errors import PortInUseError
 from autotune.seams.deployment import Deployment, ExitEvidence, Identity, LaunchPlan
@@ -106,14 +107,10 @@ class SimulatedDeployment:
 
     async def engine_died(self, text: str) -> None:
         """The engine core dies under load; the API server follows with exit code 0 (#48966)."""
-        self.journal.error("core.py:1145", "EngineCore encountered a fatal error.")
-        self.journal.error("core.py:1145", "Traceback (most recent call last):")
-        self.journal.error(
-            "core.py:1145", '  File "gpu_model_runner.py", line 3312, in execute_model'
-        )
-        self.journal.error("core.py:1145", text)
-        text = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-        self.journal.error("async_llm.py:708", f"EngineDeadError: {text}", process=API)
+        last_words = core_error(text, frame="execute_model").lines
+        for line in ("EngineCore encountered a fatal error.", *last_words):
+            self.journal.error("core.py:1145", line)
+        self.journal.error("async_llm.py:708", words.ENGINE_DEAD, process=API)
         if self.server is not None:
             self.server.die()
         await self._clock.sleep(_DEATH_S)
@@ -204,8 +201,8 @@ class SimulatedDeployer:
 
     def _random(self, launch: LaunchPlan, identity: Identity) -> np.random.Generator:
         """Noise that follows from the study's seed, the trial's number and its settings."""
-        words = [w for w in launch.argv if w != str(launch.port)]
-        text = f"{self._seed}\n{identity.trial}\n{words}\n{sorted(launch.env)}"
+        argv = [w for w in launch.argv if w != str(launch.port)]
+        text = f"{self._seed}\n{identity.trial}\n{argv}\n{sorted(launch.env)}"
         digest = hashlib.sha256(text.encode()).digest()
         return np.random.default_rng(int.from_bytes(digest[:8], "big"))
 
@@ -250,7 +247,7 @@ class SimulatedDeployer:
         server.core.on_step(watch)
         await full.wait()
         wanted = plan.activation / 3
-        await deployment.engine_died(cuda_oom(wanted, plan.total, wanted / 4, plan.total))
+        await deployment.engine_died(words.cuda_oom(wanted, plan.total, wanted / 4, plan.total))
 
     def _room(self, launch: LaunchPlan) -> HostRoom:
         contained = launch.image is not None

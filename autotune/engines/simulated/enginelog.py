@@ -37,6 +37,10 @@ class EngineLog:
         """A line as vLLM's logger writes it."""
         self._line("INFO", where, text, process)
 
+    def debug(self, where: str, text: str, *, process: str = CORE) -> None:
+        """The same, at DEBUG."""
+        self._line("DEBUG", where, text, process)
+
     def warning(self, where: str, text: str, *, process: str = CORE) -> None:
         """The same, as a warning."""
         self._line("WARNING", where, text, process)

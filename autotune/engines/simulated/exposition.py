@@ -116,11 +116,12 @@ def server_info_json(settings: ServeSettings, plan: MemoryPlan, *, as_json: bool
     config = resolved_config(settings, plan)
     if as_json and settings.release.since(0, 11):
         return json.dumps({"vllm_config": config})
-    flat = ", ".join(f"{k}={v!r}" for part in config.values() for k, v in part.items())
+    parts = [part for part in config.values() if isinstance(part, dict)]
+    flat = ", ".join(f"{k}={v!r}" for part in parts for k, v in part.items())
     return json.dumps({"vllm_config": flat})
 
 
-def resolved_config(settings: ServeSettings, plan: MemoryPlan) -> dict[str, dict[str, Any]]:
+def resolved_config(settings: ServeSettings, plan: MemoryPlan) -> dict[str, Any]:
     """The parts of VllmConfig that settings end in."""
     modes = {
         GraphMode.EAGER: "NONE",
@@ -128,7 +129,7 @@ def resolved_config(settings: ServeSettings, plan: MemoryPlan) -> dict[str, dict
         GraphMode.PIECEWISE: "PIECEWISE",
         GraphMode.FULL: "FULL_AND_PIECEWISE",
     }
-    config: dict[str, dict[str, Any]] = {
+    config: dict[str, Any] = {
         "model_config": {
             "model": settings.model,
             "max_model_len": plan.max_model_len,
@@ -149,12 +150,22 @@ def resolved_config(settings: ServeSettings, plan: MemoryPlan) -> dict[str, dict
             "max_num_batched_tokens": settings.token_budget,
             "max_num_seqs": settings.max_num_seqs,
             "enable_chunked_prefill": settings.chunked_prefill,
+            "long_prefill_token_threshold": settings.long_prefill_tokens,
+            "policy": "fcfs",
             "async_scheduling": settings.async_scheduling,
             "stream_interval": settings.stream_interval,
         },
         "attention_config": {"backend": settings.attention_backend},
         "compilation_config": {"cudagraph_mode": modes[settings.graph_mode]},
     }
+    if settings.offload_bytes:
+        config["kv_transfer_config"] = {
+            "kv_connector": "OffloadingConnector",
+            "kv_role": "kv_both",
+            "kv_connector_extra_config": {"cpu_bytes_to_use": settings.offload_bytes},
+        }
     if settings.release.since(0, 17):
-        config["performance"] = {"performance_mode": settings.performance_mode}
+        config["performance_mode"] = settings.performance_mode
+    if settings.release.since(0, 12):
+        config["optimization_level"] = settings.optimization_level
     return config

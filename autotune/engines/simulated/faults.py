@@ -6,8 +6,9 @@ Each is something that real servers do to whoever drives them; the texts are vLL
 from dataclasses import dataclass
 from enum import StrEnum
 
-from autotune.engines.simulated import refusals
+from autotune.engines.simulated import refusals, words
 from autotune.engines.simulated.refusals import Refusal
+from autotune.engines.simulated.release import Release
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 
@@ -86,23 +87,23 @@ class StartFault:
     refusal: Refusal
 
 
-def start_fault(fault: Fault | None) -> StartFault | None:
+def start_fault(fault: Fault | None, release: Release) -> StartFault | None:
     """How a start fails; None if it does not."""
     total, wanted = 80 * BYTES_PER_GIB, 2 * BYTES_PER_GIB
-    oom = refusals.cuda_oom(wanted, total, 200 * BYTES_PER_MIB, total - 500 * BYTES_PER_MIB)
+    oom = words.cuda_oom(wanted, total, 200 * BYTES_PER_MIB, total - 500 * BYTES_PER_MIB)
     match fault:
         case Fault.OOM_WEIGHTS:
             return StartFault("imports", refusals.core_error(oom, frame="load_model"))
         case Fault.OOM_PROFILING:
             return StartFault("weights", refusals.core_error(oom, frame="profile_run"))
         case Fault.NO_KV:
-            return StartFault("profiling", refusals.core_error(refusals.no_blocks()))
+            return StartFault("profiling", refusals.core_error(words.no_blocks(release)))
         case Fault.OOM_GRAPHS:
             return StartFault("kv", refusals.core_error(oom, frame="capture_model"))
         case Fault.OOM_WARMUP:
-            return StartFault("graphs", refusals.core_error(refusals.sampler_warmup(256)))
+            return StartFault("graphs", refusals.core_error(words.sampler_warmup(256)))
         case Fault.SHM:
-            text = refusals.shm(32 * BYTES_PER_GIB, 64 * BYTES_PER_MIB)
+            text = words.no_shm(release, 32 * BYTES_PER_GIB, 64 * BYTES_PER_MIB)
             return StartFault("kv", refusals.core_error(text))
         case Fault.KILLED_AT_START:
             return StartFault("weights", refusals.killed(by_limit=False))

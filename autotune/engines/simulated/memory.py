@@ -10,18 +10,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from autotune.engines.model_shape import ModelShape
-from autotune.engines.simulated import refusals
+from autotune.engines.simulated import refusals, words
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.refusals import Refusal, StartRefused
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 from autotune.units import BYTES_PER_KIB, BYTES_PER_MIB
 
 _LOGIT_BYTES: Final = 4
-_WEIGHTS_HINT: Final = (
-    "Failed to load model - not enough GPU memory. Try lowering --gpu-memory-utilization to free "
-    "memory for weights, increasing --tensor-parallel-size, or using --quantization."
-)
-"""Added by the V1 model runner (0.13.0); the second one, the default from 0.29.0, is silent."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -174,8 +169,8 @@ class MemoryTruth:
         """Is the share free at all? (`request_memory`, 0.9.2)."""
         free = self.total - self.context
         if self._settings.kv_cache_memory_bytes is None and free < self.requested:
-            share = self._settings.gpu_memory_utilization
-            text = refusals.free_memory(free, self.total, share, self.requested)
+            share, release = self._settings.gpu_memory_utilization, self._settings.release
+            text = words.free_memory(release, free, self.total, share, self.requested)
             raise StartRefused(refusals.core_error(text))
 
     def load_weights(self) -> int:
@@ -206,7 +201,7 @@ class MemoryTruth:
         left = self.requested - self.weights - self.activation - self.non_torch
         left -= self.graphs_estimate or 0
         if left < self.block_bytes:
-            raise StartRefused(refusals.core_error(refusals.no_blocks()))
+            raise StartRefused(refusals.core_error(words.no_blocks(self._settings.release)))
         return left
 
     @property
@@ -229,10 +224,10 @@ class MemoryTruth:
             return wanted
         if settings.auto_length:
             if fits <= 0:
-                raise StartRefused(refusals.core_error(refusals.no_auto_length(kv_bytes)))
+                raise StartRefused(refusals.core_error(words.no_auto_length()))
             return fits
         needed = -(-wanted // settings.block_size) * self.block_bytes
-        text = refusals.too_long(settings.release, wanted, needed, kv_bytes, fits)
+        text = words.too_long(settings.release, wanted, needed, kv_bytes, fits)
         raise StartRefused(refusals.core_error(text))
 
     def allocate_kv(self, kv_bytes: int) -> int:
@@ -252,14 +247,12 @@ class MemoryTruth:
             self._check_host(0)
             return 0, 0
         if settings.release.offload_in_shm and size > room.shm_bytes:
-            text = refusals.shm(size, room.shm_bytes)
-            if not settings.release.since(0, 28):
-                text = "OSError: [Errno 28] No space left on device"
+            text = words.no_shm(settings.release, size, room.shm_bytes)
             raise StartRefused(refusals.core_error(text, frame="create_region"))
         pinnable = room.memory_bytes * truth.pinnable_share
         if not settings.release.offload_in_shm and size > pinnable:
             raise StartRefused(
-                refusals.core_error(refusals.pinning(), frame="create_offload_tensors")
+                refusals.core_error(words.no_pinning(), frame="create_pinned_tensors")
             )
         host = round(size * truth.offload_host_factor)
         self._check_host(host)
@@ -286,7 +279,7 @@ class MemoryTruth:
         held = self.context + self.weights + self.non_torch + blocks * self.block_bytes
         if held + self.graphs + self.sampler > self.total:
             rows = min(self._settings.max_num_seqs, self._settings.token_budget)
-            raise StartRefused(refusals.core_error(refusals.sampler_warmup(rows)))
+            raise StartRefused(refusals.core_error(words.sampler_warmup(rows)))
 
     def plan(self) -> MemoryPlan:
         """All phases in their order.
@@ -336,10 +329,9 @@ class MemoryTruth:
     def _oom(self, wanted: float, frame: str) -> Refusal:
         """PyTorch's words; what it could not get is more than what was free."""
         used = self.total - self.context
-        text = refusals.cuda_oom(wanted, self.total, wanted / 2, used)
-        hinting = (0, 13, 0) <= self._settings.release.version < (0, 29, 0)
-        before = (_WEIGHTS_HINT,) if hinting and frame == "load_model" else ()
-        return refusals.core_error(text, *before, frame=frame)
+        text = words.cuda_oom(wanted, self.total, wanted / 2, used)
+        hint = words.weights_hint(self._settings.release) if frame == "load_model" else None
+        return refusals.core_error(text, before=hint, frame=frame)
 
 
 def _mib(mib: float) -> int:

@@ -33,7 +33,7 @@ from aiohttp import web
 from autotune.clock import Clock, MonotonicClock
 from autotune.engines.model_shape import shape_of
 from autotune.engines.models import read_model
-from autotune.engines.simulated import refusals
+from autotune.engines.simulated import refusals, words
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.boot import AfterPhase, Boot, Caches
 from autotune.engines.simulated.card import DEFAULT_CARD, Card, card_named
@@ -130,7 +130,7 @@ class _Process:
             random=random,
             caches=Caches(),
             slowdown=slowdown,
-            after_phase=_failing(start_fault(self._fault)),
+            after_phase=_failing(start_fault(self._fault, machine.release)),
         )
         await boot.imports(machine.release.name)
         try:
@@ -206,15 +206,14 @@ class _Process:
         """The engine core ends; the API server follows with exit code 0 (vLLM issue 48966)."""
         if server.core.is_stopped:
             return
-        text = "torch.AcceleratorError: CUDA error: an illegal memory access was encountered"
+        text = words.cuda_crash()
         if fault is Fault.OOM_UNDER_LOAD:
             plan = server.plan
-            text = refusals.cuda_oom(plan.activation, plan.total, plan.activation / 8, plan.total)
+            text = words.cuda_oom(plan.activation, plan.total, plan.activation / 8, plan.total)
         for line in ("EngineCore encountered a fatal error.",
                      *refusals.core_error(text, frame="execute_model").lines):  # fmt: skip
             self._journal.error("core.py:1145", line)
-        words = "EngineCore encountered an issue. See stack trace (above) for the root cause."
-        self._journal.error("async_llm.py:708", f"EngineDeadError: {words}", process=API)
+        self._journal.error("async_llm.py:708", words.ENGINE_DEAD, process=API)
         server.die()
         asyncio.get_running_loop().call_later(_WATCHDOG_S, self._ended.set)
 

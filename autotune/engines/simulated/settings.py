@@ -32,6 +32,7 @@ class ServeSettings:
         ignored: Environment variables that the release does not know.
         dummy_weights: --load-format dummy.
         dev_mode: VLLM_SERVER_DEV_MODE=1.
+        debug_log: VLLM_LOGGING_LEVEL=DEBUG.
     """
 
     release: Release
@@ -62,6 +63,7 @@ class ServeSettings:
     optimization_level: int = 2
     dummy_weights: bool = False
     dev_mode: bool = False
+    debug_log: bool = False
     compile_cache_disabled: bool = False
     explicit: tuple[tuple[str, object], ...] = ()
     ignored: tuple[str, ...] = ()

@@ -1,0 +1,166 @@
+"""Calibration: what was changed is found again, and the error is that on records left out."""
+
+from pathlib import Path
+
+import pytest
+
+from autotune.engines.model_shape import shape_of
+from autotune.engines.simulated.calibrate import (
+    FITTED_METRICS,
+    Observation,
+    calibrate,
+    observation_from,
+    with_values,
+    write_card,
+)
+from autotune.engines.simulated.card import Card, card_named
+from autotune.engines.simulated.release import release_named
+from autotune.engines.simulated.replay import Replay, replayed_metrics
+from autotune.errors import UsageError
+from autotune.records import (
+    Applied,
+    Configuration,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.spec.workload import Workload
+from tests.unit.engines.simulated.rig import QWEN_1B5, QWEN_7B
+
+_SMALL = Workload(
+    requests=16,
+    concurrency=8,
+    prompt_tokens=128,
+    output_tokens=16,
+    warmup_requests=0,
+    ttft_max_tokens=16,
+    long_context_tokens=(8192,),
+)
+_FEW = ("gemm.compute", "gemm.bandwidth", "host.iteration_us", "host.eager_layer_us")
+_OPTIONS = (
+    (),
+    ("--enforce-eager",),
+    ("--no-async-scheduling",),
+    ("--max-num-seqs", "2"),
+    ("--max-num-batched-tokens", "2048"),
+)
+
+
+def _observations(card: Card) -> list[Observation]:
+    found = []
+    for model in (QWEN_1B5, QWEN_7B):
+        for options in _OPTIONS:
+            replay = Replay(
+                argv=("vllm", "serve", "m", *options),
+                shape=shape_of(model),
+                release=release_named("0.26.0"),
+                workload=_SMALL,
+            )
+            metrics = replayed_metrics(card, replay)
+            measured = {tag: metrics[tag] for tag in FITTED_METRICS if tag in metrics}
+            found.append(Observation(name=f"{model.name} {options}", replay=replay,
+                                     measured=measured))  # fmt: skip
+    return found
+
+
+def test_efficiencies_that_were_changed_are_found_again() -> None:
+    """Observations of another card: the fit explains those it has not seen, and finds why."""
+    start = card_named("h100")
+    truth = {"gemm.compute": 0.55, "gemm.bandwidth": 0.65, "host.eager_layer_us": 220.0,
+             "host.iteration_us": 1600.0}  # fmt: skip
+    observations = _observations(with_values(start, truth))
+    fit = calibrate(observations, start, date="2026-01-31", release="0.26.0", parameters=_FEW)
+    calibrated = fit.card.calibrated
+    assert calibrated is not None
+    assert (calibrated.records, calibrated.held_out_records) == (7, 3)
+    assert len(fit.left_out) == 3
+    for metric in ("output_tokens_per_s", "ttft_8k_ns", "itl_p50_ns"):
+        assert calibrated.median_error[metric] < 0.03, metric
+    assert fit.card.gemm.compute == pytest.approx(0.55, rel=0.1)
+    assert fit.card.host.eager_layer_us == pytest.approx(220.0, rel=0.1)
+    assert fit.rank_correlation is not None
+    assert fit.rank_correlation > 0.9
+
+
+def test_a_parameter_that_no_record_speaks_of_stays() -> None:
+    """Backends that were not measured keep their values."""
+    start = card_named("h100")
+    observations = _observations(with_values(start, {"gemm.compute": 0.6}))[:5]
+    fit = calibrate(observations, start, date="2026-01-31", release="0.26.0")
+    assert fit.card.attention["TRITON_ATTN"] == start.attention["TRITON_ATTN"]
+    assert fit.card.host.frontend_request_us == pytest.approx(
+        start.host.frontend_request_us, rel=0.2
+    )
+
+
+def test_too_few_records_are_refused() -> None:
+    """Three trials make no calibration."""
+    with pytest.raises(UsageError, match="4 measured trials"):
+        calibrate(_observations(card_named("h100"))[:3], card_named("h100"), date="d", release="r")
+
+
+def test_a_configuration_that_cannot_be_played_is_named() -> None:
+    """It is left out of the fit and reported."""
+    observations = _observations(card_named("h100"))[:5]
+    impossible = Observation(
+        name="impossible",
+        replay=Replay(
+            argv=("vllm", "serve", "m", "--no-such-option"),
+            shape=shape_of(QWEN_7B),
+            release=release_named("0.26.0"),
+            workload=_SMALL,
+        ),
+        measured={"output_tokens_per_s": 1.0},
+    )
+    fit = calibrate([*observations, impossible], card_named("h100"), date="d", release="r")
+    assert fit.unplayable == ("impossible",)
+
+
+def test_a_calibrated_card_is_written_with_its_error(tmp_path: Path) -> None:
+    """The file carries date, release and error, and reads back."""
+    fit = calibrate(_observations(card_named("h100"))[:5], card_named("h100"),
+                    date="2026-01-31", release="0.26.0")  # fmt: skip
+    write_card(fit.card, tmp_path / "h100.yaml")
+    read = card_named(str(tmp_path / "h100.yaml"))
+    assert read.calibrated == fit.card.calibrated
+    assert read.gemm.compute == pytest.approx(fit.card.gemm.compute, rel=1e-3)
+
+
+def _record(*, simulated: bool = False, **metrics: float | None) -> TrialRecord:
+    return TrialRecord(
+        study="s",
+        number=7,
+        kind=TrialKind.SEARCH,
+        configuration=Configuration(),
+        outcome=Outcome(status=OutcomeStatus.MEASURED),
+        metrics=metrics,
+        simulated=simulated,
+        applied=Applied(kv_cache_tokens=50_000),
+        command=("vllm", "serve", "m", "--max-num-seqs", "8"),
+        environment={"engine_release": "0.26.0"},
+    )
+
+
+def test_a_record_becomes_an_observation() -> None:
+    """Command, release and KV tokens are the record's; metrics that were not measured are not."""
+    record = _record(output_tokens_per_s=100.0, ttft_8k_ns=None, startup_ns=1.0)
+    observation = observation_from(record, QWEN_7B, _SMALL)
+    assert observation is not None
+    assert observation.measured == {"output_tokens_per_s": 100.0}
+    assert observation.replay.argv == record.command
+    assert observation.replay.kv_tokens == 50_000
+    assert observation.replay.release.name == "0.26.0"
+
+
+def test_nothing_is_learnt_from_simulated_trials() -> None:
+    """Nor from one that measured nothing."""
+    assert observation_from(_record(simulated=True, itl_p50_ns=1.0), QWEN_7B, _SMALL) is None
+    assert observation_from(_record(itl_p50_ns=None), QWEN_7B, _SMALL) is None
+
+
+def test_an_unknown_parameter_is_an_error() -> None:
+    """A misspelt name does not vanish."""
+    for name in ("gemm.compte", "attention.NO_SUCH.prefill", "nothing.at_all"):
+        with pytest.raises((KeyError, AttributeError)):
+            with_values(card_named("h100"), {name: 1.0})
