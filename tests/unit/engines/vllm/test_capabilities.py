@@ -47,6 +47,7 @@ def installation(folder: Path, version: str = "0.14.1") -> Path:
         "v1/attention/backends/registry.py": """
             class AttentionBackendEnum(Enum):
                 FLASH_ATTN = "x"
+                ROCM_ATTN = "y"
             """,
     }.items():
         path = package / name
@@ -79,7 +80,7 @@ def test_an_installation_is_scanned_by_its_own_interpreter(tmp_path: Path) -> No
     assert (found.release, found.platform) == ("0.14.1", "cuda")
     assert {"kv-cache-dtype", "async-scheduling", "no-async-scheduling"} <= found.flags
     assert found.choices["kv_cache_dtype"] == ("auto", "fp8")
-    assert found.choices["attention_backend"] == ("FLASH_ATTN",)
+    assert found.choices["attention_backend"] == ("FLASH_ATTN",)  # of two, one is for this GPU
     assert found.environment == {"VLLM_CACHE_ROOT"}
     assert str(tmp_path / "site" / "vllm") in found.source
 
