@@ -1,7 +1,7 @@
 """Reading vLLM's start-up log: where the time went, the memory ledger, what it runs with.
 
 Every pattern is a fragment, for lines carry process tags from 0.10 on and colours on a terminal.
-The spellings of each release are golden files (`tests/golden/data/vllm_logs/templates.json`),
+The spellings of each release are golden files (`tests/golden/data/vllm_logs/`),
 read from the releases themselves. Numbers carry thousands commas; the log is cut in the middle
 where it is long.
 """
