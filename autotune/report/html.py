@@ -231,12 +231,17 @@ def _file(name: str) -> str:
     return files("autotune.report").joinpath("templates", name).read_text(encoding="utf-8")
 
 
+def _cleaned(value: Any) -> Any:
+    return one_line(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 @cache
 def _environment() -> Environment:
     return Environment(
         loader=PackageLoader("autotune.report", "templates"),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_cleaned,  # whatever reaches the page, escape sequences do not
         trim_blocks=True,
         lstrip_blocks=True,
     )

@@ -96,8 +96,8 @@ class Canvas:
             style = f"<style>{self.size.style}</style>"
             fixed = f' width="{number(self.width)}" height="{number(self.height)}"'
         return (
-            f'<svg xmlns="http://www.w3.org/2000/svg"{fixed} class="plot {self.size.css}" role="img" '
-            f'viewBox="0 0 {number(self.width)} {number(self.height)}" '
+            f'<svg xmlns="http://www.w3.org/2000/svg"{fixed} class="plot {self.size.css}" '
+            f'role="img" viewBox="0 0 {number(self.width)} {number(self.height)}" '
             f'aria-label="{escape(one_line(self.label))}">{style}{"".join(self.parts)}</svg>'
         )
 

@@ -57,7 +57,7 @@ def reach_of(panels: Sequence[Panel]) -> float:
     """Largest |log ratio| that panels show; longer intervals are cut off there."""
     ratios = [abs(math.log(e.ratio)) for p in panels for e in p.effects]
     floors = [math.log1p(p.floor) for p in panels]
-    return max(*(1.25 * ratio for ratio in ratios), *(1.5 * floor for floor in floors), 0.02)
+    return max([*(1.25 * ratio for ratio in ratios), *(1.5 * floor for floor in floors), 0.02])
 
 
 def shown(effect: Effect) -> str:

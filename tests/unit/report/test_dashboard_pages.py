@@ -1,0 +1,82 @@
+"""Notes, files and figures for the dashboard."""
+
+import json
+from pathlib import Path
+
+import orjson
+import pytest
+
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, Failure, FailureKind
+from autotune.report.dashboard_pages import dashboard_pages, trial_note
+from autotune.spec.study import StudySpec
+from tests.support.records import record, study_records, telemetry
+
+SPEC = StudySpec(name="sample")
+
+
+@pytest.fixture
+def paths(tmp_path: Path) -> StudyPaths:
+    """A study whose first trial left its files."""
+    found = StudyPaths(tmp_path / "sample")
+    files = found.trial(0)
+    files.root.mkdir(parents=True)
+    files.log.write_text("INFO ready\n")
+    lines = [orjson.dumps({"at_ns": s.at_ns, **s.values}).decode()
+             for s in telemetry(study_records(1)[0], interval_s=5)]  # fmt: skip
+    files.telemetry.write_text("\n".join(lines))
+    return found
+
+
+def test_a_note_tells_outcome_figures_and_settings() -> None:
+    """In Markdown, simulated ones marked."""
+    note = trial_note(study_records(1)[0], SPEC.objectives)
+    assert note.startswith("## Trial 0, baseline\n")
+    assert "**measured**" in note
+    assert "- Output throughput: 1,6" in note
+    assert "max_model_len=32768" in note
+    assert "SIMULATED" in trial_note(record(1, simulated=True), SPEC.objectives)
+
+
+def test_evidence_cannot_break_out_of_its_block() -> None:
+    """An engine's text with Markdown, HTML and line breaks is shown as it is, indented."""
+    failure = Failure(
+        kind=FailureKind.GPU_OOM, phase="starting", message="a <b>",
+        evidence=("```\n# big\n<script>x</script>",), margin_gib=-0.5,
+    )  # fmt: skip
+    note = trial_note(record(1, failure=failure), SPEC.objectives)
+    assert "    ```\n    # big\n    <script>x</script>" in note
+    assert "a &lt;b&gt;" in note
+    assert "Margin: -0.50 GiB" in note
+
+
+def test_a_trial_s_files_are_within_reach(paths: StudyPaths) -> None:
+    """Log and curves as far as they are there; a trial without a folder has none."""
+    pages = dashboard_pages(paths, SPEC)
+    page = pages.trial(study_records(1)[0])
+    files = {a.name: a for a in page.attachments}
+    assert set(files) == {"engine.log", "gpu-memory.svg", "host-memory.svg"}
+    assert files["engine.log"].read() == b"INFO ready\n"
+    assert files["gpu-memory.svg"].read().startswith(b"<svg xmlns")
+    assert pages.trial(record(7)).attachments == ()
+
+
+def test_the_study_s_page_has_verdict_and_front(paths: StudyPaths) -> None:
+    """The figure holds every feasible trial, in display units."""
+    records = study_records(20)
+    page = dashboard_pages(paths, SPEC).study(records)
+    assert "### Pareto front" in page.note
+    figure = json.loads(page.figures["pareto-front"])
+    names = [trace["name"] for trace in figure["data"]]
+    assert names == ["measured", "on the front", "recommended"]
+    points = sum(len(trace["text"]) for trace in figure["data"])
+    assert points == sum(r.is_feasible for r in records)
+
+
+def test_a_study_that_has_just_begun_has_a_page(paths: StudyPaths) -> None:
+    """Without trials, or with failures only, there is no figure."""
+    pages = dashboard_pages(paths, SPEC)
+    assert pages.study(()).figures == {}
+    failure = Failure(kind=FailureKind.HUNG, phase="starting", message="x")
+    failed = record(0, config=Configuration(), failure=failure)
+    assert "None of the 1 trials" in pages.study([failed]).note

@@ -1,0 +1,133 @@
+"""What a report says of a study."""
+
+from dataclasses import replace
+
+import pytest
+
+from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
+from autotune.report.failures import failure_groups, failure_table, outcome_map
+from autotune.report.findings import findings_of, varied_parameters, verdict
+from autotune.report.quantities import readable
+from autotune.spec.study import StudySpec
+from tests.support.records import record, study_records
+
+SPEC = StudySpec(name="sample")
+
+
+def trial(number: int, seqs: int, speed: float, **more: float) -> TrialRecord:
+    """A measured trial."""
+    metrics = {
+        "output_tokens_per_s": speed, "ttft_8k_ns": 1.5e9, "context_capacity_tokens": 60_000.0,
+        "failed_requests_count": 0.0, **more,
+    }  # fmt: skip
+    kind = TrialKind.BASELINE if number == 0 else TrialKind.SEARCH
+    return record(
+        number, kind=kind, config=Configuration.of({"max_num_seqs": seqs}), metrics=metrics
+    )
+
+
+def test_a_gain_is_told_with_its_size_and_what_stayed_the_same() -> None:
+    """Objectives beyond the noise first; the others are said to be within it."""
+    first, second = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1800.0)]))
+    assert first == (
+        "Serve the configuration of trial 1: output throughput 1,800 tok/s (+80.0% against the "
+        "baseline); TTFT at 8K 1.50 s and context capacity 60,000 tokens are within the noise of "
+        "the baseline's."
+    )
+    assert "cannot be told from noise here (assumed" in second
+
+
+def test_keeping_the_default_is_an_answer() -> None:
+    """A gain within the noise recommends nothing."""
+    first, _ = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1010.0)]))
+    assert first.startswith("Keep the engine's defaults")
+
+
+def test_criteria_that_are_not_met_are_named() -> None:
+    """So are those that nobody measured."""
+    _, second = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1200.0)]))
+    assert second.startswith("2 of 5 criteria are met (not met: throughput; not measured:")
+
+
+def test_nothing_feasible_names_the_commonest_cause() -> None:
+    """And a study without a trial says that."""
+    failure = Failure(kind=FailureKind.GPU_OOM_WEIGHTS, phase="starting", message="no room")
+    first, second = verdict(findings_of(SPEC, [record(n, failure=failure) for n in range(3)]))
+    assert first == "None of the 3 trials kept every limit."
+    assert second == "The commonest end, 3 times: infeasible: gpu oom weights."
+    assert verdict(findings_of(SPEC, []))[0] == "No trial has ended yet."
+
+
+def test_an_interval_narrows_with_repeats() -> None:
+    """Of the recommended configuration's figure, around it."""
+    once = findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1800.0)])
+    low, high = once.intervals()["output_tokens_per_s"]
+    assert low is not None
+    assert high is not None
+    assert low < 1800 < high
+    again = [trial(0, 16, 1000.0), trial(1, 64, 1800.0), trial(2, 64, 1800.0)]
+    closer_low, closer_high = findings_of(SPEC, again).intervals()["output_tokens_per_s"]
+    assert closer_low is not None
+    assert closer_high is not None
+    assert closer_high - closer_low < high - low
+
+
+def test_parameters_that_never_changed_are_left_out() -> None:
+    """Unset counts as a value."""
+    same = {"max_model_len": 32768}
+    configurations = [Configuration.of(same), Configuration.of({**same, "block_size": 16})]
+    assert varied_parameters(configurations) == ("block_size",)
+
+
+def test_failures_are_grouped_with_margins_and_time() -> None:
+    """By kind, the commonest first."""
+    short = [Failure(kind=FailureKind.NO_ROOM_FOR_KV, phase="starting", message="no room",
+                     margin_gib=margin) for margin in (-0.5, -1.5)]  # fmt: skip
+    other = Failure(kind=FailureKind.HUNG, phase="probe:throughput", message="silent")
+    records = [record(n, failure=f) for n, f in enumerate([*short, other])]
+    groups = failure_groups(records)
+    assert [g.kind for g in groups] == [FailureKind.NO_ROOM_FOR_KV, FailureKind.HUNG]
+    assert groups[0].numbers == (0, 1)
+    rows = failure_table(groups, simulated=False).rows
+    assert rows[0][3].text == "0.50 to 1.50 GiB short"
+    assert rows[1][2].text == "probe throughput"
+    assert groups[0].seconds > 0
+
+
+def test_the_map_says_with_which_values_trials_fail() -> None:
+    """The parameter that tells most comes first; unset values are the default."""
+    failure = Failure(kind=FailureKind.GPU_OOM, phase="starting", message="no room")
+    made = [
+        record(n, config=Configuration.of({"a": n % 2, **({"b": 1} if n % 4 < 2 else {})}),
+               failure=failure if n % 2 else None, metrics=None if n % 2 else {})
+        for n in range(8)
+    ]  # fmt: skip
+    found = outcome_map(made, ("b", "a"))
+    assert list(found) == ["a", "b"]
+    assert [(s.value, s.total, s.counts["infeasible"]) for s in found["a"]] == [
+        ("0", 4, 0), ("1", 4, 4),
+    ]  # fmt: skip
+    assert found["b"][0].value == "default"
+    assert outcome_map(study_records(1), ("a",)) == {}
+
+
+@pytest.mark.parametrize(
+    ("raw", "shown"),
+    [
+        ("best score: output_tokens_per_s x1.62", "Best score: output throughput *1.62"),
+        ("ttft_8k_ns x0.80", "TTFT at 8K *0.80"),
+        ("", ""),
+    ],
+)
+def test_sentences_of_the_analysis_are_put_into_words(raw: str, shown: str) -> None:
+    """Tags become titles, x becomes a sign, acronyms keep their capitals."""
+    assert readable(raw) == shown.replace("*", "\N{MULTIPLICATION SIGN}")
+
+
+def test_a_repeated_baseline_is_one_configuration() -> None:
+    """Its last feasible trial stands for it."""
+    records = [trial(0, 16, 1000.0), trial(1, 64, 1800.0)]
+    again = replace(records[0], number=2)
+    baseline = findings_of(SPEC, [*records, again]).baseline
+    assert baseline is not None
+    assert baseline.number == 2
