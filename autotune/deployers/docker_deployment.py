@@ -209,21 +209,23 @@ class DockerDeployment:
     def _watch(self) -> None:
         """Wait for the end of the container, through whatever happens to the engine."""
         away_since_ns: int | None = None
+        was_away = False
         while not self._is_over.is_set():
             try:
                 state = self._wait_once()
             except docker.errors.NotFound:
-                self._tell(ExitEvidence(detail="somebody else removed the container"))
+                self._tell(_broken("somebody else removed the container"))
                 return
             except (*FOREIGN, ValueError) as error:  # ValueError: an answer cut off in the middle
-                away_since_ns = away_since_ns or self._clock.now_ns()
+                away_since_ns, was_away = away_since_ns or self._clock.now_ns(), True
                 if self._is_lost(away_since_ns):
-                    self._tell(ExitEvidence(detail=f"lost with its engine: {translated(error)}"))
+                    self._tell(_broken(f"lost with its engine: {translated(error)}"))
                     return
                 self._is_over.wait(_RETRY_S)
             else:
                 if not state["Running"]:
-                    self._tell(_evidence(state))
+                    ended = _evidence(state)
+                    self._tell(_broken("the Docker engine was away", ended) if was_away else ended)
                     return
                 away_since_ns = None
 
@@ -264,6 +266,11 @@ async def _ended(task: "asyncio.Future[None]") -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()
+
+
+def _broken(detail: str, evidence: ExitEvidence | None = None) -> ExitEvidence:
+    """An end that is the Docker engine's fault or somebody else's."""
+    return replace(_with(evidence or ExitEvidence(), detail), deployer_fault=True)
 
 
 def _with(evidence: ExitEvidence, more: str) -> ExitEvidence:

@@ -66,7 +66,7 @@ def container_options(
         "ipc_mode": "private",
         "cap_drop": ["ALL"],
         "cap_add": list(KEPT_CAPABILITIES),
-        "security_opt": ["no-new-privileges:true"],
+        "security_opt": ["no-new-privileges=true"],
         "privileged": False,
         "oom_score_adj": FIRST_CHOICE,
         "restart_policy": {"Name": "no"},

@@ -154,7 +154,7 @@ class ProcessDeployment:
         if footprint is not None:
             ended = await end_leftover(footprint, self._clock)
             self._left, self._swept = ended.left, ended.swept
-        self._settle(ExitEvidence(detail="its supervisor was killed"))
+        self._settle(ExitEvidence(deployer_fault=True, detail="its supervisor hung"))
 
     def _footprint(self) -> Footprint | None:
         found = footprints(Path(self._order.footprints))
@@ -192,7 +192,7 @@ class ProcessDeployment:
         if not self._started.done():
             self._started.set_exception(DeployerError(detail, hint="Try again."))
         if not self._is_gone:
-            self._settle(ExitEvidence(detail=detail))
+            self._settle(ExitEvidence(deployer_fault=True, detail=detail))
 
     def _hear(self, told: dict[str, Any]) -> None:
         hearers: dict[str, Callable[[dict[str, Any]], None]] = {

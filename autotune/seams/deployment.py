@@ -78,6 +78,8 @@ class ExitEvidence:
         signal: Number of the signal that killed it.
         oom_killed: Whether the container's memory limit did it; None where nobody can tell.
         stopped_by_us: Whether autotune had asked it to end: then the code means nothing.
+        deployer_fault: Whether what runs the server broke (Docker's engine went away, somebody
+            removed the container), so that its end says nothing of the configuration.
         detail: What else the deployer knows, one line.
     """
 
@@ -85,6 +87,7 @@ class ExitEvidence:
     signal: int | None = None
     oom_killed: bool | None = None
     stopped_by_us: bool = False
+    deployer_fault: bool = False
     detail: str = ""
 
 
