@@ -16,9 +16,9 @@ from autotune.report.page import memory_panels
 from autotune.report.picture import plot_style
 from autotune.report.quantities import display, heading, scale_for, title
 from autotune.report.svg.canvas import Size
-from autotune.report.svg.memory import MemoryPanel, memory_plot
+from autotune.report.svg.memory import memory_plot
 from autotune.report.table import SIMULATED, escape_markdown, to_markdown
-from autotune.report.tables import configuration_text, front_table, metrics_table, outcome_text
+from autotune.report.tables import front_table, metrics_table, outcome_text
 from autotune.report.untrusted import clean
 from autotune.spec.study import Objective, StudySpec
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
@@ -47,16 +47,17 @@ def trial_note(record: TrialRecord, objectives: Sequence[Objective]) -> str:
         f"- {title(o.metric)}: {display(o.metric, record.metrics.get(o.metric))}"
         for o in objectives
     ]
-    failure = record.outcome.failure
+    failure, settings = record.outcome.failure, record.configuration.values
     if failure is not None:
         lines += ["", escape_markdown(failure.message), ""]
         lines += [f"    {clean(line)}" for text in failure.evidence[:6]
                   for line in text.splitlines()[:20]]  # fmt: skip
         if failure.margin_gib is not None:
             lines += ["", f"Margin: {failure.margin_gib:+.2f} GiB"]
-    settings = configuration_text(record.configuration)
-    lines += ["", f"Settings: {escape_markdown(settings)}", ""]
-    return "\n".join(lines) + "\n" + to_markdown(metrics_table(record), level=3)
+    lines += ["", "### Settings", ""]
+    lines += [escape_markdown(f"{name}={value}") + "  " for name, value in settings.items()]
+    lines += [] if settings else ["the engine's defaults"]
+    return "\n".join(lines) + "\n\n" + to_markdown(metrics_table(record), level=3)
 
 
 def attachments(record: TrialRecord, paths: StudyPaths, spec: StudySpec) -> tuple[Attachment, ...]:
@@ -73,13 +74,10 @@ def attachments(record: TrialRecord, paths: StudyPaths, spec: StudySpec) -> tupl
     ]
     if files.telemetry.is_file():
         found += [
-            Attachment(
-                name=f"{panel.title.lower().replace(' ', '-')}.svg",
-                mimetype="image/svg+xml",
-                read=partial(_memory, files, record, panel),
-            )
-            for panel in memory_panels(spec, read_telemetry(files.telemetry))
-        ]
+            Attachment(name=name, mimetype="image/svg+xml",
+                       read=partial(_memory, files, record, spec, index))
+            for index, name in enumerate(("gpu-memory.svg", "host-memory.svg"))
+        ]  # fmt: skip
     return tuple(found)
 
 
@@ -89,9 +87,10 @@ def _tail(path: Path) -> bytes:
         return file.read()
 
 
-def _memory(files: TrialPaths, record: TrialRecord, panel: MemoryPanel) -> bytes:
+def _memory(files: TrialPaths, record: TrialRecord, spec: StudySpec, index: int) -> bytes:
     size = Size(width=880, height=300, style=plot_style())
     samples = read_telemetry(files.telemetry)
+    panel = memory_panels(spec, samples)[index]
     drawn = memory_plot(samples, record.phases, panel, size, simulated=record.simulated)
     return drawn.encode()
 

@@ -340,8 +340,8 @@ def change_tone(
 def metrics_table(record: TrialRecord) -> Table:
     """Every metric of one trial."""
     return Table(
-        title=f"Trial {record.number}",
-        columns=(Column(head="metric"), Column(head="value", align="right"), Column(head="probe")),
+        title=f"Trial {record.number}: figures",
+        columns=(Column(head="metric"), Column(head="value", align="right"), Column(head="tag")),
         rows=tuple(
             (Cell.of(title(tag)), Cell.of(display(tag, value, missing=NOT_MEASURED)), Cell.of(tag))
             for tag, value in record.metrics.items()

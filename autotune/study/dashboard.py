@@ -111,25 +111,33 @@ def dashboard_app(
     inner = optuna_dashboard.wsgi(
         storage, artifact_store=FileSystemArtifactStore(str(paths.artifacts))
     )
-    return _Amended(inner, storage, _Records(paths), pages, write=write, hosts=hosts)
+    return _Amended(inner, storage, _Shown(paths, pages), write=write, hosts=hosts)
 
 
-class _Records:
-    """Records by number; each is read once, for a record never changes."""
+class _Shown:
+    """What is shown of each trial, drawn once: a record never changes."""
 
-    def __init__(self, paths: StudyPaths) -> None:
-        self._paths = paths
-        self._known: dict[int, TrialRecord] = {}
+    def __init__(self, paths: StudyPaths, pages: Pages) -> None:
+        self._paths, self._pages = paths, pages
+        self._trials: dict[int, tuple[TrialRecord, TrialPage]] = {}
+        self._study: tuple[int, StudyPage] | None = None
 
-    def find(self, number: int) -> TrialRecord | None:
-        """The record of a trial; None while it runs, or if it is damaged."""
-        if number not in self._known:
+    def trial(self, number: int) -> tuple[TrialRecord, TrialPage] | None:
+        """Record and page of a trial; None while it runs, or if its record is damaged."""
+        if number not in self._trials:
             path = self._paths.trial(number).record
             try:
-                self._known[number] = decode(path.read_text(encoding="utf-8"), where=str(path))
+                record = decode(path.read_text(encoding="utf-8"), where=str(path))
             except (OSError, UnicodeDecodeError, DamagedRecordError, StoreError):
                 return None  # a page that shows the rest is better than none
-        return self._known[number]
+            self._trials[number] = record, self._pages.trial(record)
+        return self._trials[number]
+
+    def study(self, records: Sequence[TrialRecord]) -> StudyPage:
+        """The study's page, drawn anew when there are more records."""
+        if self._study is None or self._study[0] != len(records):
+            self._study = len(records), self._pages.study(records)
+        return self._study[1]
 
 
 class _Amended:
@@ -137,14 +145,13 @@ class _Amended:
         self,
         inner: WSGIApplication,
         storage: RDBStorage,
-        records: _Records,
-        pages: Pages,
+        shown: _Shown,
         *,
         write: bool,
         hosts: Sequence[str] | None,
     ) -> None:
-        self._inner, self._storage, self._records = inner, storage, records
-        self._pages, self._write, self._hosts = pages, write, hosts
+        self._inner, self._storage, self._shown = inner, storage, shown
+        self._write, self._hosts = write, hosts
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
@@ -183,13 +190,13 @@ class _Amended:
         records = []
         for trial in detail["trials"]:
             trial["constraints"] = constraints.get(trial["number"], [])
-            record = self._records.find(trial["number"])
-            if record is not None:
-                records.append(record)
-                self._amend_trial(trial, self._pages.trial(record))
+            shown = self._shown.trial(trial["number"])
+            if shown is not None:
+                records.append(shown[0])
+                self._amend_trial(trial, shown[1])
         best = {t.number for t in self._best(study_id)}
         detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
-        page = self._pages.study(records)
+        page = self._shown.study(records)
         detail["note"] = _noted(detail["note"], page.note)
         detail["plotly_graph_objects"] += [
             {"id": name, "graph_object": figure} for name, figure in page.figures.items()
@@ -219,8 +226,8 @@ class _Amended:
             number = self._storage.get_trial(trial_id).number
         except KeyError:
             return None
-        record = self._records.find(number)
-        for attachment in () if record is None else self._pages.trial(record).attachments:
+        shown = self._shown.trial(number)
+        for attachment in () if shown is None else shown[1].attachments:
             if _file_id(number, attachment.name) == file_id:
                 return attachment, attachment.read()
         return None

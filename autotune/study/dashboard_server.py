@@ -2,6 +2,7 @@
 
 import logging
 import socketserver
+import warnings
 from collections.abc import Callable
 from typing import Final
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
@@ -72,6 +73,8 @@ def serve(
     """
     with make_server(app, host=host, port=port, write=write) as server:
         ready(f"http://{host}:{server.server_port}/")
+        # Optuna warns at every look that few trials make rough importances.
+        warnings.filterwarnings("ignore", module=r"optuna\.")
         try:
             server.serve_forever()
         except KeyboardInterrupt:
