@@ -58,6 +58,7 @@ class LiveView:
             study=study,
             objectives=tuple(objectives),
             simulated=simulated,
+            virtual=clock.is_virtual,
             notices=deque(maxlen=2),
             recent=deque(maxlen=5),
         )

@@ -35,6 +35,8 @@ _STATUS: Final = {
 class LiveState:
     """What the view knows; changed by events only.
 
+    Times are the study's: with a virtual clock (`virtual`) nobody waits for them.
+
     Only the objectives of past trials are kept, not their records: a long study stays small.
     """
 
@@ -43,6 +45,7 @@ class LiveState:
     simulated: bool
     notices: deque[Notice]
     recent: deque[TrialRecord]
+    virtual: bool = False
     trial: TrialStarted | None = None
     phase: PhaseStarted | None = None
     telemetry: Mapping[str, float | None] = field(default_factory=dict)
@@ -107,6 +110,8 @@ def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
         parts.append(f"{duration_text(s_from_ns(now_ns - state.started_ns))} so far")
     if state.remaining_s is not None:
         parts.append(f"~{duration_text(state.remaining_s)} left")
+    if state.virtual:
+        parts.append("virtual time")
     if state.simulated:
         parts.insert(0, SIMULATED)
     style = "bold yellow" if state.simulated else "bold cyan"
@@ -198,7 +203,8 @@ def _front(state: LiveState, width: int) -> list[RenderableType]:
         for objective, values in zip(state.objectives[:2], columns, strict=True)
     ]
     lines = scatter(points, x=axes[0], y=axes[1], width=min(width - 1, 76), height=_PLOT_HEIGHT)
-    legend = f"{ON_FRONT} front ({len(state.front)})  {BASELINE} baseline  {MEASURED} measured"
+    legend = f"{ON_FRONT} front ({len(state.front)})  {MEASURED} measured"
+    legend += f"  {BASELINE} baseline" if state.baseline is not None else ""
     return [Text("\n".join(lines), no_wrap=True), Text(legend, style="dim")]
 
 
