@@ -106,10 +106,13 @@ def screen(state: LiveState, *, now_ns: int, width: int, height: int) -> Rendera
 def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
     total = "" if state.total is None else f"/{state.total}"
     parts = [one_line(state.study), f"{state.done}{total} trials"]
+    times = []
     if state.started_ns is not None:
-        parts.append(f"{duration_text(s_from_ns(now_ns - state.started_ns))} so far")
+        times.append(duration_text(s_from_ns(now_ns - state.started_ns)))
     if state.remaining_s is not None:
-        parts.append(f"~{duration_text(state.remaining_s)} left")
+        times.append(f"~{duration_text(state.remaining_s)} left")
+    if times:
+        parts.append(", ".join(times))
     if state.virtual:
         parts.append("virtual time")
     if state.simulated:
