@@ -25,6 +25,11 @@ class Golden:
         rows: list[dict[str, Any]] = self._call("/golden/requests", None)
         return rows
 
+    def brief(self) -> list[dict[str, Any]]:
+        """The same with the first send and a count in place of each chunk's time."""
+        rows: list[dict[str, Any]] = self._call("/golden/brief", None)
+        return rows
+
     def script(self, **values: object) -> None:
         """Change how requests to come are answered."""
         self._call("/golden/script", values)
@@ -36,7 +41,7 @@ class Golden:
     def _call(self, path: str, body: dict[str, object] | None) -> Any:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(self.base_url + path, data=data)  # noqa: S310 - own http
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310
+        with urllib.request.urlopen(request, timeout=30) as answer:  # noqa: S310
             return json.load(answer)
 
 
