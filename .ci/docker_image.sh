@@ -4,6 +4,7 @@
 # A Debian 12 with the libraries that Python and vLLM load and no more, made by debootstrap from
 # this machine's own Debian mirror: nothing is pulled. Python and vLLM themselves are not inside;
 # the tests mount them read-only. Tagged autotune-e2e:local on the engine that DOCKER_HOST names.
+# Exit 3: this machine cannot make one (no root).
 set -euo pipefail
 
 cache=${1:?usage: docker_image.sh CACHE_DIR}
@@ -16,6 +17,7 @@ say() { echo "docker_image: $*" >&2; }
 if docker image inspect "$tag" >/dev/null 2>&1; then say "$tag is already there"; exit 0; fi
 mkdir -p "$cache"
 if [ "$(cat "$archive.packages" 2>/dev/null)" != "$packages" ]; then
+  if [ "$(id -u)" != 0 ]; then say "needs root to make a Debian folder; skipped"; exit 3; fi
   if ! command -v debootstrap >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap \

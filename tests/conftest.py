@@ -22,6 +22,7 @@ NEEDS: Final = {
     "vllm": machine.no_vllm,
     "docker": machine.no_docker,
     "gpu": machine.no_gpu,
+    "figures": machine.no_figures,
 }
 """Marker to the function that says why its tests cannot run here; None if they can."""
 

@@ -63,14 +63,14 @@ class Place:
 
     def run(self, *arguments: str, timeout_s: float = 120.0) -> Finished:
         """Run a command to its end."""
-        with self._started(*arguments) as process:
+        with self.started(*arguments) as process:
             output, errors = process.communicate(timeout=timeout_s)
         return Finished(code=process.returncode, output=output, errors=errors)
 
     def interrupt(self, *arguments: str, at: Callable[[Event], bool]) -> Finished:
         """Run a `--json` command and press Ctrl-C at the first event that is wanted."""
         lines = []
-        with self._started(*arguments) as process:
+        with self.started(*arguments) as process:
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
@@ -81,7 +81,7 @@ class Place:
         return Finished(code=process.returncode, output="".join(lines) + output, errors=errors)
 
     @contextmanager
-    def _started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
+    def started(self, *arguments: str) -> Iterator["subprocess.Popen[str]"]:
         """A running command; on the way out it is gone, asked first."""
         process = subprocess.Popen(
             [str(PROGRAM), *arguments],

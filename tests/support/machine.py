@@ -78,3 +78,10 @@ def no_gpu() -> str | None:
         return None if pynvml.nvmlDeviceGetCount() else "no NVIDIA GPU"
     finally:
         pynvml.nvmlShutdown()
+
+
+@cache
+def no_figures() -> str | None:
+    """Why whole commands are not timed here; None if they are."""
+    wanted = os.environ.get("AUTOTUNE_E2E_FIGURES")
+    return None if wanted else "AUTOTUNE_E2E_FIGURES is not set; `.ci/run` sets it"
