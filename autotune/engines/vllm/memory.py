@@ -215,25 +215,33 @@ def _gpu_failure(prediction: Prediction) -> Failure | None:
     if kv is None:
         return None
     best = kv + prediction.kv_uncertainty_bytes
-    if best >= prediction.kv_needed_bytes and not _weights_alone_are_too_much(prediction):
+    over = _over_the_card(prediction)
+    if over is not None:
+        message = "the weights and the KV cache asked for need more than the card has"
+        return _would_not_fit(message, *over, {})
+    if best >= prediction.kv_needed_bytes:
         return None
-    needed, available = prediction.kv_needed_bytes, best
+    needed = prediction.kv_needed_bytes
     length = prediction.settings.max_model_len_tokens
     message = (
         f"a request of {length} tokens needs {gib_from_bytes(needed):.2f} GiB of KV cache and at "
-        f"most {gib_from_bytes(available):.2f} GiB can be left"
+        f"most {gib_from_bytes(best):.2f} GiB can be left"
     )
     if best <= 0:
         message = "the weights and activations alone need more than the share of GPU memory"
-    return _would_not_fit(message, needed, available, _length_repair(prediction))
+    return _would_not_fit(message, needed, best, _length_repair(prediction))
 
 
-def _weights_alone_are_too_much(prediction: Prediction) -> bool:
-    """With fixed KV bytes the share does not matter: weights and KV must fit the card."""
-    total = prediction.gpu_total_bytes
-    if total is None or prediction.settings.kv_bytes is None:
-        return False
-    return 0.97 * prediction.terms.weights + prediction.settings.kv_bytes > total
+def _over_the_card(prediction: Prediction) -> tuple[float, float] | None:
+    """Bytes needed and there, where KV bytes asked for directly and the weights exceed the card.
+
+    The share of GPU memory does not matter to such a start.
+    """
+    total, asked = prediction.gpu_total_bytes, prediction.settings.kv_bytes
+    if total is None or asked is None:
+        return None
+    needed = 0.97 * prediction.terms.weights + asked
+    return (needed, total) if needed > total else None
 
 
 def _length_repair(prediction: Prediction) -> Mapping[str, Scalar]:

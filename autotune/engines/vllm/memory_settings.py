@@ -187,8 +187,8 @@ def _batch_limits(
     """Sequences and tokens in a step: asked for, or the defaults of the OpenAI server.
 
     engine/arg_utils.py `get_batch_defaults`: 1024 and 8192 from 70 GiB on (from 0.10.2 without
-    the A100), 16384 tokens from 160 GiB on (0.33.0), else 256 and 2048. The CPU has 128 x world
-    size and 4096 tokens from 0.10.0 on.
+    the A100), 16384 tokens from 160 GiB on (0.33.0), else 256 and 2048. The CPU has 128 and 2048
+    per rank from 0.10.0 on.
     """
     gpu = context.hardware.gpu
     seqs, tokens = 256, 2048

@@ -1,0 +1,147 @@
+"""Host memory: offload, containers, /dev/shm."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import pytest
+
+from autotune.engines.vllm.memory import MemoryModel
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    Scalar,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.seams.engine import LaunchContext, Screening
+from autotune.units import BYTES_PER_GIB
+from tests.support.vllm_contexts import QWEN_7B_AWQ, context
+
+GIB = BYTES_PER_GIB
+HOST = context(QWEN_7B_AWQ, host_gib=94)
+IMAGE = "vllm/vllm-openai:v0.33.0"
+
+
+def screened(offload: Scalar, start: LaunchContext, model: MemoryModel | None = None) -> Screening:
+    """What the model says of so much KV offload."""
+    values: dict[str, Scalar] = {"kv_offload_gib": offload, "max_model_len": 4096}
+    return (model or MemoryModel()).screen(Configuration.of(values), start)
+
+
+def refused(offload: Scalar, start: LaunchContext, model: MemoryModel | None = None) -> Failure:
+    """The failure of an offload that must be screened."""
+    failure = screened(offload, start, model).failure
+    assert failure is not None
+    assert failure.kind is FailureKind.WOULD_NOT_FIT
+    return failure
+
+
+def record(offload_gib: float, metrics: Mapping[str, float], *, shm: float = 0.0) -> TrialRecord:
+    """A trial with so much offload and such peaks."""
+    predicted = {"offload_bytes": offload_gib * GIB, "shm_bytes": shm * GIB}
+    return TrialRecord(
+        study="s",
+        number=0,
+        kind=TrialKind.SEARCH,
+        configuration=Configuration(),
+        outcome=Outcome(status=OutcomeStatus.MEASURED),
+        metrics={tag: value * GIB for tag, value in metrics.items()},
+        predicted=predicted,
+    )
+
+
+def test_until_it_is_measured_an_offload_costs_nearly_twice_its_size() -> None:
+    """1.92 x 44 GiB + 4 fit 94 GiB, 48 GiB do not (vLLM #53042)."""
+    assert screened(44, HOST).failure is None
+    failure = refused(48, HOST)
+    assert failure.needed_gib == pytest.approx(1.92 * 48 + 4)
+    assert failure.available_gib == pytest.approx(94)
+    assert failure.repair == {"kv_offload_gib": 46}
+    assert screened(46, HOST).failure is None
+
+
+def test_the_host_margin_is_signed() -> None:
+    """What is left of 94 GiB."""
+    assert screened(0, HOST).host_margin_gib == pytest.approx(90.0)
+    assert screened(32, HOST).host_margin_gib == pytest.approx(94 - 4 - 1.92 * 32, abs=0.01)
+
+
+def test_a_container_s_limit_counts_where_there_is_a_container() -> None:
+    """And the host's memory where it is smaller."""
+    contained = context(QWEN_7B_AWQ, image=IMAGE, memory_limit_gib=32)
+    assert refused(16, contained).available_gib == pytest.approx(32)
+    assert screened(8, contained).failure is None
+    bare = context(QWEN_7B_AWQ, memory_limit_gib=32)
+    assert screened(16, bare).failure is None
+
+
+def test_shared_memory_limits_the_offload_of_a_process() -> None:
+    """From 0.27.0 the offload lies in /dev/shm, half of the host's memory by default."""
+    bare = context(QWEN_7B_AWQ, shm_gib=47)
+    failure = refused(48, replace(bare, hardware=replace(bare.hardware, host_memory_bytes=0)))
+    assert "/dev/shm" in failure.message
+    assert failure.available_gib == pytest.approx(47)
+    small = context(QWEN_7B_AWQ, shm_gib=8)
+    assert refused(16, small).needed_gib == pytest.approx(16)
+
+
+def test_a_container_s_shared_memory_is_sized_for_it() -> None:
+    """The host's /dev/shm is not the container's."""
+    contained = context(QWEN_7B_AWQ, image=IMAGE, shm_gib=8)
+    assert screened(16, contained).failure is None
+
+
+def test_before_027_the_offload_is_not_in_shared_memory() -> None:
+    """It is pinned memory of the process."""
+    old = context(QWEN_7B_AWQ, release="0.26.0", shm_gib=8)
+    screening = screened(16, old)
+    assert screening.failure is None
+    assert screening.predicted["shm_bytes"] == 0
+    assert screened(16, HOST).predicted["shm_bytes"] == 16 * GIB
+
+
+def test_a_trial_with_offload_replaces_the_factor() -> None:
+    """By what /dev/shm held at most."""
+    model = MemoryModel()
+    model.learn(record(10, {"shm_peak_bytes": 10.5}, shm=10))
+    assert screened(60, HOST, model).failure is None
+    assert screened(60, HOST, model).host_margin_gib == pytest.approx(94 - 4 - 63, abs=0.01)
+
+
+def test_the_largest_factor_seen_counts() -> None:
+    """Two trials, 1.05 and 1.5."""
+    model = MemoryModel()
+    model.learn(record(10, {"shm_peak_bytes": 10.5}, shm=10))
+    model.learn(record(10, {"shm_peak_bytes": 15.0}, shm=10))
+    assert screened(60, HOST, model).failure is None
+    assert screened(62, HOST, model).failure is not None
+
+
+def test_pinned_memory_is_held_against_trials_without_offload() -> None:
+    """The engine took 5 GiB without, and 24 GiB with 10 GiB of offload."""
+    model = MemoryModel()
+    model.learn(record(10, {"engine_memory_peak_bytes": 24.0}))
+    assert screened(48, HOST, model).failure is not None
+    model.learn(record(0, {"engine_memory_peak_bytes": 5.0}))
+    model.learn(record(10, {"engine_memory_peak_bytes": 15.5}))
+    assert screened(48, HOST, model).failure is None
+
+
+def test_memory_that_was_not_touched_teaches_nothing() -> None:
+    """A peak far below the offload means that the peak missed it."""
+    model = MemoryModel()
+    model.learn(record(10, {"shm_peak_bytes": 0.1}, shm=10))
+    assert refused(48, HOST, model).needed_gib == pytest.approx(1.92 * 48 + 4)
+
+
+def test_weights_in_host_memory_count_too() -> None:
+    """--cpu-offload-gb costs 1.9 times its size (vLLM #56410)."""
+    values: dict[str, Scalar] = {"cpu_offload_gib": 4, "max_model_len": 4096}
+    with_weights = MemoryModel().screen(Configuration.of(values), HOST)
+    assert with_weights.host_margin_gib == pytest.approx(94 - 4 - 1.92 * 4, abs=0.01)
+    plain = MemoryModel().screen(Configuration.of({"max_model_len": 4096}), HOST)
+    more = with_weights.predicted["kv_cache_bytes"] - plain.predicted["kv_cache_bytes"]
+    assert more == pytest.approx(4 * GIB, rel=0.02)
