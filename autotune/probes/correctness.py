@@ -3,7 +3,8 @@
 Four looks, each against what the study's baseline answered to the very same questions:
 
 forced    log-probabilities of the prompts' own tokens (`prompt_logprobs`), short prompts
-tails     greedy continuations of prompts of 2K, 8K and as long as fits, with log-probabilities
+tails     greedy continuations of prompts of 2K, 8K, 16K and 32K, as far as they fit, with
+          their log-probabilities
 answers   greedy answers to chat questions; degenerate text
 needles   a number hidden in 8K, 16K and 32K tokens of text
 
@@ -40,7 +41,7 @@ from autotune.seams.requests import GenerationRequest, Prompt, RequestErrorKind,
 
 FORCED_PROMPTS: Final = 6
 FORCED_TOKENS: Final = 256
-TAIL_RUNGS: Final = {2048: 4, 8192: 3, 32768: 2}  # prompt tokens: continuations asked for
+TAIL_RUNGS: Final = {2048: 4, 8192: 3, 16384: 2, 32768: 2}  # prompt tokens: continuations asked for
 TAIL_OUTPUT_TOKENS: Final = 16
 ANSWER_TOKENS: Final = 64
 NEEDLE_RUNGS: Final = (8192, 16384, 32768)

@@ -32,7 +32,7 @@ class Bounds:
     """
 
     perplexity_ratio: float = 1.1
-    logprob_deviation_ratio: float = 0.15
+    logprob_deviation_ratio: float = 0.06
     greedy_agreement_ratio: float = 0.1
     needles_lost: int = 2
     degenerate_answers: int = 2
