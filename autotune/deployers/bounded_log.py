@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable
-from io import FileIO
 from pathlib import Path
 from typing import Final
 
@@ -19,8 +18,7 @@ class BoundedLog:
 
     The first `head_bytes` stay. What follows is cut back to its last `tail_bytes` whenever it
     reaches twice that, with a line that says how much was left out; so a flood costs each byte
-    about two writes and no more disk. The cut is a rename: a reader sees the file before or
-    after it. Not for two writers.
+    about two writes and no more disk. Not for two writers.
 
     Args:
         path: The file; what it held is gone.
@@ -50,7 +48,7 @@ class BoundedLog:
         self.error = ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._file: FileIO = path.open("w+b", buffering=0)
+            self._file = path.open("w+b", buffering=0)
         except OSError as error:
             message = f"the engine's log {path} cannot be written: {error.strerror or error}"
             hint = "Is the disk full, or the folder somebody else's?"
@@ -95,33 +93,17 @@ class BoundedLog:
             self.error = f"the log could not be written: {error.strerror or error}"
 
     def _cut(self) -> None:
-        """Drop the middle."""
+        """Drop the middle, in place: that needs no room, and no page of it has to be written out.
+
+        (A rename over the file would make ext4 flush it at once, at every cut of a flood.)
+        """
         tail_at = self._size - self._tail_bytes
         self._left_out_bytes += tail_at - self._body_start
         note = b"\n[autotune left out %d bytes here]\n" % self._left_out_bytes
-        partial = self._path.with_name(f"{self._path.name}.part")
-        try:
-            with partial.open("w+b", buffering=0) as file:
-                _copy(self._file, file, 0, self._head_bytes)
-                file.write(note)
-                _copy(self._file, file, tail_at, self._tail_bytes)
-            partial.replace(self._path)
-        except OSError:  # no room for both: lose the tail rather than the bound
-            partial.unlink(missing_ok=True)
-            self._file.truncate(self._head_bytes)
-            self._left_out_bytes += self._tail_bytes
-            self._size = self._body_start = self._file.seek(0, os.SEEK_END)
-            return
-        self._file.close()
-        self._file = self._path.open("r+b", buffering=0)
-        self._size = self._file.seek(0, os.SEEK_END)
+        descriptor = self._file.fileno()
+        tail = os.pread(descriptor, self._tail_bytes, tail_at)
+        os.pwrite(descriptor, note + tail, self._head_bytes)
         self._body_start = self._head_bytes + len(note)
-
-
-def _copy(source: FileIO, target: FileIO, offset: int, count: int) -> None:
-    """Copy a stretch of a file to the end of another, within the kernel."""
-    while count > 0:
-        copied = os.sendfile(target.fileno(), source.fileno(), offset, count)
-        if copied == 0:
-            return
-        offset, count = offset + copied, count - copied
+        self._size = self._body_start + len(tail)
+        self._file.truncate(self._size)
+        self._file.seek(self._size)

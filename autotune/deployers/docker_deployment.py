@@ -6,28 +6,26 @@ import threading
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
-
-import docker
-import docker.errors
+from typing import TYPE_CHECKING, Any, Final
 
 from autotune.clock import Clock
 from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
-from autotune.deployers.docker_connect import PATIENCE_S, ClientFactory, connected
-from autotune.deployers.docker_errors import FOREIGN, translated, translating
+from autotune.deployers.docker_connect import ClientFactory, connected
+from autotune.deployers.docker_errors import FOREIGN, translating
 from autotune.deployers.docker_start import remove_container, start_container
 from autotune.deployers.docker_stream import OutputPump
+from autotune.deployers.docker_watch import ExitWatch, with_detail
 from autotune.deployers.kernel import oom_detail, oom_kills
 from autotune.deployers.patience import to_the_end
-from autotune.deployers.processes import ProcessId, is_running, read_stat, send
+from autotune.deployers.processes import ProcessId, read_stat, send
 from autotune.errors import DeployerError
 from autotune.seams.deployment import ExitEvidence
-from autotune.units import ns_from_s
 
-_RETRY_S: Final = 0.25
+if TYPE_CHECKING:
+    import docker
+
 _LOG_END_S: Final = 5.0
-_SIGNALS_FROM: Final = 128
 
 
 class DockerDeployment:
@@ -67,12 +65,12 @@ class DockerDeployment:
         self._client: docker.DockerClient | None = None
         self._container: Any = None
         self._pump: OutputPump | None = None
+        self._watch: ExitWatch | None = None
         self._process: ProcessId | None = None
         self._cgroup: Path | None = None
         self._started_ns = clock.now_ns()
         self._asked_to_end = False
         self._given_up = threading.Event()
-        self._is_over = threading.Event()
         self._oom_kills_before = oom_kills()
         self._is_removed = False
 
@@ -140,7 +138,9 @@ class DockerDeployment:
             self._container = start_container(self._client, self._options, self._attach)
             self._container.reload()
         self._find_process(self._container.attrs)
-        threading.Thread(target=self._watch, name="container-exit", daemon=True).start()
+        self._watch = ExitWatch(
+            self._connect, self._container.id, self._process, self._clock, self._tell
+        )
 
     def _attach(self, container: Any) -> None:
         """Read the output of a container that is about to start, from the first byte."""
@@ -161,10 +161,11 @@ class DockerDeployment:
         if self._client is not None:
             complaint = await asyncio.to_thread(self._end, grace_s)
         self._settle(ExitEvidence(detail="its end was not seen"))
-        self._is_over.set()
+        if self._watch is not None:
+            self._watch.give_up()
         await asyncio.to_thread(self._close)
         evidence = self._exit.result()
-        return _with(evidence, complaint)
+        return with_detail(evidence, complaint)
 
     def _end(self, grace_s: float) -> str:
         """Ask, insist, remove; what could not be done is returned.
@@ -172,7 +173,7 @@ class DockerDeployment:
         By name and not by object: the engine may have created the container and failed to say so.
         """
         try:
-            client = connected(self._connect, self._clock, self._is_over)
+            client = connected(self._connect, self._clock, threading.Event())
             with translating("ending a container"):
                 remove_container(client, self.container_name, grace_s, self._wait_for_exit)
         except DeployerError as error:
@@ -187,8 +188,8 @@ class DockerDeployment:
         """Let the watcher read how it ended before the container is removed."""
         seen = threading.Event()
         self._loop.call_soon_threadsafe(self._exit.add_done_callback, lambda _future: seen.set())
-        if self._container is not None and self._process is not None:
-            seen.wait(_LOG_END_S)
+        if self._watch is not None:
+            seen.wait(2 * _LOG_END_S)
 
     def _close(self) -> None:
         if self._pump is not None:
@@ -206,52 +207,13 @@ class DockerDeployment:
         if stat is not None and self._cgroup is not None:
             self._process = stat.process
 
-    def _watch(self) -> None:
-        """Wait for the end of the container, through whatever happens to the engine."""
-        away_since_ns: int | None = None
-        was_away = False
-        while not self._is_over.is_set():
-            try:
-                state = self._wait_once()
-            except docker.errors.NotFound:
-                self._tell(_broken("somebody else removed the container"))
-                return
-            except (*FOREIGN, ValueError) as error:  # ValueError: an answer cut off in the middle
-                away_since_ns, was_away = away_since_ns or self._clock.now_ns(), True
-                if self._is_lost(away_since_ns):
-                    self._tell(_broken(f"lost with its engine: {translated(error)}"))
-                    return
-                self._is_over.wait(_RETRY_S)
-            else:
-                if not state["Running"]:
-                    ended = _evidence(state)
-                    self._tell(_broken("the Docker engine was away", ended) if was_away else ended)
-                    return
-                away_since_ns = None
-
-    def _wait_once(self) -> dict[str, Any]:
-        """The state of the container once it has ended, or the connection broke."""
-        client = self._connect()
-        try:
-            client.api.wait(self._container.id, timeout=None)
-            state: dict[str, Any] = client.api.inspect_container(self._container.id)["State"]
-            return state
-        finally:
-            client.close()
-
-    def _is_lost(self, away_since_ns: int) -> bool:
-        """Whether a container whose engine is away has ended, as far as this host can tell."""
-        if self._process is not None:
-            return not is_running(self._process)
-        return self._clock.now_ns() - away_since_ns > ns_from_s(PATIENCE_S)
-
     def _tell(self, evidence: ExitEvidence) -> None:
         """From the watcher to the event loop, once the output is on disk."""
         if self._pump is not None:
             self._pump.join(_LOG_END_S)
-        evidence = _with(evidence, self._log.error)
+        evidence = with_detail(evidence, self._log.error)
         if not evidence.oom_killed:
-            evidence = _with(evidence, oom_detail(self._oom_kills_before))
+            evidence = with_detail(evidence, oom_detail(self._oom_kills_before))
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             self._loop.call_soon_threadsafe(self._settle, evidence)
 
@@ -266,24 +228,3 @@ async def _ended(task: "asyncio.Future[None]") -> None:
     await asyncio.wait({task})
     if not task.cancelled():
         task.exception()
-
-
-def _broken(detail: str, evidence: ExitEvidence | None = None) -> ExitEvidence:
-    """An end that is the Docker engine's fault or somebody else's."""
-    return replace(_with(evidence or ExitEvidence(), detail), deployer_fault=True)
-
-
-def _with(evidence: ExitEvidence, more: str) -> ExitEvidence:
-    return replace(evidence, detail="; ".join(filter(None, (evidence.detail, more))))
-
-
-def _evidence(state: dict[str, Any]) -> ExitEvidence:
-    """How a container ended (Docker Engine API, ContainerState)."""
-    code = int(state["ExitCode"])
-    number = code - _SIGNALS_FROM if _SIGNALS_FROM < code <= _SIGNALS_FROM + 64 else None
-    return ExitEvidence(
-        exit_code=code,
-        signal=number,
-        oom_killed=bool(state.get("OOMKilled")),
-        detail=str(state.get("Error") or ""),
-    )

@@ -28,6 +28,7 @@ class Footprint:
         engine: The server's own process, leader of its session.
         processes: Everyone seen so far that may still run, the engine included.
         shm_before: Shared memory files that were there before the start.
+        shm_seen: Those that its processes were seen to use.
     """
 
     deployment: str
@@ -36,6 +37,7 @@ class Footprint:
     engine: ProcessId | None = None
     processes: frozenset[ProcessId] = frozenset()
     shm_before: frozenset[ShmFile] = field(default_factory=frozenset)
+    shm_seen: frozenset[ShmFile] = field(default_factory=frozenset)
 
     def members(self, stats: Mapping[int, Stat] | None = None) -> set[ProcessId]:
         """Everyone of the deployment that runs now, the supervisor left out.
@@ -120,4 +122,5 @@ def _loaded(raw: dict[str, Any]) -> Footprint:
         engine=None if raw["engine"] is None else ProcessId(**raw["engine"]),
         processes=frozenset(ProcessId(**p) for p in raw["processes"]),
         shm_before=frozenset(ShmFile(**f) for f in raw["shm_before"]),
+        shm_seen=frozenset(ShmFile(**f) for f in raw["shm_seen"]),
     )

@@ -51,7 +51,7 @@ class Ended:
 async def end_leftover(footprint: Footprint, clock: Clock) -> Ended:
     """End the processes of a footprint whose supervisor is dead, and remove its files."""
     members = footprint.members()
-    seen = shared_memory.used_inodes(process.pid for process in members)
+    seen = footprint.shm_seen | shared_memory.used_files(process.pid for process in members)
     left = await end_all(footprint.members, clock=clock, grace_s=GRACE_S)
     swept = shared_memory.sweep(footprint.shm_before, seen)
     if not left:

@@ -17,14 +17,9 @@ from typing import Final
 from autotune.deployers.processes import PROC
 
 SHM: Final = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory
-ENGINE_PATTERNS: Final = (
-    "vllm_offload_*",  # vLLM: KV offload
-    "psm_*",  # Python: multiprocessing.shared_memory
-    "sem.mp-*",  # Python: multiprocessing's semaphores
-    "torch_*",  # PyTorch: tensors shared between processes
-    "nccl-*",  # NCCL: transport within a host
-)
-"""Names that engines give, for files whose users are all dead before anybody could look."""
+OFFLOAD_PATTERN: Final = "vllm_offload_*"
+"""Goes even if nobody saw who used it, for its users may all have died at once: without a living
+user it is garbage. Other names (psm_, torch_, sem.) say nothing of whose a file is."""
 
 
 @dataclass(frozen=True, order=True)
@@ -44,31 +39,31 @@ def listing(folder: Path = SHM) -> frozenset[ShmFile]:
         return frozenset()
 
 
-def used_inodes(pids: Iterable[int], folder: Path = SHM) -> frozenset[int]:
-    """Inodes of that file system which these processes have mapped or open."""
+def used_files(pids: Iterable[int], folder: Path = SHM) -> frozenset[ShmFile]:
+    """Files there which some of these processes have mapped or open."""
     try:
         device = folder.stat().st_dev
     except OSError:
         return frozenset()
     wanted = f"{os.major(device):02x}:{os.minor(device):02x}"
-    found: set[int] = set()
+    inodes: set[int] = set()
     for pid in pids:
-        found |= _mapped(pid, wanted) | _open(pid, device)
-    return frozenset(found)
+        inodes |= _mapped(pid, wanted) | _open(pid, device)
+    return frozenset(file for file in listing(folder) if file.inode in inodes)
 
 
 def sweep(
-    before: frozenset[ShmFile], seen: frozenset[int] = frozenset(), folder: Path = SHM
+    before: frozenset[ShmFile], seen: frozenset[ShmFile] = frozenset(), folder: Path = SHM
 ) -> tuple[str, ...]:
     """Remove what a deployment left.
 
     A file goes only if it was not there before the deployment, belongs to this user, was seen in
-    use by the deployment's processes or has a name that engines give, and no process that runs
-    has it mapped or open.
+    use by the deployment's processes or is a KV offload, and no process that runs has it mapped
+    or open.
 
     Args:
         before: What was there before the start.
-        seen: Inodes that the deployment's processes used.
+        seen: What the deployment's processes used.
         folder: Where.
 
     Returns:
@@ -77,21 +72,21 @@ def sweep(
     candidates = [
         file
         for file in listing(folder) - before
-        if _is_own(folder / file.name)
-        and (file.inode in seen or any(fnmatch(file.name, p) for p in ENGINE_PATTERNS))
+        if (file in seen or fnmatch(file.name, OFFLOAD_PATTERN)) and _is_own(folder / file.name)
     ]
     if not candidates:
         return ()
-    pids = [int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal()]
-    used = used_inodes(pids, folder)
+    used = used_files(_everybody(), folder)
     removed = []
-    for file in sorted(candidates):
-        if file.inode in used:
-            continue
+    for file in sorted(set(candidates) - used):
         with suppress(OSError):
             (folder / file.name).unlink()
             removed.append(file.name)
     return tuple(removed)
+
+
+def _everybody() -> list[int]:
+    return [int(entry.name) for entry in PROC.iterdir() if entry.name.isdecimal()]
 
 
 def _is_own(path: Path) -> bool:

@@ -16,6 +16,7 @@ object per line, with an "event": "started" (pid, start_ticks, at_ns), "failed" 
 import asyncio
 import ctypes
 import fcntl
+import itertools
 import json
 import os
 import signal
@@ -39,6 +40,7 @@ from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, s_from_ns
 
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 SCAN_S: Final = 1.0
+SHM_TURNS: Final = 5  # scans between two looks at shared memory, for which maps are read
 GUARD_S: Final = 0.2
 ORPHAN_GRACE_S: Final = 5.0
 PIPE_BYTES: Final = BYTES_PER_MIB  # the most that a user may ask for (pipe(7))
@@ -203,18 +205,25 @@ class Supervisor:
         A child that it forked may hold the other end of standard input open.
         """
         controller = os.getppid()
-        while True:
-            self._note(self._footprint.members())
+        for turn in itertools.count():
+            self._note(self._footprint.members(), look=turn % SHM_TURNS == 0)
             if os.getppid() != controller:
                 self._commands.put_nowait(ORPHAN_GRACE_S)
             await self._clock.sleep(SCAN_S)
 
-    def _note(self, members: set[ProcessId]) -> None:
-        if members == self._footprint.processes:
-            return
-        self._footprint.processes = frozenset(members)
-        self._footprint.save(self._folder)
-        tell("members", pids=sorted(process.pid for process in members))
+    def _note(self, members: set[ProcessId], *, look: bool) -> None:
+        """Write down members and, now and then, the shared memory that they use."""
+        footprint = self._footprint
+        is_new = members != footprint.processes
+        if is_new:
+            footprint.processes = frozenset(members)
+            tell("members", pids=sorted(process.pid for process in members))
+        seen = footprint.shm_seen
+        if is_new or look:
+            used = shared_memory.used_files(process.pid for process in members)
+            footprint.shm_seen = seen | (used - footprint.shm_before)
+        if is_new or footprint.shm_seen != seen:
+            footprint.save(self._folder)
 
     async def _guard(self) -> None:
         """End everything at once if it takes more memory than allowed."""
@@ -233,13 +242,11 @@ class Supervisor:
 
     async def _end(self, grace_s: float) -> None:
         """End everyone, sweep shared memory, forget the footprint."""
-        members = self._footprint.members()
-        self._note(members)
-        seen = shared_memory.used_inodes(process.pid for process in members)
+        self._note(self._footprint.members(), look=True)
         left = await end_all(self._footprint.members, clock=self._clock, grace_s=grace_s)
         self._reap()
         self._drain()
-        swept = shared_memory.sweep(self._footprint.shm_before, seen)
+        swept = shared_memory.sweep(self._footprint.shm_before, self._footprint.shm_seen)
         self._log.close()
         if not left:
             self._footprint.path(self._folder).unlink(missing_ok=True)
