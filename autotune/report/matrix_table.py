@@ -61,13 +61,21 @@ def matrix_table(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS))
     return Table(
         title="Matrix",
         columns=(
-            Column(head="configuration"),
-            *(Column(head=f"{test} {TESTS[test][1]}", fold=True) for test in tests),
+            Column(head="cell", fold=True, least=8),
+            *(
+                Column(head=f"{test} {TESTS[test][1]}", fold=True, least=_longest(TESTS[test][1]))
+                for test in tests
+            ),
         ),
         rows=body,
         notes=tuple(note for row in rows for note in _notes(row)),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
+
+
+def _longest(head: str) -> int:
+    """Characters of the longest word: seven columns of words must fit 80 columns."""
+    return max(8, *(len(word) for word in head.split()))
 
 
 def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -> str:
@@ -129,8 +137,8 @@ def _reason(row: MatrixRow, test: int) -> str:
     if record.outcome.status is OutcomeStatus.MEASURED:
         return "not asked for"
     failure = record.outcome.failure
-    if record.left_out and not record.configuration.items:
-        return "not supported by this release"
+    if record.left_out and record.outcome.status is OutcomeStatus.SCREENED:
+        return "cannot run here"
     return "not measured" if failure is None else failure.kind.value.replace("_", " ")
 
 
@@ -146,6 +154,6 @@ def _notes(row: MatrixRow) -> list[str]:
         return []
     notes = [f"{row.cell.title}: {name} left out: {why}" for name, why in record.left_out.items()]
     failure = record.outcome.failure
-    if failure is not None:
+    if failure is not None and not any(why in failure.message for why in record.left_out.values()):
         notes.append(f"{row.cell.title}: {failure.message}")
     return notes

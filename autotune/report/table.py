@@ -34,9 +34,6 @@ class Tone(StrEnum):
 
 _EDGE_UNDERSCORE: Final = re.compile(r"(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
 
-_FOLDED_WIDTH: Final = 20
-"""Least width of a column that wraps, in characters."""
-
 _STYLES: Final = {
     Tone.PLAIN: "",
     Tone.GOOD: "green",
@@ -65,11 +62,13 @@ class Column:
 
     Attributes:
         fold: Long text wraps here; other columns keep to one line.
+        least: Width below which a column that wraps is not squeezed, in characters.
     """
 
     head: str
     align: Literal["left", "right"] = "left"
     fold: bool = False
+    least: int = 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,6 +101,7 @@ def to_rich(table: Table) -> RichTable:
         caption_justify="left",
         box=box.SIMPLE_HEAD,
         pad_edge=False,
+        collapse_padding=True,
         show_edge=False,
     )
     for column in table.columns:
@@ -110,7 +110,7 @@ def to_rich(table: Table) -> RichTable:
             justify=column.align,
             overflow="fold",
             no_wrap=False,
-            min_width=_FOLDED_WIDTH if column.fold else None,
+            min_width=column.least if column.fold else None,
         )
     for row in table.rows:
         drawn.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))

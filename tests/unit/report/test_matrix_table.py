@@ -4,6 +4,8 @@ import csv
 import io
 from dataclasses import replace
 
+from rich.console import Console
+
 from autotune.records import (
     Configuration,
     Failure,
@@ -15,7 +17,7 @@ from autotune.records import (
     TrialKind,
 )
 from autotune.report.matrix_table import MatrixRow, matrix_csv, matrix_table, rows_of
-from autotune.report.table import to_markdown
+from autotune.report.table import to_markdown, to_rich
 from autotune.spec.matrix import Cell
 from tests.support.records import record
 
@@ -53,7 +55,7 @@ def test_configurations_go_down_and_tests_across() -> None:
     """A row per cell of the matrix in its order, a column per test asked for."""
     table = matrix_table(rows(), tests=(1, 3))
     assert [column.head for column in table.columns] == [
-        "configuration", "1 Startup", "3 Throughput",
+        "cell", "1 Startup", "3 Throughput",
     ]  # fmt: skip
     assert [row[0].text for row in table.rows] == [cell.title for cell in CELLS.values()]
 
@@ -68,7 +70,7 @@ def test_a_measured_cell_shows_its_figures() -> None:
 def test_an_empty_cell_says_why() -> None:
     """Not run, not supported, out of memory: never a bare blank."""
     first_test = [row[1].text for row in matrix_table(rows(), tests=(1,)).rows]
-    assert first_test[1:] == ["not run", "not supported by this release", "shm too small"]
+    assert first_test[1:] == ["not run", "cannot run here", "shm too small"]
 
 
 def test_the_reason_is_told_whole_below() -> None:
@@ -76,6 +78,20 @@ def test_the_reason_is_told_whole_below() -> None:
     text = to_markdown(matrix_table(rows()))
     assert "B: multi-step: scheduler_steps left out: gone since vLLM 0.10.1" in text
     assert "D: KV 32 GiB: 32 GiB do not fit /dev/shm" in text
+
+
+def test_the_whole_matrix_is_on_80_columns() -> None:
+    """Every test has its column, and the reasons below wrap instead of being cut."""
+    console = Console(width=80, file=io.StringIO(), color_system=None)
+    console.print(to_rich(matrix_table(rows())))
+    assert isinstance(console.file, io.StringIO)
+    lines = console.file.getvalue().splitlines()
+    assert max(map(len, lines)) <= 80
+    text = " ".join(" ".join(lines).split())
+    heads = " ".join(lines[1:4])
+    for word in ("Startup", "TTFT", "Throughput", "context", "Prefix", "Memory"):
+        assert word in heads
+    assert "scheduler_steps left out: gone since vLLM 0.10.1" in text
 
 
 def test_a_probe_that_failed_shows_its_reason_and_no_figure() -> None:
@@ -103,7 +119,7 @@ def test_csv_is_raw_with_units_in_the_head() -> None:
     assert parsed[0]["startup_ns [ns]"] == str(round(BASELINE.metrics["startup_ns"] or 0))
     assert parsed[0]["gpu_memory_peak_bytes [bytes]"].isdecimal()
     assert not parsed[2]["startup_ns [ns]"]
-    assert parsed[2]["test 1 note"] == "not supported by this release"
+    assert parsed[2]["test 1 note"] == "cannot run here"
     assert parsed[2]["left out"] == "scheduler_steps: gone since vLLM 0.10.1"
 
 
