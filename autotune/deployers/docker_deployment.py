@@ -135,19 +135,27 @@ class DockerDeployment:
     def _start(self) -> None:
         self._client = connected(self._connect, self._clock, self._given_up)
         with translating("starting a container"):
-            self._container = start_container(self._client, self._options, self._attach)
+            self._container = start_container(self._client, self._options, self._about_to_start)
             self._container.reload()
         self._find_process(self._container.attrs)
         self._watch = ExitWatch(
-            self._connect, self._container.id, self._process, self._clock, self._tell
+            self._connect,
+            self._container.id,
+            self._process,
+            self._clock,
+            tell=self._tell,
+            returned=lambda: self._attach(self._container),
         )
 
+    def _about_to_start(self, container: Any) -> None:
+        self._attach(container)
+        self._started_ns = self._clock.now_ns()
+
     def _attach(self, container: Any) -> None:
-        """Read the output of a container that is about to start, from the first byte."""
+        """Read the output of a container from now on; all of it if it is about to start."""
         if self._pump is not None:
             self._pump.close()
         self._pump = OutputPump(self._connect(), container.id, self._log)
-        self._started_ns = self._clock.now_ns()
 
     async def stop(self, *, grace_s: float) -> ExitEvidence:
         """End and remove the container."""

@@ -31,6 +31,7 @@ class ExitWatch:
         process: Its first process, if it can be seen from here.
         clock: A real one.
         tell: Called once, in the thread, with how it ended.
+        returned: Called, in the thread, when the engine is back and the container runs on.
     """
 
     def __init__(
@@ -39,13 +40,16 @@ class ExitWatch:
         container_id: str,
         process: ProcessId | None,
         clock: Clock,
+        *,
         tell: Callable[[ExitEvidence], None],
+        returned: Callable[[], None],
     ) -> None:
         self._connect = connect
         self._container_id = container_id
         self._process = process
         self._clock = clock
         self._tell = tell
+        self._returned = returned
         self._is_over = threading.Event()
         threading.Thread(target=self._run, name="container-exit", daemon=True).start()
 
@@ -58,7 +62,7 @@ class ExitWatch:
         was_away = False
         while not self._is_over.is_set():
             try:
-                state = self._wait_once()
+                state = self._wait_once(was_away=away_since_ns is not None)
             except docker.errors.NotFound:
                 self._tell(_broken(ExitEvidence(), "somebody else removed the container"))
                 return
@@ -76,10 +80,12 @@ class ExitWatch:
                     self._tell(_broken(ended, "the Docker engine was away") if was_away else ended)
                     return
 
-    def _wait_once(self) -> dict[str, Any]:
+    def _wait_once(self, *, was_away: bool) -> dict[str, Any]:
         """The state of the container once it has ended; raises if the connection breaks."""
         client = self._connect()
         try:
+            if was_away and client.api.inspect_container(self._container_id)["State"]["Running"]:
+                self._returned()
             client.api.wait(self._container_id, timeout=None)
             state: dict[str, Any] = client.api.inspect_container(self._container_id)["State"]
             return state
