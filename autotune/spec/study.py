@@ -129,6 +129,19 @@ class Budget(StrictModel):
     retries: int = Field(default=1, ge=0)
 
 
+Sampler = Literal["surrogate", "tpe", "tpe-default", "nsga2", "qmc", "random"]
+
+
+class Search(StrictModel):
+    """How the search spends its trials.
+
+    Attributes:
+        sampler: What proposes configurations; docs/search.md compares them.
+    """
+
+    sampler: Sampler = "surrogate"
+
+
 class StudySpec(StrictModel):
     """A study file; every field has a default, so an empty file is a study."""
 
@@ -159,6 +172,7 @@ class StudySpec(StrictModel):
     throughput_gain: float = Field(default=1.5, gt=0)
     prefer: Preference = "balanced"
     budget: Budget = Budget()
+    search: Search = Search()
     seed: int = Field(default=0, ge=0, lt=2**32)
     bind_host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=1, le=65535)

@@ -12,7 +12,17 @@ from autotune.spec.study import StudySpec, read_study
 from autotune.store.files import write_atomically
 
 FREE_FIELDS: Final = frozenset(
-    {"name", "description", "seeds", "throughput_gain", "prefer", "budget", "bind_host", "port"}
+    {
+        "name",
+        "description",
+        "seeds",
+        "throughput_gain",
+        "prefer",
+        "budget",
+        "search",
+        "bind_host",
+        "port",
+    }
 )
 """Fields that may change when a study goes on: they do not touch what was measured."""
 

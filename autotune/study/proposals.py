@@ -24,6 +24,8 @@ from autotune.study.distributions import (
 )
 from autotune.study.outcomes import START, VIOLATED, Told, constraint_keys
 from autotune.study.storage import quiet
+from autotune.study.surrogate.model import Prior
+from autotune.study.surrogate.proposer import SurrogateProposer
 
 SOBOL_START: Final = 10
 """Space-filling trials before TPE speaks; measured: 8 to 16 help, see docs/search.md."""
@@ -118,21 +120,21 @@ class OptunaProposer:
         return next((c for c in enumerate_space(self._space) if c not in seen), None)
 
 
-def _random(spec: StudySpec, space: SearchSpace) -> Proposer:
+def _random(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     return OptunaProposer(spec, space, RandomSampler(seed=spec.seed))
 
 
-def _qmc(spec: StudySpec, space: SearchSpace) -> Proposer:
+def _qmc(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     with quiet():
         sampler = QMCSampler(scramble=True, seed=spec.seed, warn_independent_sampling=False)
     return OptunaProposer(spec, space, sampler)
 
 
-def _tpe_default(spec: StudySpec, space: SearchSpace) -> Proposer:
+def _tpe_default(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     return OptunaProposer(spec, space, TPESampler(seed=spec.seed))
 
 
-def _tpe(spec: StudySpec, space: SearchSpace) -> Proposer:
+def _tpe(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     """Joint TPE after a Sobol start."""
     with quiet():
         main = TPESampler(
@@ -145,21 +147,36 @@ def _tpe(spec: StudySpec, space: SearchSpace) -> Proposer:
     return OptunaProposer(spec, space, main, start=start, start_trials=SOBOL_START)
 
 
-def _nsga2(spec: StudySpec, space: SearchSpace) -> Proposer:
+def _nsga2(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     return OptunaProposer(spec, space, NSGAIISampler(population_size=10, seed=spec.seed))
 
 
-SAMPLERS: Final[Mapping[str, Callable[[StudySpec, SearchSpace], Proposer]]] = {
+Maker = Callable[[StudySpec, SearchSpace, Prior | None], Proposer]
+
+SAMPLERS: Final[Mapping[str, Maker]] = {
+    "surrogate": SurrogateProposer,
     "tpe": _tpe,
     "tpe-default": _tpe_default,
     "random": _random,
     "qmc": _qmc,
     "nsga2": _nsga2,
 }
-DEFAULT_SAMPLER: Final = "tpe"
 
 
-def proposer_named(name: str, spec: StudySpec, space: SearchSpace) -> Proposer:
+def proposer_for(spec: StudySpec, space: SearchSpace, prior: Prior | None = None) -> Proposer:
+    """What proposes a study's configurations, by its `search.sampler`.
+
+    Args:
+        spec: The study.
+        space: What may be proposed: the space that the engine at hand leaves.
+        prior: A model of the engine; only `surrogate` uses it.
+    """
+    return proposer_named(spec.search.sampler, spec, space, prior)
+
+
+def proposer_named(
+    name: str, spec: StudySpec, space: SearchSpace, prior: Prior | None = None
+) -> Proposer:
     """The proposer of a name.
 
     Raises:
@@ -168,4 +185,4 @@ def proposer_named(name: str, spec: StudySpec, space: SearchSpace) -> Proposer:
     if name not in SAMPLERS:
         message = f"there is no sampler {name!r}"
         raise UsageError(message, hint=f"Known ones: {', '.join(sorted(SAMPLERS))}.")
-    return SAMPLERS[name](spec, space)
+    return SAMPLERS[name](spec, space, prior)

@@ -102,17 +102,17 @@ def open_ledger(
     study = open_study(open_storage(paths.database), spec)
     records = store.records()
     if not _fits(study, records):
-        return rebuild(paths, spec, space, records)
+        return rebuild(paths, spec, space, store)
     return study
 
 
 def rebuild(
-    paths: StudyPaths, spec: StudySpec, space: SearchSpace, records: Sequence[TrialRecord]
+    paths: StudyPaths, spec: StudySpec, space: SearchSpace, store: TrialStore
 ) -> optuna.Study:
     """Make the database again from records; the old one is kept beside it as `.old`.
 
-    Numbers without a record (their trial was never finished) become failed trials, so that a
-    record's number stays Optuna's number.
+    Numbers without a record (their trial was never finished, or its record is damaged) become
+    failed trials, so that a record's number stays Optuna's number and no folder is used twice.
     """
     for suffix in ("", "-wal", "-shm"):
         file = paths.database.with_name(paths.database.name + suffix)
@@ -120,8 +120,8 @@ def rebuild(
             file.replace(file.with_name(f"{paths.database.name}.old{suffix}"))
     study = open_study(open_storage(paths.database), spec)
     distributions = distributions_of(space)
-    by_number = {record.number: record for record in records}
-    for number in range(max(by_number, default=-1) + 1):
+    by_number = {record.number: record for record in store.records()}
+    for number in range(store.next_number()):
         record = by_number.get(number)
         if record is None:
             study.add_trial(_placeholder())

@@ -28,6 +28,10 @@ from benchmarks.search.problem import FAILED_S, PROBES_S, START_S, Problem
 from benchmarks.search.strategies import STRATEGIES, good_seeds
 
 
+MEMORY = {"gpu_oom", "host_oom", "kv_too_small"}
+REFUSED = {"unsupported_combination"}
+
+
 @dataclass(frozen=True)
 class Trace:
     """One strategy on one landscape.
@@ -35,7 +39,7 @@ class Trace:
     Attributes:
         shares: Share of the true front's hypervolume after each trial.
         gpu_s: GPU time after each trial.
-        failed: Whether each trial failed of memory or could not start.
+        died: Of each trial: "" if it was measured, else the kind of its failure.
         proposal_s: Seconds of the proposals.
     """
 
@@ -43,7 +47,7 @@ class Trace:
     seed: int
     shares: list[float]
     gpu_s: list[float]
-    failed: list[bool]
+    died: list[str]
     proposal_s: list[float]
 
 
@@ -85,7 +89,7 @@ def play(name: str, seed: int, trials: int, *, efficiency: float, missing: int) 
         spent += FAILED_S if died else START_S + PROBES_S
         trace.shares.append(problem.volume(np.asarray(true_losses)) / problem.best)
         trace.gpu_s.append(spent)
-        trace.failed.append(died)
+        trace.died.append(failure.kind.value if failure is not None and died else "")
     return trace
 
 
@@ -96,19 +100,19 @@ def _job(arguments: tuple[str, int, int, float, int]) -> Trace:
 
 def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
     """A Markdown table: medians over the landscapes, and the worst tenth at the last mark."""
-    head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "failed",
-            "GPU h to 90%", "s/proposal"]  # fmt: skip
+    head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "out of memory",
+            "refused", "GPU h to 90%", "GPU h to 95%", "s/proposal"]  # fmt: skip
     rows = [head, ["---"] * len(head)]
     for name in dict.fromkeys(t.strategy for t in traces):
         mine = [t for t in traces if t.strategy == name]
         cells = [name]
         for mark in marks:
             cells.append(f"{statistics.median(t.shares[mark - 1] for t in mine):.2f}")
-        last = sorted(t.shares[marks[-1] - 1] for t in mine)
-        cells.append(f"{np.quantile(last, 0.1):.2f}")
-        failed = [x for t in mine for x in t.failed[10:]] or [False]
-        cells.append(f"{100 * sum(failed) / len(failed):.0f}%")
-        cells.append(_hours(mine, 0.9))
+        cells.append(f"{np.quantile([t.shares[marks[-1] - 1] for t in mine], 0.1):.2f}")
+        ends = [kind for t in mine for kind in t.died[10:]] or [""]
+        for kinds in (MEMORY, REFUSED):
+            cells.append(f"{100 * sum(kind in kinds for kind in ends) / len(ends):.0f}%")
+        cells += [_hours(mine, 0.9), _hours(mine, 0.95)]
         cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
         rows.append(cells)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)

@@ -12,14 +12,21 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from autotune.records import Configuration
+from autotune.study.outcomes import ANSWERS, GPU_MEMORY, HOST_MEMORY, STABILITY, START
 from autotune.study.surrogate.features import FloatArray
 from autotune.study.surrogate.gaussian_process import GaussianProcess
+from autotune.study.surrogate.refusals import RefusalModel
 
 Prior = Callable[[Configuration], Mapping[str, float] | None]
 """Predicts metrics (raw, by tag) and `gpu_margin_gib`, `host_margin_gib`; None if it cannot."""
+
+YES_OR_NO: Final = (START, STABILITY, ANSWERS)
+MARGINS: Final = {GPU_MEMORY: ("gpu_margin_gib", 1.0), HOST_MEMORY: ("host_margin_gib", 10.0)}
+"""Constraint to the prior's margin, and the GiB that weigh 1 (as in `outcomes`)."""
 
 _NOISE_SD: Final = 0.04
 _SIGNAL_SD: Final = 0.4
@@ -130,62 +137,85 @@ class ConstraintModel:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Observed:
-    """Trials as arrays.
+class Points:
+    """Configurations as the models see them.
 
     Attributes:
-        rows: (trials, columns), encoded.
-        losses: (trials, objectives); NaN where not measured.
-        constraints: (trials, constraints); NaN where nothing was learnt.
-        prior_losses: The prior's, of the shape of `losses`.
-        prior_constraints: The prior's, of the shape of `constraints`.
+        rows: (points, columns), encoded.
+        prior_losses: (points, objectives), the prior's; NaN where it has none.
+        prior_constraints: (points, constraints), likewise.
     """
 
+    configurations: Sequence[Configuration]
     rows: FloatArray
-    losses: FloatArray
-    constraints: FloatArray
     prior_losses: FloatArray
     prior_constraints: FloatArray
 
+    def where(self, chosen: NDArray[np.bool_]) -> "Points":
+        """Some of them."""
+        return Points(
+            configurations=[c for c, k in zip(self.configurations, chosen, strict=True) if k],
+            rows=self.rows[chosen],
+            prior_losses=self.prior_losses[chosen],
+            prior_constraints=self.prior_constraints[chosen],
+        )
+
 
 class Model:
-    """Objectives and constraints together."""
+    """Objectives and constraints together.
 
-    def __init__(self, objectives: int, constraints: int) -> None:
+    Args:
+        objectives: How many there are.
+        keys: Names of the constraints; `YES_OR_NO` ones are learnt as refusals.
+        parameters: Names of the space's parameters.
+    """
+
+    def __init__(self, objectives: int, keys: Sequence[str], parameters: Sequence[str]) -> None:
         self._objectives = [ObjectiveModel() for _ in range(objectives)]
-        self._constraints = [ConstraintModel() for _ in range(constraints)]
+        self._signed = {i: ConstraintModel() for i, k in enumerate(keys) if k not in YES_OR_NO}
+        self._blunt = [i for i, k in enumerate(keys) if k in YES_OR_NO]
+        self._refusals = RefusalModel(parameters)
         self._active: list[int] = []
 
-    def fit(self, seen: Observed, *, tune: bool) -> None:
-        """Learn from every trial."""
-        for index, model in enumerate(self._objectives):
-            known = np.isfinite(seen.losses[:, index])
-            model.fit(
-                seen.rows[known], seen.losses[known, index], seen.prior_losses[known, index],
-                tune=tune,
-            )  # fmt: skip
-        self._active = []
-        for index, constraint in enumerate(self._constraints):
-            known = np.isfinite(seen.constraints[:, index])
-            values = seen.constraints[known, index]
-            if not (values > 0).any():
-                continue
-            self._active.append(index)
-            constraint.fit(
-                seen.rows[known], values, seen.prior_constraints[known, index], tune=tune
-            )
+    def fit(
+        self, points: Points, losses: FloatArray, constraints: FloatArray, *, tune: bool
+    ) -> None:
+        """Learn from every trial.
 
-    def predict(
-        self, rows: FloatArray, prior_losses: FloatArray, prior_constraints: FloatArray
-    ) -> Belief:
+        Args:
+            points: What was tried.
+            losses: (points, objectives); NaN where not measured.
+            constraints: (points, constraints), <= 0 is kept; NaN where nothing was learnt.
+            tune: Whether to fit hyperparameters anew.
+        """
+        for index, model in enumerate(self._objectives):
+            known = np.isfinite(losses[:, index])
+            some = points.where(known)
+            model.fit(some.rows, losses[known, index], some.prior_losses[:, index], tune=tune)
+        self._active = []
+        for index, constraint in self._signed.items():
+            known = np.isfinite(constraints[:, index])
+            values = constraints[known, index]
+            if (values > 0).any():
+                some = points.where(known)
+                self._active.append(index)
+                constraint.fit(some.rows, values, some.prior_constraints[:, index], tune=tune)
+        blunt = constraints[:, self._blunt]
+        refused = np.asarray(np.any(blunt > 0, axis=1))
+        started = np.asarray(np.any(blunt < 0, axis=1)) & ~refused
+        self._refusals.fit(
+            points.where(started).configurations, points.where(refused).configurations
+        )
+
+    def predict(self, points: Points) -> Belief:
         """Beliefs for candidates."""
         pairs = [
-            model.predict(rows, prior_losses[:, index])
+            model.predict(points.rows, points.prior_losses[:, index])
             for index, model in enumerate(self._objectives)
         ]
-        feasible = np.ones(len(rows))
+        feasible = 1 - self._refusals.refused(points.configurations)
         for index in self._active:
-            feasible *= self._constraints[index].kept(rows, prior_constraints[:, index])
+            feasible *= self._signed[index].kept(points.rows, points.prior_constraints[:, index])
         return Belief(
             mean=np.column_stack([mean for mean, _ in pairs]),
             deviation=np.column_stack([deviation for _, deviation in pairs]),
@@ -193,13 +223,11 @@ class Model:
         )
 
 
-def margins_as_constraints(
-    predicted: Mapping[str, float], keys: Sequence[str], scales: Mapping[str, tuple[str, float]]
-) -> list[float]:
-    """A prior's memory margins as values of the study's constraints."""
+def margins_as_constraints(predicted: Mapping[str, float], keys: Sequence[str]) -> list[float]:
+    """A prior's memory margins as values of the study's constraints; NaN for the others."""
     row = []
     for key in keys:
-        name, scale = scales.get(key, ("", 1.0))
+        name, scale = MARGINS.get(key, ("", 1.0))
         margin = predicted.get(name)
         row.append(math.nan if margin is None else float(np.clip(-margin / scale, -3, 3)))
     return row

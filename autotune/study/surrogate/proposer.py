@@ -5,23 +5,22 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # of scikit-learn
 
 from autotune.analysis.pareto import is_on_front
 from autotune.records import Configuration
 from autotune.spec.space import SearchSpace
 from autotune.spec.study import StudySpec
-from autotune.study.outcomes import GPU_MEMORY, HOST_MEMORY, Told, constraint_keys
+from autotune.study.outcomes import Told, constraint_keys
 from autotune.study.surrogate.candidates import neighbours_of_all, pool
 from autotune.study.surrogate.features import Encoder, FloatArray
 from autotune.study.surrogate.improvement import boxes_outside, expected_improvement
-from autotune.study.surrogate.model import Belief, Model, Observed, Prior, margins_as_constraints
+from autotune.study.surrogate.model import Model, Points, Prior, margins_as_constraints
 
 POOL: Final = 3000
 NEIGHBOURS: Final = 1000
 START_TRIALS: Final = 8
 """Trials spread over the space before the model speaks, where there is no prior."""
-_MARGINS: Final = {GPU_MEMORY: ("gpu_margin_gib", 1.0), HOST_MEMORY: ("host_margin_gib", 10.0)}
 
 
 class SurrogateProposer:
@@ -45,7 +44,8 @@ class SurrogateProposer:
         self._seen: list[Configuration] = []
         self._losses: list[list[float]] = []
         self._constraints: list[list[float]] = []
-        self._model = Model(len(spec.objectives), len(self._keys))
+        names = [p.name for p in space.parameters]
+        self._model = Model(len(spec.objectives), self._keys, names)
         self._tuned_at = 0
 
     def learn(self, configuration: Configuration, told: Told) -> None:
@@ -99,30 +99,21 @@ class SurrogateProposer:
         tune = len(self._seen) < 60 or len(self._seen) >= self._tuned_at + 10
         if tune:
             self._tuned_at = len(self._seen)
-        observed = self._observed()
-        self._model.fit(observed, tune=tune)
-        belief = self._believe(candidates)
-        measured = np.isfinite(observed.losses).all(axis=1)
-        front = self._model.predict(
-            observed.rows[measured],
-            observed.prior_losses[measured],
-            observed.prior_constraints[measured],
-        ).mean
+        seen, losses = self._points(self._seen), np.asarray(self._losses)
+        self._model.fit(seen, losses, np.asarray(self._constraints), tune=tune)
+        measured = np.isfinite(losses).all(axis=1)
+        front = self._model.predict(seen.where(measured)).mean
         reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
         lower, upper = boxes_outside(front, reference)
+        belief = self._model.predict(self._points(candidates))
         gain = expected_improvement(belief.mean, belief.deviation, lower, upper)
         return gain * belief.feasible
 
-    def _believe(self, candidates: Sequence[Configuration]) -> Belief:
-        losses, constraints = self._priors_of(candidates)
-        return self._model.predict(self._encode(candidates), losses, constraints)
-
-    def _observed(self) -> Observed:
-        losses, constraints = self._priors_of(self._seen)
-        return Observed(
-            rows=self._encode(self._seen),
-            losses=np.asarray(self._losses),
-            constraints=np.asarray(self._constraints),
+    def _points(self, configurations: Sequence[Configuration]) -> Points:
+        losses, constraints = self._priors_of(configurations)
+        return Points(
+            configurations=configurations,
+            rows=self._encode(configurations),
             prior_losses=losses,
             prior_constraints=constraints,
         )
@@ -148,7 +139,7 @@ class SurrogateProposer:
             return [math.nan] * len(self._signs), [math.nan] * len(self._keys)
         pairs = zip(self._spec.objectives, self._signs, strict=True)
         losses = [self._loss(predicted.get(o.metric, math.nan), sign) for o, sign in pairs]
-        return losses, margins_as_constraints(predicted, self._keys, _MARGINS)
+        return losses, margins_as_constraints(predicted, self._keys)
 
     @staticmethod
     def _loss(value: float, sign: float) -> float:

@@ -39,8 +39,9 @@ SPACE = space_from(
 
 
 def study_spec(**changes: object) -> StudySpec:
-    """The default study under the name `s`, with changes."""
-    return study_from({"name": "s", **changes}, where="test")
+    """The default study under the name `s` with 2 s to first token at 8K, and changes."""
+    limits = [{"metric": "ttft_8k_ns", "at_most_s": 2}]
+    return study_from({"name": "s", "limits": limits, **changes}, where="test")
 
 
 def measured(configuration: Configuration) -> dict[str, float | None]:

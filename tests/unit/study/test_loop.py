@@ -60,10 +60,20 @@ class Bench:
         return (event for event in self.events if isinstance(event, kind))
 
 
+TRIALS = 6
+
+
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """A study of 12 trials."""
-    return Bench(tmp_path, study_spec(budget={"trials": 12}))
+    """A study of a few trials."""
+    return Bench(tmp_path, study_spec(budget={"trials": TRIALS}))
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, StudyEnd]:
+    """A study that has been run, to be looked at only; screened proposals are among it."""
+    bench = Bench(tmp_path_factory.mktemp("finished"), study_spec(budget={"trials": 16}))
+    return bench, bench.run()
 
 
 def fail(kind: FailureKind) -> Failure:
@@ -71,12 +81,12 @@ def fail(kind: FailureKind) -> Failure:
     return Failure(kind=kind, phase="starting", message=f"words of {kind.value}")
 
 
-def test_it_runs_so_many_trials_baseline_first(bench: Bench) -> None:
+def test_it_runs_so_many_trials_baseline_first(finished: tuple[Bench, StudyEnd]) -> None:
     """The budget counts started trials; each has its record, on disk and in the ledger."""
-    end = bench.run()
-    assert sum(counts(r) for r in end.records) == 12
+    bench, end = finished
+    assert sum(counts(r) for r in end.records) == 16
     assert end.records[0].kind is TrialKind.BASELINE
-    assert "12 trials" in end.reason
+    assert "16 trials" in end.reason
     assert bench.store.records() == end.records
     trials = bench.open().ledger.trials
     assert [t.number for t in trials] == [r.number for r in end.records]
@@ -90,23 +100,22 @@ def test_no_configuration_is_run_twice(bench: Bench) -> None:
     assert set(repeated.values()) == {1}
 
 
-def test_the_space_is_respected(bench: Bench) -> None:
+def test_the_space_is_respected(finished: tuple[Bench, StudyEnd]) -> None:
     """Relations hold and inactive parameters are absent in everything that is run."""
-    for record in bench.run().records[1:]:
+    for record in finished[1].records[1:]:
         assert SPACE.refusal(record.configuration) is None
         if record.configuration.get("block_size") is not None:
             assert record.configuration.get("kv_cache_dtype") == "fp8"
 
 
-def test_screened_proposals_cost_nothing(tmp_path: Path) -> None:
+def test_screened_proposals_cost_nothing(finished: tuple[Bench, StudyEnd]) -> None:
     """What would not fit is recorded and told, never started, never counted."""
-    bench = Bench(tmp_path, study_spec(budget={"trials": 40}))
-    end = bench.run()
+    bench, end = finished
     screened = [r for r in end.records if r.outcome.status is OutcomeStatus.SCREENED]
     assert screened
     started = {request.number for request in bench.runner.requests}
     assert started.isdisjoint(r.number for r in screened)
-    assert len(started) == 40
+    assert len(started) == 16
     trials = bench.open().ledger.trials
     assert {trials[r.number].state for r in screened} == {TrialState.PRUNED}
     assert all(trials[r.number].constraints["host_memory"] > 0 for r in screened)
@@ -125,22 +134,22 @@ def test_the_record_is_on_disk_before_the_sampler_hears(
 
     monkeypatch.setattr(AskTell, "tell", watch)
     bench.run()
-    assert len(seen) == 12
+    assert len(seen) == TRIALS
     assert all(seen)
 
 
-def test_constraints_are_the_same_keys_in_the_same_order(bench: Bench) -> None:
+def test_constraints_are_the_same_keys_in_the_same_order(finished: tuple[Bench, StudyEnd]) -> None:
     """Every record and every row of the ledger carries every constraint in one order."""
-    end = bench.run()
+    bench, end = finished
     orders = {tuple(r.constraints) for r in end.records}
     assert len(orders) == 1
     for trial in bench.open().ledger.trials:
         assert set(trial.constraints) == set(next(iter(orders)))
 
 
-def test_optuna_agrees_on_the_front(bench: Bench) -> None:
+def test_optuna_agrees_on_the_front(finished: tuple[Bench, StudyEnd]) -> None:
     """The last event's front is Optuna's own set of best trials."""
-    bench.run()
+    bench, _ = finished
     last = [e for e in bench.of(TrialEnded) if isinstance(e, TrialEnded)][-1]
     assert set(last.front) == {t.number for t in bench.open().ledger.best_trials}
 
@@ -178,9 +187,9 @@ def test_ctrl_c_stores_the_record_and_the_study_goes_on(bench: Bench) -> None:
     assert cut.outcome.failure is not None
     assert cut.outcome.failure.kind is FailureKind.INTERRUPTED
     end = bench.run()
-    assert sum(counts(r) for r in end.records) == 12
+    assert sum(counts(r) for r in end.records) == TRIALS
     assert [r.number for r in end.records if r.configuration == cut.configuration] == [4, 5]
-    assert len(bench.runner.requests) == 13
+    assert len(bench.runner.requests) == TRIALS + 1
 
 
 def test_an_error_of_the_machine_ends_the_study_with_a_record(bench: Bench) -> None:
@@ -189,7 +198,7 @@ def test_an_error_of_the_machine_ends_the_study_with_a_record(bench: Bench) -> N
     with pytest.raises(HostError, match="no room"):
         bench.run()
     assert "no room on the disk" in str(bench.store.records()[2].outcome)
-    assert sum(counts(r) for r in bench.run().records) == 12
+    assert sum(counts(r) for r in bench.run().records) == TRIALS
 
 
 def test_a_finished_study_runs_nothing_more(bench: Bench) -> None:
@@ -198,8 +207,8 @@ def test_a_finished_study_runs_nothing_more(bench: Bench) -> None:
     asked = len(bench.runner.requests)
     bench.run()
     assert len(bench.runner.requests) == asked
-    bench.spec = study_spec(budget={"trials": 15})
-    assert sum(counts(r) for r in bench.run().records) == 15
+    bench.spec = study_spec(budget={"trials": TRIALS + 2})
+    assert sum(counts(r) for r in bench.run().records) == TRIALS + 2
 
 
 def test_a_failed_trial_is_retried_and_counted_once(bench: Bench) -> None:
@@ -209,7 +218,7 @@ def test_a_failed_trial_is_retried_and_counted_once(bench: Bench) -> None:
     failed, retry = end.records[3], end.records[4]
     assert retry.kind is TrialKind.RETRY
     assert retry.configuration == failed.configuration
-    assert sum(counts(r) for r in end.records) == 12
+    assert sum(counts(r) for r in end.records) == TRIALS
     assert bench.open().ledger.trials[3].state is TrialState.FAIL
 
 
@@ -233,22 +242,22 @@ def test_the_end_time_is_honoured(tmp_path: Path) -> None:
     assert "5 s are left" in end.reason
 
 
-def test_time_left_is_estimated_from_the_trials_so_far(bench: Bench) -> None:
+def test_time_left_is_estimated_from_the_trials_so_far(finished: tuple[Bench, StudyEnd]) -> None:
     """Trials of 10 s: what is left after each is ten times the trials to come."""
-    bench.run()
+    bench, _ = finished
     ended = [e for e in bench.of(TrialEnded) if isinstance(e, TrialEnded)]
     started = [e.record for e in ended if counts(e.record)]
     left = {e.record.number: e.remaining_s for e in ended}
     for done, record in enumerate(started, start=1):
-        assert left[record.number] == pytest.approx(10 * (12 - done), rel=1e-6)
+        assert left[record.number] == pytest.approx(10 * (16 - done), rel=1e-6)
 
 
-def test_starts_are_announced_with_their_place(bench: Bench) -> None:
+def test_starts_are_announced_with_their_place(finished: tuple[Bench, StudyEnd]) -> None:
     """The live view hears how many are done and how many there will be."""
-    bench.run()
+    bench, _ = finished
     started = [e for e in bench.of(TrialStarted) if isinstance(e, TrialStarted)]
-    assert [e.trials_done for e in started] == list(range(12))
-    assert {e.trials_total for e in started} == {12}
+    assert [e.trials_done for e in started] == list(range(16))
+    assert {e.trials_total for e in started} == {16}
 
 
 def test_an_exhausted_space_ends_the_study(tmp_path: Path) -> None:
@@ -271,7 +280,7 @@ def test_a_controller_that_was_killed_leaves_no_running_trial(bench: Bench) -> N
     bench.run()
     configuration = Configuration.of({"max_num_batched_tokens": 128, "kv_offload_gib": 0})
     number = bench.open().start(configuration, TrialKind.SEARCH)
-    bench.spec = study_spec(budget={"trials": 14})
+    bench.spec = study_spec(budget={"trials": TRIALS + 2})
     end = bench.run()
     orphan = end.records[number]
     assert orphan.configuration == configuration
@@ -291,7 +300,7 @@ def test_a_record_that_was_never_told_is_told(bench: Bench) -> None:
     last = next(r for r in reversed(bench.store.records()) if r.is_feasible)
     bench.store.append(replace(last, number=number, configuration=configuration))
     asked = len(bench.runner.requests)
-    bench.spec = study_spec(budget={"trials": 13})
+    bench.spec = study_spec(budget={"trials": TRIALS + 1})
     bench.run()
     assert len(bench.runner.requests) == asked
     assert bench.open().ledger.trials[number].state is TrialState.COMPLETE
@@ -311,12 +320,12 @@ def test_damaged_records_are_told_and_do_not_stop_the_study(bench: Bench) -> Non
     """A spoilt record is set aside with a warning, and its database row goes with it."""
     bench.run()
     bench.store.paths.trial(5).record.write_text("{")
-    bench.spec = study_spec(budget={"trials": 13})
+    bench.spec = study_spec(budget={"trials": TRIALS + 1})
     end = bench.run()
     warnings = [e.text for e in bench.of(Notice) if isinstance(e, Notice) and e.level == "warning"]
     assert any("trial.json.damaged" in text for text in warnings)
     assert 5 not in {r.number for r in end.records}
-    assert sum(counts(r) for r in end.records) == 13
+    assert sum(counts(r) for r in end.records) == TRIALS + 1
 
 
 def _row(trial: optuna.trial.FrozenTrial) -> tuple[object, ...]:
