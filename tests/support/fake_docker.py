@@ -123,6 +123,15 @@ class FakeEngine:
         for container in self.containers.values():
             container.hang_up()
 
+    def forget(self) -> None:
+        """Lose every container at once, as if it had never been."""
+        with self.changed:
+            lost = list(self.containers.values())
+            self.containers.clear()
+            self.changed.notify_all()
+        for container in lost:
+            container.hang_up()
+
     def come_back(self) -> None:
         """Answer again."""
         with self.changed:

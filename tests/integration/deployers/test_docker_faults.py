@@ -220,7 +220,7 @@ def test_somebody_removes_the_container(engine: FakeEngine, tmp_path: Path) -> N
 
     async def main() -> None:
         async with deployed(DockerDeployer(CLOCK, engine.connect), tmp_path) as deployment:
-            engine.only.remove(force=True, v=True)
+            engine.forget()
             evidence = await ended(deployment)
             assert evidence.deployer_fault
             assert "somebody else removed" in evidence.detail
