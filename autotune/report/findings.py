@@ -148,8 +148,12 @@ def verdict(findings: Findings) -> tuple[str, str]:
         first = "Keep the engine's defaults: nothing measured beats them beyond the noise."
     else:
         first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
-    certainty = _certainty(findings, findings.spec.objectives)
-    return first, f"{_criteria(findings.criteria)} {certainty}".strip()
+    parts = (
+        _criteria(findings.criteria),
+        _certainty(findings, findings.spec.objectives),
+        _baseline(findings.baseline),
+    )
+    return first, " ".join(part for part in parts if part)
 
 
 def _gains(findings: Findings) -> str:
@@ -199,6 +203,14 @@ def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
         else "assumed, for no configuration was measured twice"
     )
     return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
+
+
+def _baseline(baseline: TrialRecord | None) -> str:
+    """What must be said of the baseline: that it is missing, or breaks a limit itself."""
+    if baseline is None:
+        return "The baseline was not measured, so there is nothing to compare with."
+    failure = baseline.outcome.failure
+    return "" if failure is None else f"The baseline itself is no choice: {failure.message}."
 
 
 def _nothing(findings: Findings) -> tuple[str, str]:

@@ -4,7 +4,15 @@ from dataclasses import replace
 
 import pytest
 
-from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.report.failures import failure_groups, failure_table, outcome_map
 from autotune.report.findings import findings_of, varied_parameters, verdict
 from autotune.report.quantities import readable
@@ -47,6 +55,18 @@ def test_criteria_that_are_not_met_are_named() -> None:
     """So are those that nobody measured."""
     _, second = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1200.0)]))
     assert second.startswith("2 of 5 criteria are met (not met: throughput; not measured:")
+
+
+def test_a_baseline_that_breaks_a_limit_is_no_choice() -> None:
+    """It is compared with all the same, and the reader is told."""
+    failure = Failure(kind=FailureKind.MEMORY_LIMIT, phase="starting", message="over 11 GiB")
+    base = trial(0, 16, 1000.0)
+    broken = replace(base, outcome=Outcome(status=OutcomeStatus.INFEASIBLE, failure=failure))
+    first, second = verdict(findings_of(SPEC, [broken, trial(1, 64, 1800.0)]))
+    assert "+80.0% against the baseline" in first
+    assert second.endswith("The baseline itself is no choice: over 11 GiB.")
+    alone = verdict(findings_of(SPEC, [replace(trial(1, 64, 1.0), kind=TrialKind.SEARCH)]))[1]
+    assert "nothing to compare with" in alone
 
 
 def test_nothing_feasible_names_the_commonest_cause() -> None:
