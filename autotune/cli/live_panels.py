@@ -105,16 +105,14 @@ def screen(state: LiveState, *, now_ns: int, width: int, height: int) -> Rendera
 
 def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
     total = "" if state.total is None else f"/{state.total}"
-    parts = [one_line(state.study), f"{state.done}{total} trials"]
+    parts = [shorten(state.study, 20), f"{state.done}{total} trials"]
     times = []
     if state.started_ns is not None:
         times.append(duration_text(s_from_ns(now_ns - state.started_ns)))
     if state.remaining_s is not None:
         times.append(f"~{duration_text(state.remaining_s)} left")
     if times:
-        parts.append(", ".join(times))
-    if state.virtual:
-        parts.append("virtual time")
+        parts.append(", ".join(times) + (" (virtual)" if state.virtual else ""))
     if state.simulated:
         parts.insert(0, SIMULATED)
     style = "bold yellow" if state.simulated else "bold cyan"
