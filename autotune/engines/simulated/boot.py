@@ -12,7 +12,8 @@ from autotune.engines.model_shape import ModelShape
 from autotune.engines.simulated.bootlines import StartLines
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.enginelog import API, EngineLog
-from autotune.engines.simulated.memory import MemoryPlan, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 from autotune.units import BYTES_PER_GIB, NS_PER_S
 

@@ -6,7 +6,8 @@ Read in the releases' sources (`tests/golden/data/vllm_logs` holds their templat
 from typing import Final
 
 from autotune.engines.simulated.enginelog import API, EngineLog
-from autotune.engines.simulated.memory import MemoryPlan, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 from autotune.units import BYTES_PER_GIB
 

@@ -6,8 +6,9 @@ logarithms of the parameters. A weak pull towards the start value keeps a parame
 if no record speaks about it. A share of the records is left out, and the error is that on them.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import log
 from pathlib import Path
 from typing import Any, Final
@@ -22,7 +23,7 @@ from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.card import Calibration, Card
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
-from autotune.engines.simulated.replay import Replay, replayed_metrics
+from autotune.engines.simulated.replay import LoadFigures, Replay, replayed_metrics, whole_load
 from autotune.errors import UsageError
 from autotune.records import TrialRecord
 from autotune.seams.engine import ModelFacts
@@ -60,10 +61,15 @@ PARAMETERS: Final = (
     "host.frontend_prompt_token_us",
     "host.latency_us",
     "host.prefill_token_us",
+    "host.offload_iteration_us",
 )
-_BACKEND_PARAMETERS: Final = ("prefill", "decode", "fp8_prefill", "fp8_decode")
+_BACKEND_PARAMETERS: Final = ("prefill", "decode", "fp8_prefill", "fp8_decode", "host_us")
 _SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
 _LARGEST_SHARE: Final = 1.2
+
+
+Play = Callable[[Card, "Observation"], dict[str, float] | None]
+"""Predicts an observation's metrics on a card; None if the server would not come up."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -138,7 +144,8 @@ def calibrate(
     release: str,
     held_out_share: float = 1 / 3,
     seed: int = 0,
-    parameters: Sequence[str] = PARAMETERS,
+    parameters: Sequence[str] | None = None,
+    figures: LoadFigures = whole_load,
 ) -> Fit:
     """Fit a card.
 
@@ -149,12 +156,16 @@ def calibrate(
         release: That was measured, for the file.
         held_out_share: Share of the observations that the fit does not see.
         seed: Which those are.
-        parameters: What is fitted, beside the attention of the backends that were measured.
+        parameters: What is fitted; None for `PARAMETERS` and the attention of the backends that
+            were measured.
+
+        figures: How the probe that measured makes metrics of a load's records.
 
     Raises:
         UsageError: If there are too few observations.
     """
-    playable = [o for o in observations if _played(card, o) is not None]
+    play = partial(_played, figures=figures)
+    playable = [o for o in observations if play(card, o) is not None]
     unplayable = tuple(o.name for o in observations if o not in playable)
     if len(playable) < _FEWEST:
         message = f"a calibration needs {_FEWEST} measured trials or more, not {len(playable)}"
@@ -163,8 +174,8 @@ def calibrate(
     count = min(round(len(playable) * held_out_share), len(playable) - 3)
     left_out = [playable[i] for i in sorted(order[:count])]
     fitted = [playable[i] for i in sorted(order[count:])]
-    better = _Fitter(card, fitted, parameters).run()
-    errors = _errors(better, left_out)
+    better = _Fitter(card, fitted, parameters, play).run()
+    errors = _errors(better, left_out, play)
     calibration = Calibration(
         date=date,
         release=release,
@@ -176,8 +187,8 @@ def calibrate(
     return Fit(
         card=better.model_copy(update={"calibrated": calibration}),
         errors=errors,
-        fitted_errors=_errors(better, fitted),
-        rank_correlation=_rank_correlation(better, playable),
+        fitted_errors=_errors(better, fitted, play),
+        rank_correlation=_rank_correlation(better, playable, play),
         left_out=tuple(o.name for o in left_out),
         unplayable=unplayable,
     )
@@ -197,14 +208,14 @@ class _Fitter:
     """The least-squares problem."""
 
     def __init__(
-        self, card: Card, observations: Sequence[Observation], parameters: Sequence[str]
+        self,
+        card: Card,
+        observations: Sequence[Observation],
+        parameters: Sequence[str] | None,
+        play: Play,
     ) -> None:
-        self._card, self._observations = card, observations
-        backends = {_backend_of(card, o) for o in observations}
-        self._names = [
-            *parameters,
-            *(f"attention.{b}.{p}" for b in sorted(backends) for p in _BACKEND_PARAMETERS),
-        ]
+        self._card, self._observations, self._play = card, observations, play
+        self._names = list(parameters or _all_parameters(card, observations))
         self._start = np.array([_get(card, name) for name in self._names])
         self._names = [n for n, v in zip(self._names, self._start, strict=True) if v > 0]
         self._start = self._start[self._start > 0]
@@ -240,7 +251,7 @@ class _Fitter:
         card = self._at(x)
         residuals = list(_PULL * x)
         for observation in self._observations:
-            predicted = _played(card, observation) or {}
+            predicted = self._play(card, observation) or {}
             residuals += [
                 _WEIGHTS.get(metric, 1.0) * log(predicted[metric] / value)
                 if predicted.get(metric)
@@ -248,6 +259,12 @@ class _Fitter:
                 for metric, value in sorted(observation.measured.items())
             ]
         return np.array(residuals)
+
+
+def _all_parameters(card: Card, observations: Sequence[Observation]) -> tuple[str, ...]:
+    backends = sorted({_backend_of(card, o) for o in observations})
+    attention = (f"attention.{b}.{p}" for b in backends for p in _BACKEND_PARAMETERS)
+    return (*PARAMETERS, *attention)
 
 
 def with_values(card: Card, values: Mapping[str, float]) -> Card:
@@ -294,30 +311,32 @@ def _backend_of(card: Card, observation: Observation) -> str:
     return name if name in card.attention else "FLASH_ATTN"
 
 
-def _played(card: Card, observation: Observation) -> dict[str, float] | None:
+def _played(card: Card, observation: Observation, figures: LoadFigures) -> dict[str, float] | None:
     try:
-        return replayed_metrics(card, observation.replay)
+        return replayed_metrics(card, observation.replay, figures)
     except StartRefused:
         return None
 
 
-def _errors(card: Card, observations: Sequence[Observation]) -> dict[str, tuple[float, ...]]:
+def _errors(
+    card: Card, observations: Sequence[Observation], play: Play
+) -> dict[str, tuple[float, ...]]:
     """Relative errors |predicted - measured| / measured, by metric."""
     errors: dict[str, list[float]] = {}
     for observation in observations:
-        predicted = _played(card, observation) or {}
+        predicted = play(card, observation) or {}
         for metric, value in observation.measured.items():
             if metric in predicted:
                 errors.setdefault(metric, []).append(abs(predicted[metric] - value) / value)
     return {metric: tuple(values) for metric, values in sorted(errors.items())}
 
 
-def _rank_correlation(card: Card, observations: Sequence[Observation]) -> float | None:
+def _rank_correlation(card: Card, observations: Sequence[Observation], play: Play) -> float | None:
     tag = "output_tokens_per_s"
     pairs = [
         (played[tag], o.measured[tag])
         for o in observations
-        if tag in o.measured and (played := _played(card, o)) is not None
+        if tag in o.measured and (played := play(card, o)) is not None
     ]
     if len(pairs) < _FEWEST:
         return None

@@ -13,8 +13,9 @@ import numpy as np
 
 from autotune.clock import Clock
 from autotune.engines.simulated.costs import CostModel
-from autotune.engines.simulated.scheduler import Scheduler, Step
+from autotune.engines.simulated.scheduler import Scheduler
 from autotune.engines.simulated.sequence import IntArray, Sequence
+from autotune.engines.simulated.step import Step
 from autotune.units import NS_PER_S
 
 _LATE_NS: Final = 2_000_000

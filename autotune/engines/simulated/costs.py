@@ -201,6 +201,8 @@ class CostModel:
         else:
             seconds = host.v0_iteration_us + host.v0_sequence_us * sequences
         seconds += host.prefill_token_us * load.prefill_tokens + self._attention.host_us
+        if self._settings.offload_bytes:
+            seconds += host.offload_iteration_us
         return seconds * _US * self._jitter.host
 
     def _frontend_s(self, load: Load) -> float:

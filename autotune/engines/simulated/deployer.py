@@ -14,7 +14,8 @@ from autotune.engines.simulated import words
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.boot import Boot, Caches
 from autotune.engines.simulated.enginelog import API, EngineLog
-from autotune.engines.simulated.memory import HostRoom, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import HostRoom
 from autotune.engines.simulated.refusals import Refusal, StartRefused, core_error
 from autotune.engines.simulated.server import SimulatedServer
 from autotune.errors import PortInUseError

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from autotune.engines.simulated.core import EngineCore
-from autotune.engines.simulated.memory import MemoryPlan
+from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 
 

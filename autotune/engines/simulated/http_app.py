@@ -1,48 +1,21 @@
 """The HTTP face: vLLM's paths over a simulated server, with streams, usage and faults."""
 
 import asyncio
-import json
 from collections.abc import Callable, Mapping
-from contextlib import suppress
-from hashlib import blake2b
 from typing import Any, Final
 
 from aiohttp import web
 
 from autotune.engines.simulated.faults import Fault
+from autotune.engines.simulated.protocol import Asked, Events, event_bytes, logprobs_of, usage_of
 from autotune.engines.simulated.sequence import Sequence
 from autotune.engines.simulated.server import EngineDied, SimulatedServer
-from autotune.engines.simulated.text import Words, prompt_logprobs
-from autotune.seams.requests import Prompt, Segment
+from autotune.engines.simulated.text import prompt_logprobs
 
 _BEFORE_FAULT: Final = 3
 """Requests for text that are answered before a fault under load begins; warm-ups and the like."""
 _CHUNKS_BEFORE_FAULT: Final = 3
-_BLOCK: Final = 16
-"""Token ids of a prompt become segments of so many: equal leading ids are equal segments."""
 _BROKEN_STREAM: Final = frozenset({Fault.STALL, Fault.CUT, Fault.ERROR_IN_STREAM})
-
-
-class _Asked:
-    """One request for text, understood."""
-
-    def __init__(self, body: Mapping[str, Any], *, chat: bool, wrong: bool) -> None:
-        self.chat = chat
-        self.question = _question(body) if chat else ""
-        raw = body.get("prompt", "")
-        ids = raw if isinstance(raw, list) else []
-        self.text = self.question or (raw if isinstance(raw, str) else "")
-        self.max_tokens = int(body.get("max_tokens") or body.get("max_completion_tokens") or 16)
-        self.streams = bool(body.get("stream"))
-        options = body.get("stream_options") or {}
-        self.wants_usage = bool(options.get("include_usage"))
-        self.logprobs = body.get("logprobs")
-        self.prompt_logprobs = body.get("prompt_logprobs")
-        self.key = self.text or _ids_key(ids)
-        self.words = Words(self.key, question=self.text, wrong=wrong)
-        self.prompt = (
-            Prompt(segments=_segments(ids)) if ids else Prompt(text=self.text or " ", chat=chat)
-        )
 
 
 class HttpFace:
@@ -104,7 +77,7 @@ class HttpFace:
 
     async def _answer(self, request: web.Request, *, chat: bool) -> web.StreamResponse:
         body = await _json_body(request)
-        asked = _Asked(body, chat=chat, wrong=self._fault is Fault.WRONG_ANSWERS)
+        asked = Asked(body, chat=chat, wrong=self._fault is Fault.WRONG_ANSWERS)
         self._asked += 1
         broken = self._fault if self._asked > _BEFORE_FAULT else None
         refusal = await self._fail_early(broken)
@@ -136,7 +109,7 @@ class HttpFace:
                 pass
         return None
 
-    async def _whole(self, asked: _Asked, sequence: Sequence) -> web.StreamResponse:
+    async def _whole(self, asked: Asked, sequence: Sequence) -> web.StreamResponse:
         try:
             answer = await self._server.answer(sequence)
         except EngineDied:
@@ -147,7 +120,7 @@ class HttpFace:
         choice |= (
             {"message": {"role": "assistant", "content": text}} if asked.chat else {"text": text}
         )
-        choice["logprobs"] = _logprobs(asked, 0, count)
+        choice["logprobs"] = logprobs_of(asked, 0, count)
         if asked.prompt_logprobs is not None:
             wrong = self._fault is Fault.WRONG_ANSWERS
             values = prompt_logprobs(asked.key, sequence.prompt_tokens, wrong=wrong)
@@ -157,15 +130,15 @@ class HttpFace:
                 else {"1": {"logprob": value, "rank": 1, "decoded_token": " the"}}
                 for value in values
             ]
-        usage = _usage(sequence, count)
+        usage = usage_of(sequence, count)
         return web.json_response({**self._head(asked), "choices": [choice], "usage": usage})
 
     async def _stream(
-        self, request: web.Request, asked: _Asked, sequence: Sequence, fault: Fault | None
+        self, request: web.Request, asked: Asked, sequence: Sequence, fault: Fault | None
     ) -> web.StreamResponse:
         response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
         await response.prepare(request)
-        writer = _Events(response, self._head(asked), asked)
+        writer = Events(response, self._head(asked), asked)
         try:
             async for count in self._server.stream(sequence):
                 await writer.tokens(count, empty=fault is Fault.EMPTY)
@@ -178,7 +151,7 @@ class HttpFace:
             return response
         await writer.finish()
         if asked.wants_usage and fault is not Fault.NO_USAGE:
-            await writer.usage(_usage(sequence, sequence.generated_tokens))
+            await writer.usage(usage_of(sequence, sequence.generated_tokens))
         await writer.done()
         return response
 
@@ -193,12 +166,12 @@ class HttpFace:
                 "type": "Error",
                 "code": 500,
             }
-            await response.write(_event({"error": error}))
+            await response.write(event_bytes({"error": error}))
             await response.write(b"data: [DONE]\n\n")
             return response
         return await _cut(response, request)
 
-    def _head(self, asked: _Asked) -> dict[str, Any]:
+    def _head(self, asked: Asked) -> dict[str, Any]:
         kind = "text_completion"
         if asked.chat:
             kind = "chat.completion.chunk" if asked.streams else "chat.completion"
@@ -207,113 +180,12 @@ class HttpFace:
         return {"id": f"{prefix}-{self._asked}", "object": kind, "created": 0, "model": name}
 
 
-class _Events:
-    """Writes the events of one stream."""
-
-    def __init__(
-        self, response: web.StreamResponse, head: Mapping[str, Any], asked: _Asked
-    ) -> None:
-        self._response, self._head, self._asked = response, head, asked
-        self._sent = 0
-        self.chunks = 0
-
-    async def tokens(self, count: int, *, empty: bool) -> None:
-        """A chunk with so many tokens."""
-        words = self._asked.words
-        text = "".join(words.token(self._sent + i).text for i in range(count))
-        choice = self._choice("" if empty else text, finish=None)
-        choice["logprobs"] = _logprobs(self._asked, self._sent, count)
-        self._sent += count
-        self.chunks += 1
-        await self._response.write(_event({**self._head, "choices": [choice]}))
-
-    async def finish(self) -> None:
-        """The chunk that gives the reason of the end."""
-        choice = self._choice("", finish="length")
-        await self._response.write(_event({**self._head, "choices": [choice]}))
-
-    async def usage(self, usage: Mapping[str, Any]) -> None:
-        """The chunk that counts tokens."""
-        await self._response.write(_event({**self._head, "choices": [], "usage": usage}))
-
-    async def error(self, message: str) -> None:
-        """The chunk that carries an error."""
-        with suppress(ConnectionError):
-            await self._response.write(_event({"error": {"message": message, "code": 500}}))
-
-    async def done(self) -> None:
-        """The end mark."""
-        await self._response.write(b"data: [DONE]\n\n")
-
-    def _choice(self, text: str, *, finish: str | None) -> dict[str, Any]:
-        content = {"delta": {"content": text}} if self._asked.chat else {"text": text}
-        return {"index": 0, **content, "logprobs": None, "finish_reason": finish}
-
-
-def _logprobs(asked: _Asked, start: int, count: int) -> dict[str, Any] | None:
-    """OpenAI's two shapes of log-probabilities."""
-    if asked.logprobs is None or asked.logprobs is False:
-        return None
-    tokens = [asked.words.token(start + i) for i in range(count)]
-    if not asked.chat:
-        return {
-            "tokens": [t.text for t in tokens],
-            "token_logprobs": [t.logprob for t in tokens],
-            "top_logprobs": [dict(t.others) for t in tokens],
-        }
-    content = [
-        {
-            "token": t.text,
-            "logprob": t.logprob,
-            "top_logprobs": [{"token": o, "logprob": v} for o, v in t.others.items()],
-        }
-        for t in tokens
-    ]
-    return {"content": content}
-
-
-def _usage(sequence: Sequence, count: int) -> dict[str, Any]:
-    return {
-        "prompt_tokens": sequence.prompt_tokens,
-        "completion_tokens": count,
-        "total_tokens": sequence.prompt_tokens + count,
-        "prompt_tokens_details": {"cached_tokens": sequence.cached_tokens or 0},
-    }
-
-
-def _question(body: Mapping[str, Any]) -> str:
-    parts = []
-    for message in body.get("messages") or ():
-        content = message.get("content") if isinstance(message, Mapping) else ""
-        parts.append(content if isinstance(content, str) else json.dumps(content))
-    return "\n".join(parts)
-
-
-def _segments(ids: list[Any]) -> tuple[Segment, ...]:
-    """Token ids as segments: equal blocks of ids have equal seeds."""
-    blocks = [ids[i : i + _BLOCK] for i in range(0, len(ids), _BLOCK)]
-    return tuple(Segment(_number(block), len(block)) for block in blocks)
-
-
-def _number(block: list[Any]) -> int:
-    digest = blake2b(json.dumps(block).encode(), digest_size=7).digest()
-    return int.from_bytes(digest, "big")
-
-
-def _ids_key(ids: list[Any]) -> str:
-    return blake2b(json.dumps(ids).encode(), digest_size=16).hexdigest()
-
-
 async def _json_body(request: web.Request) -> Mapping[str, Any]:
     try:
         body = await request.json()
     except ValueError:
         body = None
     return body if isinstance(body, Mapping) else {}
-
-
-def _event(value: Mapping[str, Any]) -> bytes:
-    return b"data: " + json.dumps(value, separators=(",", ":")).encode() + b"\n\n"
 
 
 def _error(status: int, message: str, kind: str) -> web.Response:

@@ -5,7 +5,7 @@ server whose start is skipped: what calibration compares with records, and what 
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from statistics import median
 from typing import Final
@@ -17,7 +17,8 @@ from autotune.engines.model_shape import ModelShape
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.card import Card, Noise
 from autotune.engines.simulated.client import SimulatedClient
-from autotune.engines.simulated.memory import HostRoom, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import HostRoom
 from autotune.engines.simulated.release import Release
 from autotune.engines.simulated.sequence import IntArray
 from autotune.engines.simulated.server import SimulatedServer
@@ -48,18 +49,44 @@ class Replay:
     kv_tokens: int | None = None
 
 
-def replayed_metrics(card: Card, replay: Replay) -> dict[str, float]:
+LoadFigures = Callable[[Sequence[RequestRecord]], Mapping[str, float | None]]
+"""The metrics of a closed loop's records, without its warm-up."""
+
+
+def whole_load(records: Sequence[RequestRecord]) -> dict[str, float | None]:
+    """The figures of a load from its first request to its last end."""
+    start, end = min(r.sent_ns for r in records), max(r.end_ns for r in records)
+    gaps = np.concatenate([_gaps(r) for r in records])
+    return {
+        "output_tokens_per_s": sum(r.output_tokens or 0 for r in records)
+        * NS_PER_S
+        / (end - start),
+        "ttft_loaded_p50_ns": float(median(r.ttft_ns or 0 for r in records)),
+        "itl_p50_ns": float(np.median(gaps)),
+    }
+
+
+def replayed_metrics(
+    card: Card, replay: Replay, figures: LoadFigures = whole_load
+) -> dict[str, float]:
     """Metrics of a configuration on a card, without noise.
 
-    Keys: ttft_short_ns, itl_single_ns, output_tokens_per_s, ttft_loaded_p50_ns, itl_p50_ns, and
-    for each length that fits ttft_8k_ns, decode_8k_tokens_per_s, ...
+    Args:
+        card: The simulated card.
+        replay: What is played.
+        figures: How the loaded probe makes metrics of records; to compare with records of
+            trials, give the probe's own way.
+
+    Returns:
+        ttft_short_ns, itl_single_ns, what `figures` gives, and for each length that fits
+        ttft_8k_ns, decode_8k_tokens_per_s, ...
 
     Raises:
         StartRefused: If the server would not come up.
     """
     clock = VirtualClock()
     server = _server(card, replay, clock)
-    return clock.run(_measure(server, clock, replay.workload))
+    return clock.run(_measure(server, clock, replay.workload, figures))
 
 
 def _server(card: Card, replay: Replay, clock: VirtualClock) -> SimulatedServer:
@@ -76,11 +103,12 @@ def _server(card: Card, replay: Replay, clock: VirtualClock) -> SimulatedServer:
 
 
 async def _measure(
-    server: SimulatedServer, clock: VirtualClock, workload: Workload
+    server: SimulatedServer, clock: VirtualClock, workload: Workload, figures: LoadFigures
 ) -> dict[str, float]:
     client = SimulatedClient(clock, lambda: server)
     metrics = await _single(client, workload)
-    metrics |= await _loaded(client, workload)
+    loaded = figures(await _loaded(client, workload))
+    metrics |= {tag: value for tag, value in loaded.items() if value is not None}
     for length, name in _CONTEXTS.items():
         output = workload.long_context_output_tokens
         if length not in workload.long_context_tokens:
@@ -103,22 +131,13 @@ async def _single(client: SimulatedClient, workload: Workload) -> dict[str, floa
     }
 
 
-async def _loaded(client: SimulatedClient, workload: Workload) -> dict[str, float]:
+async def _loaded(client: SimulatedClient, workload: Workload) -> list[RequestRecord]:
     """A closed loop, warm-up first, as the probe `throughput` sends it."""
     tokens, output = workload.prompt_tokens, workload.output_tokens
     warm = [_request(f"warm-{i}", tokens, output) for i in range(workload.warmup_requests)]
     asked = [_request(f"load-{i}", tokens, output) for i in range(workload.requests)]
     await _closed_loop(client, warm, workload.concurrency)
-    records = await _closed_loop(client, asked, workload.concurrency)
-    start, end = min(r.sent_ns for r in records), max(r.end_ns for r in records)
-    gaps = np.concatenate([_gaps(r) for r in records])
-    return {
-        "output_tokens_per_s": sum(r.output_tokens or 0 for r in records)
-        * NS_PER_S
-        / (end - start),
-        "ttft_loaded_p50_ns": float(median(r.ttft_ns or 0 for r in records)),
-        "itl_p50_ns": float(np.median(gaps)),
-    }
+    return await _closed_loop(client, asked, workload.concurrency)
 
 
 async def _closed_loop(

@@ -14,14 +14,12 @@ from collections import deque
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from autotune.engines.model_shape import ModelShape
 from autotune.engines.simulated.blocks import BlockPool
-from autotune.engines.simulated.costs import Load, attention_pairs, kv_tokens_read
 from autotune.engines.simulated.offload import HostTier
 from autotune.engines.simulated.sequence import IntArray, Sequence, TokenLog
 from autotune.engines.simulated.settings import ServeSettings
+from autotune.engines.simulated.step import Counters, Step, run_length, work_of
 
 
 class TransferTimes(Protocol):
@@ -30,44 +28,6 @@ class TransferTimes(Protocol):
     def __call__(self, blocks: int) -> float:
         """Seconds to copy so many blocks to the GPU."""
         ...
-
-
-@dataclass(slots=True)
-class Step:
-    """What the engine does next.
-
-    Attributes:
-        load: The work of the first iteration.
-        decodes: Sequences that get a token in each iteration.
-        chunks: Sequences whose prompt goes on, with the tokens computed.
-        count: Iterations in a row; more than one only without chunks.
-        growth: KV tokens that each iteration adds to the reading of the next.
-        stores: Whether new blocks go to host memory.
-    """
-
-    load: Load
-    decodes: list[Sequence]
-    chunks: list[tuple[Sequence, int]]
-    count: int = 1
-    growth: float = 0.0
-    stores: bool = False
-
-
-@dataclass(slots=True)
-class Counters:
-    """What the server's /metrics count, since its start."""
-
-    prompt_tokens: int = 0
-    generation_tokens: int = 0
-    prefix_queries_tokens: int = 0
-    prefix_hits_tokens: int = 0
-    offload_queries_tokens: int = 0
-    offload_hits_tokens: int = 0
-    preemptions: int = 0
-    finished: int = 0
-    iterations: int = 0
-    offload_loads_blocks: int = 0
-    offload_stores_blocks: int = 0
 
 
 @dataclass(slots=True)
@@ -305,50 +265,13 @@ class Scheduler:
     # ---- a step and its end ----
 
     def _step(self, draft: _Draft) -> Step:
-        shape, decodes = self._shape, draft.decodes
-        window = shape.sliding_window_tokens
-        if window is None:
-            read = float(sum(s.computed_tokens for s in decodes) + len(decodes))
-            growth = float(len(decodes))
-        else:
-            read = sum(kv_tokens_read(shape, s.computed_tokens + 1) for s in decodes)
-            growth = sum(kv_tokens_read(shape, s.computed_tokens + 2) for s in decodes) - read
-        prompt = sum(tokens for _, tokens in draft.chunks)
-        done = sum(s.computed_tokens + tokens >= s.target_tokens for s, tokens in draft.chunks)
-        load = Load(
-            decode_sequences=len(decodes),
-            decode_kv_tokens=read,
-            prefill_tokens=prompt,
-            prefill_pairs=sum(attention_pairs(shape, t, s.computed_tokens)
-                              for s, t in draft.chunks),
-            prefill_kv_tokens=float(sum(s.computed_tokens for s, _ in draft.chunks)),
-            prefill_sequences=len(draft.chunks),
-            sampled=len(decodes) + done,
-        )  # fmt: skip
-        stores = self.tier is not None and prompt > 0
-        count = self._run_length(decodes) if not draft.chunks else 1
-        return Step(load, decodes, draft.chunks, count, growth, stores)
-
-    def _run_length(self, decodes: list[Sequence]) -> int:
-        """Iterations until a sequence ends or blocks run out; whole schedulings in V0."""
-        steps = self._settings.scheduler_steps
-        shortest = min(s.wanted_tokens - s.generated_tokens for s in decodes)
-        count = -(-shortest // steps) * steps
-        block, available = self._settings.block_size, self.pool.available
-        if len(decodes) * (count // block + 1) <= available:
-            return count
-        computed = np.fromiter((s.computed_tokens for s in decodes), np.int64, len(decodes))
-        held = np.fromiter((s.blocks for s in decodes), np.int64, len(decodes))
-
-        def fits(iterations: int) -> bool:
-            needed = -(-(computed + iterations) // block) - held
-            return int(np.maximum(needed, 0).sum()) <= available
-
-        low, high = 1, count
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if fits(middle) else (low, middle - 1)
-        return max(steps, low // steps * steps)
+        load, growth = work_of(self._shape, draft.decodes, draft.chunks)
+        count = 1
+        if not draft.chunks:
+            settings, free = self._settings, self.pool.available
+            count = run_length(draft.decodes, free, settings.block_size, settings.scheduler_steps)
+        stores = self.tier is not None and bool(draft.chunks)
+        return Step(load, draft.decodes, draft.chunks, count, growth, stores)
 
     def _commit_decodes(self, step: Step, ends_ns: IntArray) -> list[Sequence]:
         count, block = len(ends_ns), self._settings.block_size

@@ -40,7 +40,8 @@ from autotune.engines.simulated.card import DEFAULT_CARD, Card, card_named
 from autotune.engines.simulated.enginelog import API, EngineLog
 from autotune.engines.simulated.faults import Fault, StartFault, start_fault
 from autotune.engines.simulated.http_app import HttpFace
-from autotune.engines.simulated.memory import HostRoom, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import HostRoom
 from autotune.engines.simulated.options import parse
 from autotune.engines.simulated.refusals import Refusal, StartRefused
 from autotune.engines.simulated.release import DEFAULT_RELEASE, release_named

@@ -19,12 +19,13 @@ from autotune.engines.simulated.blocks import BlockPool, spans
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.core import EngineCore
 from autotune.engines.simulated.costs import CostModel, Jitter
-from autotune.engines.simulated.memory import MemoryPlan
+from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.offload import HostTier
 from autotune.engines.simulated.prefix import PrefixIndex
-from autotune.engines.simulated.scheduler import Scheduler, Step
+from autotune.engines.simulated.scheduler import Scheduler
 from autotune.engines.simulated.sequence import IntArray, Sequence
 from autotune.engines.simulated.settings import ServeSettings
+from autotune.engines.simulated.step import Step
 from autotune.engines.simulated.text import token_ids
 from autotune.seams.requests import HttpAnswer, Prompt, Segment
 from autotune.units import NS_PER_S

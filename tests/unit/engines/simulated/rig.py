@@ -21,7 +21,8 @@ from autotune.engines.simulated.card import (
 )
 from autotune.engines.simulated.client import SimulatedClient
 from autotune.engines.simulated.deployer import SimulatedDeployer, SimulatedDeployment
-from autotune.engines.simulated.memory import HostRoom, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import HostRoom
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.server import SimulatedServer
 from autotune.seams.deployment import Identity, LaunchPlan

@@ -6,7 +6,8 @@ from hypothesis import given, settings
 
 from autotune.engines.simulated.arguments import settings_from
 from autotune.engines.simulated.card import card_named, card_names
-from autotune.engines.simulated.memory import HostRoom, MemoryPlan, MemoryTruth
+from autotune.engines.simulated.memory import MemoryTruth
+from autotune.engines.simulated.memory_plan import HostRoom, MemoryPlan
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.seams.engine import ModelFacts
 from tests.unit.engines.simulated.rig import QWEN_1B5, QWEN_7B, QWEN_7B_AWQ, machine_of, plain_card

@@ -8,9 +8,9 @@ from hypothesis import given, settings
 
 from autotune.clock import VirtualClock
 from autotune.engines.simulated.client import SimulatedClient
-from autotune.engines.simulated.scheduler import Step
 from autotune.engines.simulated.sequence import IntArray
 from autotune.engines.simulated.server import SimulatedServer
+from autotune.engines.simulated.step import Step
 from autotune.seams.requests import RequestErrorKind, RequestRecord
 from tests.unit.engines.simulated.rig import (
     QWEN_1B5,
