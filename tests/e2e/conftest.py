@@ -105,7 +105,11 @@ def polite_vllm(environment: Path, folder: Path) -> Path:
         "    os.nice(10)\n"
         "    sys.exit(main())\n"
     )
-    program.chmod(0o755)
+    # Inside an image the engine's interpreter is looked for beside its program.
+    interpreter = program.with_name("python3")
+    interpreter.write_text(f'#!/bin/sh\nexec {environment}/bin/python "$@"\n')
+    for file in (program, interpreter):
+        file.chmod(0o755)
     return program
 
 
@@ -135,5 +139,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     made = tmp_path_factory.mktemp("e2e")
     yield made
     keep = os.environ.get("AUTOTUNE_E2E_KEEP")
-    if keep:  # records and logs of what was run, for whoever reads a failure
-        shutil.copytree(made / "studies", Path(keep) / made.name)
+    if (
+        keep and (made / "studies").is_dir()
+    ):  # records and logs of what was run, for whoever reads a failure
+        shutil.copytree(made / "studies", Path(keep) / made.name, dirs_exist_ok=True)

@@ -1,13 +1,21 @@
 """A study of real vLLM, by a local process and by Docker: stopped once, continued, concluded."""
 
+import asyncio
+import os
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
+import yaml
 
+from autotune.clock import MonotonicClock
+from autotune.deployers.ports import free_port
 from autotune.records import FailureKind, OutcomeStatus, TrialKind, TrialRecord
 from autotune.units import NS_PER_S
 from tests.e2e.conftest import RealStudy, real_study
@@ -157,14 +165,14 @@ def test_the_refused_configuration_is_a_result(whole: Whole) -> None:
 
 
 def test_little_time_is_spent_on_anything_else(whole: Whole) -> None:
-    """Of a measured trial, start, probes and waiting for memory are all but 2 s."""
+    """Of a measured trial, the engine's start, probes and waiting for memory are all but 2 s."""
     for record in (r for r in whole.records if r.is_feasible):
         spans = {span.name: span.duration_ns for span in record.phases}
         start, end = record.phases[0].start_ns, record.phases[-1].end_ns
         spent = sum(
             ns
             for name, ns in spans.items()
-            if name in {"starting", "waiting_for_memory"} or name.startswith("probe:")
+            if name in {"deploying", "starting", "waiting_for_memory"} or name.startswith("probe:")
         )
         other_s = (end - start - spent) / NS_PER_S
         assert other_s < 2.0, {name: ns / NS_PER_S for name, ns in spans.items()}
@@ -178,6 +186,79 @@ def test_searched_trials_are_of_the_space(whole: Whole) -> None:
     assert all(set(v) <= {"max_num_seqs", "max_num_batched_tokens", "async_scheduling",
                           "enable_prefix_caching"} for v in values)  # fmt: skip
     assert all(v["max_num_batched_tokens"] >= v["max_num_seqs"] for v in values if both(v))
+
+
+def test_the_recommendation_serves(whole: Whole) -> None:
+    """The exported compose file starts as it is, and the model answers where the file says."""
+    if whole.study.deployer == "process":
+        pytest.skip("a process has no compose file that could start here: it names another image")
+    compose = compose_program()
+    if compose is None:
+        pytest.skip("neither `docker compose` nor docker-compose is installed here")
+    folder = whole.study.place.folder / "studies" / whole.study.name / "recommended"
+    if compose[-1].endswith("docker-compose"):
+        compose += ["-f", str(for_old_compose(folder / "docker-compose.yml"))]
+    port = free_port("127.0.0.1")
+    environment = {**os.environ, "VLLM_PORT": str(port)}
+
+    def run(*arguments: str) -> None:
+        done = subprocess.run([*compose, *arguments], cwd=folder, env=environment, text=True,
+                              capture_output=True, timeout=120, check=False)  # fmt: skip
+        assert done.returncode == 0, done.stderr
+
+    try:
+        run("up", "-d")
+        answer = MonotonicClock().run(first_answer(f"http://127.0.0.1:{port}"))
+        assert answer["choices"][0]["message"]["content"]
+        assert answer["usage"]["completion_tokens"] == 8
+    finally:
+        run("down", "-v")
+
+
+def for_old_compose(file: Path) -> Path:
+    """The same services for docker-compose 1.29, Debian 12's, which lacks `create_host_path`.
+
+    What the option does is done here; nothing else is changed.
+    """
+    raw = yaml.safe_load(file.read_text())
+    for service in raw["services"].values():
+        for volume in service.get("volumes", []):
+            if isinstance(volume, dict) and volume.pop("bind", {}).get("create_host_path"):
+                (file.parent / volume["source"]).mkdir(parents=True, exist_ok=True)
+    changed = file.with_name("docker-compose.1.29.yml")
+    changed.write_text(yaml.safe_dump(raw, sort_keys=False))
+    return changed
+
+
+def compose_program() -> list[str] | None:
+    """Docker's compose plugin, or the program that came before it."""
+    plugin = subprocess.run(["docker", "compose", "version"], capture_output=True, check=False)
+    if plugin.returncode == 0:
+        return ["docker", "compose"]
+    found = shutil.which("docker-compose")
+    return None if found is None else [found]
+
+
+async def first_answer(url: str) -> dict[str, Any]:
+    """Wait until a server is healthy and ask it one thing."""
+    clock = MonotonicClock()
+    async with asyncio.timeout(240), aiohttp.ClientSession() as session:
+        while True:
+            try:
+                async with session.get(f"{url}/health") as health:
+                    if health.status == 200:
+                        break
+            except aiohttp.ClientError:
+                pass
+            await clock.sleep(1.0)
+        async with session.get(f"{url}/v1/models") as models:
+            model = (await models.json())["data"][0]["id"]
+        body = {"model": model, "max_tokens": 8, "ignore_eos": True,
+                "messages": [{"role": "user", "content": "Hello"}]}  # fmt: skip
+        async with session.post(f"{url}/v1/chat/completions", json=body) as response:
+            assert response.status == 200
+            answer: dict[str, Any] = await response.json()
+            return answer
 
 
 def both(values: dict[str, Any]) -> bool:
