@@ -9,14 +9,12 @@ import psutil
 
 from autotune.telemetry.hardware import SHM
 
-_KEYS: Final = (
+_MEMORY_KEYS: Final = (
     "host_memory_used_bytes",
     "host_memory_total_bytes",
-    "host_memory_pressure_ratio",
     "host_swap_used_bytes",
-    "host_cpu_ratio",
-    "shm_used_bytes",
 )
+_KEYS: Final = (*_MEMORY_KEYS, "host_memory_pressure_ratio", "host_cpu_ratio", "shm_used_bytes")
 PRESSURE: Final = Path("/proc/pressure/memory")
 
 
@@ -37,24 +35,29 @@ class HostSource:
 
     async def read(self) -> Mapping[str, float | None]:
         """One look; the processor's share is that since the last one."""
-        memory = psutil.virtual_memory()
         return {
-            "host_memory_used_bytes": float(memory.total - memory.available),
-            "host_memory_total_bytes": float(memory.total),
+            **_memory(),
             "host_memory_pressure_ratio": full_pressure_ratio(_read_text(self._pressure)),
-            "host_swap_used_bytes": float(psutil.swap_memory().used),
             "host_cpu_ratio": self._cpu_ratio(),
             "shm_used_bytes": _used_bytes(self._shm),
         }
 
     def _cpu_ratio(self) -> float | None:
         """Share of all processors that was busy since the last look; None in the first tick."""
-        (busy_before, total_before), now = self._cpu_before, _cpu_seconds()
-        total = now[1] - total_before
-        if total <= 0:
+        before, now = self._cpu_before, _cpu_seconds()
+        if before is None or now is None or now[1] <= before[1]:
             return None
         self._cpu_before = now
-        return min(1.0, max(0.0, (now[0] - busy_before) / total))
+        return min(1.0, max(0.0, (now[0] - before[0]) / (now[1] - before[1])))
+
+
+def _memory() -> dict[str, float | None]:
+    try:
+        memory, swap = psutil.virtual_memory(), psutil.swap_memory()
+    except (OSError, psutil.Error):
+        return dict.fromkeys(_MEMORY_KEYS)
+    used, total = memory.total - memory.available, memory.total
+    return dict(zip(_MEMORY_KEYS, (float(used), float(total), float(swap.used)), strict=True))
 
 
 def full_pressure_ratio(text: str) -> float | None:
@@ -74,9 +77,12 @@ def full_pressure_ratio(text: str) -> float | None:
     return None
 
 
-def _cpu_seconds() -> tuple[float, float]:
+def _cpu_seconds() -> tuple[float, float] | None:
     """Busy and total processor time since boot; guest time is already in user time."""
-    times = psutil.cpu_times()
+    try:
+        times = psutil.cpu_times()
+    except (OSError, psutil.Error):
+        return None
     total = sum(times) - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
     return total - times.idle - getattr(times, "iowait", 0.0), total
 

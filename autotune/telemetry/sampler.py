@@ -72,8 +72,7 @@ class Sampler:
             if not task.cancelled() and (failure := task.exception()) is not None:
                 raise failure
         finally:
-            for look in self._looks:
-                look.cancel()
+            await asyncio.gather(*(look.cancel() for look in self._looks))
             self._sink.close()
 
     async def _run(self) -> None:
@@ -127,10 +126,11 @@ class _Look:
         answer, self._task = self._task.result(), None
         return {key: answer.get(key) for key in self._source.keys}
 
-    def cancel(self) -> None:
-        """Forget a question that nobody waits for any more."""
+    async def cancel(self) -> None:
+        """Forget a question that nobody waits for any more; a thread of its own runs out."""
         if self._task is not None:
             self._task.cancel()
+            await asyncio.wait({self._task})
 
 
 async def _asked(source: Source) -> Mapping[str, float | None]:

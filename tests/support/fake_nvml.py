@@ -1,0 +1,120 @@
+"""NVIDIA's management library with cards of our own; any question can be refused."""
+
+from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import Any
+
+import pynvml
+
+GIB = 1024**3
+
+
+@dataclass
+class FakeCard:
+    """A card, with the figures that its driver gives."""
+
+    name: str = "NVIDIA GeForce RTX 5070"
+    uuid: str = "GPU-0a1b2c3d-0000-0000-0000-000000000000"
+    capability: tuple[int, int] = (12, 0)
+    total: int = 12 * GIB
+    used: int = 3 * GIB
+    utilization: int = 40
+    power_mw: int = 151_500
+    energy_mj: int = 2_000_500
+    temperature: int = 55
+    sm_clock: int = 2587
+    throttle: int = 0x4
+    compute_pids: tuple[int, ...] = (41, 42)
+    graphics_pids: tuple[int, ...] = (42, 900)
+
+
+@dataclass
+class FakeNvml:
+    """The functions that autotune calls.
+
+    Attributes:
+        cards: None for a machine without a driver.
+        refused: Names of functions that this driver or card does not support.
+    """
+
+    cards: list[FakeCard] | None = field(default_factory=lambda: [FakeCard()])
+    refused: set[str] = field(default_factory=set)
+    NVML_TEMPERATURE_GPU: int = pynvml.NVML_TEMPERATURE_GPU
+    NVML_CLOCK_SM: int = pynvml.NVML_CLOCK_SM
+
+    def __getattribute__(self, name: str) -> Any:
+        """A function, unless it is refused."""
+        if name.startswith("nvml") and name in object.__getattribute__(self, "refused"):
+            return _refuse
+        return object.__getattribute__(self, name)
+
+    def nvmlInit(self) -> None:  # noqa: N802 - the library's names
+        """Load the driver's library."""
+        if self.cards is None:
+            raise pynvml.NVMLError(pynvml.NVML_ERROR_LIBRARY_NOT_FOUND)
+
+    def nvmlDeviceGetCount(self) -> int:  # noqa: N802
+        """Cards."""
+        return len(self.cards or ())
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeCard:  # noqa: N802
+        """The card is its own handle."""
+        return (self.cards or [])[index]
+
+    def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
+        """Of the driver."""
+        return "580.95.05"
+
+    def nvmlDeviceGetName(self, card: FakeCard) -> bytes:  # noqa: N802
+        """Bytes, as old releases of the binding give."""
+        return card.name.encode()
+
+    def nvmlDeviceGetUUID(self, card: FakeCard) -> str:  # noqa: N802
+        """Its UUID."""
+        return card.uuid
+
+    def nvmlDeviceGetCudaComputeCapability(self, card: FakeCard) -> tuple[int, int]:  # noqa: N802
+        """Major and minor."""
+        return card.capability
+
+    def nvmlDeviceGetMemoryInfo(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
+        """The first struct: used + free = total."""
+        return SimpleNamespace(total=card.total, used=card.used, free=card.total - card.used)
+
+    def nvmlDeviceGetUtilizationRates(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
+        """In percent."""
+        return SimpleNamespace(gpu=card.utilization, memory=0)
+
+    def nvmlDeviceGetPowerUsage(self, card: FakeCard) -> int:  # noqa: N802
+        """In milliwatts."""
+        return card.power_mw
+
+    def nvmlDeviceGetTotalEnergyConsumption(self, card: FakeCard) -> int:  # noqa: N802
+        """In millijoules."""
+        return card.energy_mj
+
+    def nvmlDeviceGetTemperature(self, card: FakeCard, sensor: int) -> int:  # noqa: N802
+        """In degrees."""
+        assert sensor == pynvml.NVML_TEMPERATURE_GPU
+        return card.temperature
+
+    def nvmlDeviceGetClockInfo(self, card: FakeCard, domain: int) -> int:  # noqa: N802
+        """In MHz."""
+        assert domain == pynvml.NVML_CLOCK_SM
+        return card.sm_clock
+
+    def nvmlDeviceGetCurrentClocksThrottleReasons(self, card: FakeCard) -> int:  # noqa: N802
+        """A bit mask."""
+        return card.throttle
+
+    def nvmlDeviceGetComputeRunningProcesses(self, card: FakeCard) -> list[Any]:  # noqa: N802
+        """Processes that compute."""
+        return [SimpleNamespace(pid=pid) for pid in card.compute_pids]
+
+    def nvmlDeviceGetGraphicsRunningProcesses(self, card: FakeCard) -> list[Any]:  # noqa: N802
+        """Processes that draw."""
+        return [SimpleNamespace(pid=pid) for pid in card.graphics_pids]
+
+
+def _refuse(*_arguments: object) -> None:
+    raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)
