@@ -19,13 +19,14 @@ from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from autotune.engines.model_shape import shape_of
-from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.card import Calibration, Card
+from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.memory_fit import Account, with_fitted_memory
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import LoadFigures, Replay, replayed_metrics, whole_load
 from autotune.errors import UsageError
-from autotune.records import TrialRecord
+from autotune.records import MemoryLedger, TrialRecord
 from autotune.seams.engine import ModelFacts
 from autotune.spec.workload import Workload
 
@@ -40,6 +41,7 @@ FITTED_METRICS: Final = (
 )
 _WEIGHTS: Final = {"ttft_short_ns": 0.3, "ttft_loaded_p50_ns": 0.3}
 """Figures that hang on the client and the host's mood count less."""
+_KV_TOKENS: Final = "context_capacity_tokens"
 _PULL: Final = 0.05
 _WIDEST: Final = log(6.0)
 _FEWEST: Final = 4
@@ -80,11 +82,15 @@ class Observation:
         name: For reports.
         replay: How it is played on the simulated card.
         measured: Metric to measured value.
+        ledger: The start's own account of memory, where its log has one.
+        kv_tokens: Tokens of the KV cache that the server reported.
     """
 
     name: str
     replay: Replay
     measured: Mapping[str, float]
+    ledger: MemoryLedger | None = None
+    kv_tokens: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -131,9 +137,15 @@ def observation_from(
         release=release_named(record.environment.get("engine_release")),
         workload=workload,
         kv_tokens=None if applied is None else applied.kv_cache_tokens,
+        weights_bytes=model.weights_bytes,
     )
-    name = record.label or f"trial {record.number}"
-    return Observation(name=name, replay=replay, measured=measured)
+    return Observation(
+        name=record.label or f"trial {record.number}",
+        replay=replay,
+        measured=measured,
+        ledger=record.ledger,
+        kv_tokens=replay.kv_tokens,
+    )
 
 
 def calibrate(
@@ -174,7 +186,8 @@ def calibrate(
     count = min(round(len(playable) * held_out_share), len(playable) - 3)
     left_out = [playable[i] for i in sorted(order[:count])]
     fitted = [playable[i] for i in sorted(order[count:])]
-    better = _Fitter(card, fitted, parameters, play).run()
+    remembered = with_fitted_memory(card, [a for o in fitted if (a := _account(card, o))])
+    better = _Fitter(remembered, fitted, parameters, play).run()
     errors = _errors(better, left_out, play)
     calibration = Calibration(
         date=date,
@@ -216,7 +229,7 @@ class _Fitter:
     ) -> None:
         self._card, self._observations, self._play = card, observations, play
         self._names = list(parameters or _all_parameters(card, observations))
-        self._start = np.array([_get(card, name) for name in self._names])
+        self._start = np.array([value_of(card, name) for name in self._names])
         self._names = [n for n, v in zip(self._names, self._start, strict=True) if v > 0]
         self._start = self._start[self._start > 0]
 
@@ -267,47 +280,21 @@ def _all_parameters(card: Card, observations: Sequence[Observation]) -> tuple[st
     return (*PARAMETERS, *attention)
 
 
-def with_values(card: Card, values: Mapping[str, float]) -> Card:
-    """A card with some of its parameters, named like `gemm.compute`, replaced.
-
-    Raises:
-        KeyError: If there is no such parameter.
-    """
-    groups: dict[str, dict[str, float]] = {}
-    backends: dict[str, dict[str, float]] = {}
-    for name, value in values.items():
-        _get(card, name)
-        group, _, rest = name.partition(".")
-        if group == "attention":
-            backend, _, parameter = rest.partition(".")
-            backends.setdefault(backend, {})[parameter] = value
-        else:
-            groups.setdefault(group, {})[rest] = value
-    update: dict[str, Any] = {
-        group: getattr(card, group).model_copy(update=new) for group, new in groups.items()
-    }
-    update["attention"] = {
-        name: efficiency.model_copy(update=backends.get(name, {}))
-        for name, efficiency in card.attention.items()
-    }
-    return card.model_copy(update=update)
-
-
-def _get(card: Card, name: str) -> float:
-    group, _, rest = name.partition(".")
-    if group == "attention":
-        backend, _, parameter = rest.partition(".")
-        return float(getattr(card.attention[backend], parameter))
-    if rest not in type(getattr(card, group)).model_fields:
-        raise KeyError(name)
-    return float(getattr(getattr(card, group), rest))
+def _account(card: Card, observation: Observation) -> Account | None:
+    ledger, replay = observation.ledger, observation.replay
+    if ledger is None:
+        return None
+    return Account(
+        settings=replay.settings_on(card),
+        shape=replay.shape,
+        ledger=ledger,
+        weights_bytes=replay.weights_bytes,
+    )
 
 
 def _backend_of(card: Card, observation: Observation) -> str:
     """The backend that an observation runs with, as the server would choose it."""
-    replay = observation.replay
-    machine = Machine(release=replay.release, card=card, shape=replay.shape)
-    name = settings_from(replay.argv, replay.environment, machine).attention_backend
+    name = observation.replay.settings_on(card).attention_backend
     return name if name in card.attention else "FLASH_ATTN"
 
 
@@ -328,7 +315,19 @@ def _errors(
         for metric, value in observation.measured.items():
             if metric in predicted:
                 errors.setdefault(metric, []).append(abs(predicted[metric] - value) / value)
+        tokens = observation.kv_tokens
+        if tokens:
+            error = abs(_kv_tokens(card, observation) - tokens) / tokens
+            errors.setdefault(_KV_TOKENS, []).append(error)
     return {metric: tuple(values) for metric, values in sorted(errors.items())}
+
+
+def _kv_tokens(card: Card, observation: Observation) -> int:
+    """Tokens that the simulated KV cache would hold; 0 if the server would not come up."""
+    try:
+        return observation.replay.memory_on(card).plan().kv_tokens
+    except StartRefused:
+        return 0
 
 
 def _rank_correlation(card: Card, observations: Sequence[Observation], play: Play) -> float | None:

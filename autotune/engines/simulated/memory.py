@@ -46,6 +46,11 @@ class MemoryTruth:
         self.weights = round(size * self._truth.weights_factor)
         self.requested = int(self.total * settings.gpu_memory_utilization)
 
+    @property
+    def settings(self) -> ServeSettings:
+        """The server's."""
+        return self._settings
+
     # ---- sizes ----
 
     @property

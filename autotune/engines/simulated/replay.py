@@ -22,6 +22,7 @@ from autotune.engines.simulated.memory_plan import HostRoom
 from autotune.engines.simulated.release import Release
 from autotune.engines.simulated.sequence import IntArray
 from autotune.engines.simulated.server import SimulatedServer
+from autotune.engines.simulated.settings import ServeSettings
 from autotune.seams.requests import GenerationRequest, Prompt, RequestRecord, Segment
 from autotune.spec.workload import Workload
 from autotune.units import NS_PER_S, bytes_from_gib
@@ -39,6 +40,7 @@ class Replay:
         argv: The server's command.
         environment: Variables that it starts with.
         kv_tokens: Tokens of its KV cache, where a record says; None to work them out.
+        weights_bytes: Size of the checkpoint; None to take it from the shape.
     """
 
     argv: tuple[str, ...]
@@ -47,6 +49,27 @@ class Replay:
     workload: Workload
     environment: dict[str, str] = field(default_factory=dict)
     kv_tokens: int | None = None
+    weights_bytes: int | None = None
+
+    def settings_on(self, card: Card) -> ServeSettings:
+        """What the server would run with on a card.
+
+        Raises:
+            StartRefused: If its arguments do not work there.
+        """
+        machine = Machine(release=self.release, card=card, shape=self.shape)
+        return settings_from(self.argv, self.environment, machine)
+
+    def memory_on(self, card: Card) -> MemoryTruth:
+        """The memory side of its start on a card.
+
+        Raises:
+            StartRefused: If its arguments do not work there.
+        """
+        host = bytes_from_gib(card.host_memory_gib)
+        room = HostRoom(memory_bytes=host, shm_bytes=host)
+        settings = self.settings_on(card)
+        return MemoryTruth(card, self.shape, settings, room, self.weights_bytes)
 
 
 LoadFigures = Callable[[Sequence[RequestRecord]], Mapping[str, float | None]]
@@ -91,11 +114,8 @@ def replayed_metrics(
 
 def _server(card: Card, replay: Replay, clock: VirtualClock) -> SimulatedServer:
     quiet = card.model_copy(update={"noise": Noise(gpu=0, host=0, iteration=0)})
-    machine = Machine(release=replay.release, card=quiet, shape=replay.shape)
-    settings = settings_from(replay.argv, replay.environment, machine)
-    host = bytes_from_gib(card.host_memory_gib)
-    room = HostRoom(memory_bytes=host, shm_bytes=host)
-    plan = MemoryTruth(quiet, replay.shape, settings, room).plan()
+    truth = replay.memory_on(quiet)
+    settings, plan = truth.settings, truth.plan()
     if replay.kv_tokens is not None:
         plan = replace(plan, blocks=replay.kv_tokens // settings.block_size)
     random = np.random.default_rng(0)
