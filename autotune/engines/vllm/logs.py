@@ -47,6 +47,9 @@ _GRAPHS_BUDGETED: Final = "CUDA graph memory profiling is enabled"
 _KV_GIB: Final = re.compile(r"Available KV cache memory: (-?[\d.,]+) GiB")
 _KV_IN_USE: Final = re.compile(rf"Current kv cache memory in use is {_NUMBER} (GiB|bytes)")
 _KV_RESERVED: Final = re.compile(rf"reserved {_NUMBER} ?GiB memory for KV Cache as specified")
+_KV_ON_CPU: Final = re.compile(
+    rf"(?:Explicitly|Auto) set \({_NUMBER}/{_NUMBER}\) GiB for KV cache on node"
+)
 _KV_TOKENS: Final = re.compile(r"KV cache size: ([\d,]+) tokens")
 _V0_BLOCKS: Final = re.compile(r"# (?:GPU|cuda) blocks: ([\d,]+)")
 _BLOCK_SIZE: Final = re.compile(r"block_size['\"]?[=:] ?(\d+)")
@@ -173,7 +176,8 @@ def _kv_gib(text: str) -> float | None:
     if found := _last_match(_KV_IN_USE, text):
         value = _number(found[1])
         return value if found[2] == "GiB" else round(value / BYTES_PER_GIB, 4)
-    return _last(_KV_RESERVED, text)
+    reserved = _last(_KV_RESERVED, text)
+    return _last(_KV_ON_CPU, text, 1) if reserved is None else reserved
 
 
 def _last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -200,12 +200,10 @@ def _gpu_total(context: LaunchContext) -> float | None:
 
 def _gpu_margin_gib(prediction: Prediction) -> float | None:
     """KV bytes left over one longest request, or GPU memory left over all: the smaller."""
-    if prediction.kv_bytes is None:
-        return None
-    margins = [prediction.kv_bytes - prediction.kv_needed_bytes]
     used, total = prediction.gpu_bytes, prediction.gpu_total_bytes
-    if used is not None and total is not None:
-        margins.append(total - used)
+    if prediction.kv_bytes is None or used is None or total is None:
+        return None
+    margins = (prediction.kv_bytes - prediction.kv_needed_bytes, total - used)
     return round(gib_from_bytes(min(margins)), 3)
 
 

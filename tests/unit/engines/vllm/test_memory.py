@@ -289,7 +289,7 @@ def test_the_cpu_s_kv_memory_is_what_was_asked_for() -> None:
     screening = screened({}, cpu)
     assert screening.failure is None
     assert screening.predicted["kv_cache_tokens"] == 2_097_152
-    assert screening.gpu_margin_gib is not None
+    assert screening.gpu_margin_gib is None
     assert screening.host_margin_gib is not None
     assert screening.host_margin_gib > 80
 
