@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import Objective
 
 
@@ -95,4 +95,4 @@ def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float
 
 
 def _is_bad(record: TrialRecord) -> bool:
-    return record.outcome.status.value == "infeasible"
+    return record.outcome.status is OutcomeStatus.INFEASIBLE

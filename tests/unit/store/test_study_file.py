@@ -80,5 +80,5 @@ def test_another_space_is_a_conflict(paths: StudyPaths) -> None:
     """A parameter with another range is named down to the bound."""
     raw = {**_RAW_SPACE, "parameters": {**_RAW_SPACE["parameters"],
            "gpu_memory_utilization": {"low": 0.8, "high": 0.96, "step": 0.02}}}  # fmt: skip
-    with pytest.raises(StudyConflictError, match="gpu_memory_utilization -> high: 0.9 there"):
+    with pytest.raises(StudyConflictError, match=r"gpu_memory_utilization -> high: 0\.9 there"):
         ensure_same_study(paths, SPEC, space_from(raw, where="t"))

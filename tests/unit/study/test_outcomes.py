@@ -195,5 +195,5 @@ def test_a_limit_nobody_could_measure_is_violated() -> None:
 
 def test_stored_constraints_are_what_is_told() -> None:
     """A record read from disk is told as it was told the first time."""
-    stored = {name: -0.5 for name in constraint_keys(SPEC)}
+    stored = dict.fromkeys(constraint_keys(SPEC), -0.5)
     assert told_as(trial(OutcomeStatus.MEASURED, constraints=stored), SPEC).constraints == stored

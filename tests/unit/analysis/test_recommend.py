@@ -1,0 +1,141 @@
+"""The choice on the front."""
+
+import pytest
+
+from autotune.analysis.recommend import differences, recommend, weights_of
+from autotune.errors import NothingFeasibleError
+from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
+from autotune.spec.study import study_from
+from tests.support.records import record
+
+SPEC = study_from({"name": "sample"}, where="test")
+
+
+def trial(
+    number: int,
+    speed: float,
+    ttft_s: float = 1.0,
+    context: float = 50_000,
+    kind: TrialKind = TrialKind.SEARCH,
+    **values: str | int,
+) -> TrialRecord:
+    """A feasible trial of a configuration."""
+    return record(
+        number,
+        kind=kind,
+        config=Configuration.of(values),
+        metrics={
+            "output_tokens_per_s": speed,
+            "ttft_8k_ns": ttft_s * 1e9,
+            "context_capacity_tokens": context,
+        },
+    )
+
+
+BASELINE = trial(0, 1000.0, kind=TrialKind.BASELINE)
+
+
+def test_a_clear_winner_is_recommended_with_its_gains() -> None:
+    """Half as fast again at equal latency: that one, and the ratio is told."""
+    chosen = recommend([BASELINE, trial(1, 1500.0, a=1)], SPEC)
+    assert chosen.configuration == Configuration.of({"a": 1})
+    assert not chosen.keep_default
+    assert chosen.gains["output_tokens_per_s"] == pytest.approx(1.5)
+    assert chosen.gains["ttft_8k_ns"] == pytest.approx(1.0)
+
+
+def test_a_gain_within_the_noise_keeps_the_default() -> None:
+    """Three percent on one trial each is nothing: keep the default, and say what could be seen."""
+    chosen = recommend([BASELINE, trial(1, 1030.0, a=1)], SPEC)
+    assert chosen.keep_default
+    assert chosen.configuration == Configuration()
+    assert "keep the default" in chosen.reason
+    assert chosen.detectable["output_tokens_per_s"] > 0.03
+
+
+def test_among_equals_the_fewest_overrides_win() -> None:
+    """Two within the noise of each other: the one that changes less, though it is a bit slower."""
+    chosen = recommend([BASELINE, trial(1, 1510.0, a=1, b=2, c=3), trial(2, 1500.0, a=1)], SPEC)
+    assert chosen.configuration == Configuration.of({"a": 1})
+
+
+def test_what_is_within_the_noise_of_the_best_must_still_beat_the_default() -> None:
+    """A middling candidate near the best and near the default is not chosen for its few changes."""
+    records = [BASELINE, trial(1, 1200.0, a=1, b=2), trial(2, 1080.0, a=1)]
+    assert recommend(records, SPEC).configuration == Configuration.of({"a": 1, "b": 2})
+
+
+@pytest.mark.parametrize(
+    ("prefer", "name"), [("throughput", "fast"), ("latency", "quick"), ("context", "wide")]
+)
+def test_preferences_choose_their_end_of_the_front(prefer: str, name: str) -> None:
+    """The same trials, another preference, another point; no new trial."""
+    records = [
+        BASELINE,
+        trial(1, 2000.0, 1.3, fast=1),
+        trial(2, 900.0, 0.5, quick=1),
+        trial(3, 900.0, 1.1, 120_000, wide=1),
+    ]
+    chosen = recommend(records, SPEC, prefer)  # type: ignore[arg-type]
+    assert chosen.configuration == Configuration.of({name: 1})
+    assert chosen.front == (0, 1, 2, 3)
+
+
+def test_an_infeasible_trial_is_never_recommended() -> None:
+    """The fastest trial broke a limit: it is not even looked at."""
+    failure = Failure(kind=FailureKind.LIMIT_MISSED, phase="limits", message="slow")
+    fastest = record(
+        1, config=Configuration.of({"a": 1}), failure=failure, metrics=dict(BASELINE.metrics)
+    )
+    assert recommend([BASELINE, fastest], SPEC).keep_default
+
+
+def test_a_configuration_that_failed_as_often_as_not_is_no_candidate() -> None:
+    """Measured once and out of memory once: it is not stable."""
+    failure = Failure(kind=FailureKind.GPU_OOM_UNDER_LOAD, phase="probe:throughput", message="oom")
+    again = record(2, config=Configuration.of({"a": 1}), failure=failure)
+    assert recommend([BASELINE, trial(1, 2000.0, a=1), again], SPEC).keep_default
+
+
+def test_repeats_sharpen_the_comparison() -> None:
+    """Seven percent is nothing between single trials and something between tight repeats."""
+    single = [BASELINE, trial(1, 1070.0, a=1)]
+    assert recommend(single, SPEC).keep_default
+    repeated = [
+        *single,
+        *(trial(2 + i, 1000.0 + i, kind=TrialKind.FINALIST) for i in range(4)),
+        *(trial(6 + i, 1070.0 + i, kind=TrialKind.FINALIST, a=1) for i in range(4)),
+    ]
+    assert not recommend(repeated, SPEC).keep_default
+
+
+def test_nothing_feasible_is_an_error_with_a_next_step() -> None:
+    """No trial kept every limit: the command says so and what to do."""
+    failure = Failure(kind=FailureKind.GPU_OOM, phase="starting", message="oom")
+    with pytest.raises(NothingFeasibleError, match="none of the 1 trials") as caught:
+        recommend([record(0, failure=failure)], SPEC)
+    assert caught.value.hint
+
+
+def test_every_setting_has_its_reason() -> None:
+    """Each setting names the default and what the trials with and without it measured."""
+    records = [
+        BASELINE,
+        *(trial(1 + i, 1000.0 + i, b=i) for i in range(4)),
+        *(trial(5 + i, 1500.0 + i, a=1, b=i) for i in range(4)),
+    ]
+    (first, *_) = recommend(records, SPEC).settings
+    assert (first.parameter, first.value, first.default) == ("a", 1, None)
+    assert "Output throughput x1.5" in first.text
+
+
+def test_differences_are_by_value() -> None:
+    """A parameter that only one side sets is a difference."""
+    one, other = Configuration.of({"a": 1, "b": 2}), Configuration.of({"b": 3, "c": 4})
+    assert differences(one, other) == ("a", "b", "c")
+
+
+def test_weights_are_even_without_a_matching_objective() -> None:
+    """Preferring context where context is no objective is the balanced choice."""
+    spec = study_from({"objectives": ["output_tokens_per_s", "ttft_8k_ns"]}, where="test")
+    assert weights_of(spec.objectives, "context") == (1.0, 1.0)
