@@ -206,7 +206,10 @@ def _front(state: LiveState, width: int) -> list[RenderableType]:
     lines = scatter(points, x=axes[0], y=axes[1], width=min(width - 1, 76), height=_PLOT_HEIGHT)
     legend = f"{ON_FRONT} front ({len(state.front)})  {MEASURED} measured"
     legend += f"  {BASELINE} baseline" if state.baseline is not None else ""
-    return [Text("\n".join(lines), no_wrap=True), Text(legend, style="dim")]
+    plot = Text("\n".join([*lines, legend]), no_wrap=True)
+    plot.highlight_words([ON_FRONT], "bold cyan")
+    plot.highlight_words([BASELINE], "bold yellow")
+    return [plot]
 
 
 def _mark(state: LiveState, number: int) -> str:

@@ -51,6 +51,8 @@ def announce(workbench: Workbench, observer: Observer) -> None:
     capabilities = workbench.context.capabilities
     for warning in capabilities.warnings:
         observer(Notice(text=warning, level="warning"))
+    for warning in workbench.space.warnings:
+        observer(Notice(text=warning, level="warning"))
     observer(
         Notice(
             text=f"engine: {capabilities.engine} {capabilities.release} "

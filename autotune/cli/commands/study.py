@@ -31,7 +31,7 @@ from autotune.seams.events import Notice
 from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
-from autotune.study.proposals import proposer_named
+from autotune.study.proposals import proposer_for
 from autotune.trial.lifecycle import Trials
 
 
@@ -85,9 +85,8 @@ def run(workbench: Workbench, view: View) -> StudyEnd:
     spec = workbench.spec
     announce(workbench, view)
     store = TrialStore(workbench.paths, spec.name)
-    ask_tell = AskTell(
-        spec, workbench.space.space, store, proposer_named("tpe", spec, workbench.space.space)
-    )
+    space = workbench.space.space
+    ask_tell = AskTell(spec, space, store, proposer_for(spec, space))
     runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
 
     async def whole() -> StudyEnd:

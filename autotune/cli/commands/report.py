@@ -1,0 +1,45 @@
+"""`autotune report`: one page that answers what was found, why, and how sure it is."""
+
+from typing import Annotated
+
+import typer
+
+from autotune.cli.options import NameArgument
+from autotune.cli.stored import StoredStudy, stored_study
+from autotune.clock import MonotonicClock
+from autotune.errors import SpecError, UsageError
+from autotune.paths import declared_file
+from autotune.records import TrialKind
+from autotune.report.html import write_report
+from autotune.report.matrix_table import matrix_table, rows_of
+from autotune.report.table import Table
+from autotune.spec.matrix import read_matrix
+
+
+def report(
+    name: NameArgument = "default",
+    matrix: Annotated[
+        str | None, typer.Option("--matrix", help="Name of a matrix that was run: its table.")
+    ] = None,
+) -> None:
+    """Write a study's report as one HTML page that needs no network.
+
+    Example: autotune report default
+    """
+    study = stored_study(name)
+    table = matrix_of(study if matrix is None else stored_study(matrix))
+    today = MonotonicClock().wall().date().isoformat()
+    path = write_report(study.paths, study.spec, study.records, matrix=table, written=today)
+    typer.echo(f"written: {path}")
+
+
+def matrix_of(study: StoredStudy) -> Table | None:
+    """The matrix table of a study's cells; None if it has none."""
+    cells = [record for record in study.records if record.kind is TrialKind.MATRIX]
+    if not cells:
+        return None
+    try:
+        declared = read_matrix(declared_file("studies", "matrix"))
+    except (SpecError, UsageError):
+        return None  # cells of a matrix file that is no longer here: the trials table has them
+    return matrix_table(rows_of(declared.configurations, cells))
