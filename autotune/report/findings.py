@@ -14,7 +14,7 @@ from autotune.analysis.recommend import Recommendation, recommend
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, TrialRecord
 from autotune.report.quantities import change, display, in_sentence, title
-from autotune.report.tables import any_simulated, outcome_text
+from autotune.report.tables import any_simulated, criterion_title, outcome_text
 from autotune.spec.study import Objective, Preference, StudySpec
 
 HEADLINES: Final = (
@@ -181,7 +181,7 @@ def _gains(findings: Findings) -> str:
 def _criteria(criteria: Sequence[Criterion]) -> str:
     if not criteria:
         return ""
-    names = {verdict: [c.name.replace("_", " ") for c in criteria if c.verdict is verdict]
+    names = {verdict: [in_sentence(criterion_title(c)) for c in criteria if c.verdict is verdict]
              for verdict in Verdict}  # fmt: skip
     met = len(names[Verdict.MET])
     parts = [

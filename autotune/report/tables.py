@@ -31,6 +31,10 @@ _STATUS_TONES: Final = {
 }
 
 
+_OFF_THE_FRONT: Final = (
+    "The recommended trial is not on it: what beats it does so within the noise, and changes more."
+)
+
 _CRITERIA: Final = {
     "stability": ("Stability", "no out-of-memory, no crash, no failed request"),
     "throughput": ("Throughput against baseline", "more than {}"),
@@ -126,11 +130,17 @@ def front_table(
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
 ) -> Table:
-    """The Pareto front, best of the first objective first, and the baseline below it."""
+    """The Pareto front, best of the first objective first; below it recommendation and baseline."""
     by_number = {record.number: record for record in records}
     shown = [by_number[number] for number in front if number in by_number]
     shown.sort(key=lambda r: _sort_key(r, objectives[0]))
+    aside = (
+        [by_number[recommended]] if recommended in by_number and recommended not in front else []
+    )
+    notes = ["No trial of the front is beaten by another in every objective."]
+    notes += [_OFF_THE_FRONT] if aside else []
     extra = [] if baseline is None or baseline.number in front else [baseline]
+    extra = [*aside, *(record for record in extra if record not in aside)]
     everything = [*shown, *extra]
     scales = [
         scale_for(o.metric, (r.metrics.get(o.metric) for r in everything)) for o in objectives
@@ -160,7 +170,7 @@ def front_table(
             Column(head="configuration", fold=True),
         ),
         rows=tuple(rows),
-        notes=("No trial of the front is beaten by another in every objective.",),
+        notes=tuple(notes),
         trials=tuple(record.number for record in everything),
         simulated=any_simulated(everything),
     )
@@ -205,6 +215,11 @@ def criteria_table(criteria: Sequence[Criterion], *, simulated: bool = False) ->
         rows=tuple(rows),
         simulated=simulated,
     )
+
+
+def criterion_title(criterion: Criterion) -> str:
+    """A criterion's name for people."""
+    return _CRITERIA.get(criterion.name, (criterion.name.replace("_", " "), ""))[0]
 
 
 def criterion_figure(criterion: Criterion, value: float | None) -> str:

@@ -54,7 +54,9 @@ def test_keeping_the_default_is_an_answer() -> None:
 def test_criteria_that_are_not_met_are_named() -> None:
     """So are those that nobody measured."""
     _, second = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1200.0)]))
-    assert second.startswith("2 of 5 criteria are met (not met: throughput; not measured:")
+    assert second.startswith(
+        "2 of 5 criteria are met (not met: throughput against baseline; not measured: GPU memory"
+    )
 
 
 def test_a_baseline_that_breaks_a_limit_is_no_choice() -> None:

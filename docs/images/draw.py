@@ -1,0 +1,64 @@
+"""Draws the pictures of the documentation from a study.
+
+    python docs/images/draw.py STUDY_FOLDER
+
+writes `pareto.svg` and, with a Chromium on the PATH, screenshots of the report beside this file.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Browser, sync_playwright
+
+from autotune.paths import StudyPaths
+from autotune.report.findings import findings_of
+from autotune.report.html import write_report
+from autotune.report.picture import pareto_picture
+from autotune.store import TrialStore, read_stored_study
+
+HERE: Final = Path(__file__).resolve().parent
+PARTS: Final = {"front": "#front .tabs", "effects": "#effects", "failures": "#failures"}
+ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
+
+
+def main(folder: Path) -> None:
+    """Write every picture."""
+    paths = StudyPaths(folder.resolve())
+    spec, _ = read_stored_study(paths)
+    records = TrialStore(paths, spec.name).records()
+    picture = pareto_picture(findings_of(spec, records, with_importances=False))
+    (HERE / "pareto.svg").write_text(picture, encoding="utf-8")
+    report = write_report(paths, spec, records)
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        sys.exit("no Chromium on the PATH: no screenshots were taken")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
+        desk(browser, report)
+        phone(browser, report)
+        browser.close()
+
+
+def desk(browser: Browser, report: Path) -> None:
+    """1280 pixels wide, light: the top, the front, the effects, and an open trial."""
+    page = browser.new_page(viewport={"width": 1280, "height": 1080}, color_scheme="light")
+    page.goto(report.as_uri())
+    page.screenshot(path=HERE / "report.png")
+    page.add_style_tag(content=".banner{position:static}")
+    for name, part in PARTS.items():
+        page.locator(part).first.screenshot(path=HERE / f"report-{name}.png")
+    page.locator(".plot.wide .dot.best[data-trial]").first.click()
+    page.screenshot(path=HERE / "report-trial.png")
+
+
+def phone(browser: Browser, report: Path) -> None:
+    """390 pixels wide, dark: the top."""
+    page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    page.goto(report.as_uri())
+    page.screenshot(path=HERE / "report-phone.png")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
