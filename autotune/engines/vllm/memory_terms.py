@@ -40,6 +40,9 @@ DRIVER_RESERVE_BYTES: Final = round(0.38 * BYTES_PER_GIB)
 CONTEXT_BYTES: Final = round(0.45 * BYTES_PER_GIB)
 """A CUDA context with vLLM's kernels loaded."""
 
+LEAST_CONTEXT_BYTES: Final = round(0.2 * BYTES_PER_GIB)
+"""What a CUDA context takes at least: 0.23 to 0.6 GiB of an idle NVIDIA card in eight logs."""
+
 SORT_COPIES: Final = 9.66
 """Sampler peak in copies of the 32-bit logits, with the sort: 1.40 GiB for 256 sequences and
 151,936 tokens in six ledgers from 0.10.2 to 0.14."""
@@ -171,5 +174,5 @@ def graph_count(max_num_seqs: int) -> int:
     (config/vllm.py, `_set_cudagraph_sizes`).
     """
     sizes = [1, 2, 4, *range(8, 257, 8), *range(272, 513, 16)]
-    mixed = sum(size <= min(2 * max_num_seqs, 512) for size in sizes)
-    return mixed + sum(size <= max_num_seqs for size in sizes if size <= 256)
+    mixed = [size for size in sizes if size <= min(2 * max_num_seqs, 512)]
+    return len(mixed) + len([size for size in sizes if size <= min(max_num_seqs, 256)])

@@ -137,6 +137,17 @@ def test_kv_memory_asked_for_above_the_card_is_screened() -> None:
                     FOUR_BIT).failure is None  # fmt: skip
 
 
+def test_a_share_that_leaves_no_room_for_the_context_is_screened() -> None:
+    """It is held against what is free once its own context is there, from 0.9.2 on."""
+    all_of_it: dict[str, Scalar] = {"gpu_memory_utilization": 0.99, "max_model_len": 4096}
+    failure = refused(all_of_it, FOUR_BIT)
+    assert failure.repair == {"gpu_memory_utilization": 0.98}
+    assert failure.margin_gib is not None
+    assert -0.1 < failure.margin_gib < 0
+    assert screened({**all_of_it, **failure.repair}, FOUR_BIT).failure is None
+    assert screened(all_of_it, context(QWEN_7B_AWQ, release="0.8.5")).failure is None
+
+
 def test_what_lies_within_the_uncertainty_is_started() -> None:
     """A margin that is negative by less than the uncertainty is no verdict."""
     prediction = MemoryModel().predict(Configuration(), FOUR_BIT)
@@ -274,12 +285,14 @@ def test_a_cold_start_counts_only_until_a_warm_one_was_seen() -> None:
 
 
 def test_trials_without_a_ledger_or_a_prediction_teach_nothing() -> None:
-    """A crash, a record of another engine, a CPU start."""
+    """A crash, another engine's record, a CPU start, KV memory that was asked for directly."""
     model = MemoryModel()
     base = screened({}, FOUR_BIT, model)
     model.learn(record(base, None))
     model.learn(replace(record(base, 1.0), predicted={}))
     model.learn(replace(record(base, 1.0), predicted={"kv_cache_bytes": 1.0}))
+    fixed = screened({"kv_cache_memory_gib": 2}, FOUR_BIT, model)
+    model.learn(record(fixed, 2.0))
     assert screened({}, FOUR_BIT, model) == base
 
 
