@@ -108,7 +108,7 @@ class Failure:
 
     Attributes:
         kind: The root cause.
-        phase: Where in the trial: "screening", "deploying", "starting", "checking",
+        phase: Where in the trial: "screening", "deploying", "starting", "warming_up",
             "probe:throughput", "stopping".
         message: One plain line.
         evidence: Excerpts that show it (log lines, exit code), the root cause first.

@@ -1,8 +1,8 @@
 """The life of one trial.
 
-    preparing -> deploying -> starting -> checking -> probe:* -> stopping -> waiting_for_memory
-                     |            |          |           |
-                     +------------+----------+-----------+--> stopping (failed, classified)
+    preparing -> deploying -> starting -> warming_up -> probe:* -> stopping -> waiting_for_memory
+                     |            |           |            |
+                     +------------+-----------+------------+--> stopping (failed, classified)
 
 What happens between "deploying" and "stopping" is a race: `autotune.trial.session`. Whoever wins
 it, the server is stopped and one record comes back.

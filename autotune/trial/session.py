@@ -28,9 +28,13 @@ from autotune.trial.evidence import read_log
 from autotune.trial.failure import classify
 from autotune.trial.limits import check_limits, memory_bounds, memory_breach, missed
 from autotune.trial.tools import TrialTools
+from autotune.trial.warm_up import warm_up
 
 DYING_GRACE_S: Final = 6.0
 """vLLM's API server outlives its dead engine by up to 5 s (watchdog in entrypoints/launcher.py)."""
+
+SHORT_TOKENS: Final = 512
+"""A length that every server takes, for requests before its own limit is known."""
 
 _COMPARED: Final = frozenset({TrialKind.BASELINE, TrialKind.MATRIX, TrialKind.VERIFY})
 """Measured whole even where a limit is missed: others are compared with them."""
@@ -161,14 +165,15 @@ class Session:
         if isinstance(ready, Failure):
             return ready
         self._attempt.healthy_once = True
-        with self._attempt.phase("checking"):
+        with self._attempt.phase("warming_up"):
             log = read_log(self._deployment.log_path)
-            applied = await self._tools.engine.read_back(
+            reading = self._tools.engine.read_back(
                 self._attempt.request.configuration,
                 self._tools.context.capabilities,
                 connection.client,
                 log,
             )
+            applied = await warm_up(connection.client, reading, longest_tokens=SHORT_TOKENS)
             self._attempt.applied = applied
             readiness = Readiness(
                 started_ns=self._deployment.started_ns,
@@ -289,7 +294,7 @@ def _not_applied(applied: Applied) -> Failure:
     first = applied.mismatches[0]
     return Failure(
         kind=FailureKind.NOT_APPLIED,
-        phase="checking",
+        phase="warming_up",
         message=f"asked for {first.parameter}={first.asked}, the server runs with {first.got}",
         evidence=tuple(
             f"{m.parameter}: asked {m.asked}, got {m.got} ({m.source})" for m in applied.mismatches

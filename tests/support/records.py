@@ -177,7 +177,7 @@ def phases(start_ns: int, *, starting_s: float, probes: bool = True) -> tuple[Ph
     """Where the time of a trial went, back to back."""
     lengths = [("preparing", 1.2), ("deploying", 0.8), ("starting", starting_s)]
     if probes:
-        lengths.append(("checking", 0.4))
+        lengths.append(("warming_up", 0.4))
         lengths += [(f"probe:{name}", s) for name, s in
                     zip(_PROBES, (0.1, 7.0, 41.0, 38.0, 33.0, 0.1), strict=True)]  # fmt: skip
     lengths += [("stopping", 4.5), ("waiting_for_memory", 3.0)]

@@ -124,7 +124,7 @@ def test_a_measured_trial_goes_through_every_phase_in_order(tmp_path: Path) -> N
 
     assert record.outcome.status is OutcomeStatus.MEASURED
     assert [p.name for p in record.phases] == [
-        "preparing", "deploying", "starting", "checking", "probe:ttft", "probe:long_context",
+        "preparing", "deploying", "starting", "warming_up", "probe:ttft", "probe:long_context",
         "stopping", "waiting_for_memory",
     ]  # fmt: skip
     assert record.metrics == {"ttft_8k_ns": 1e9}

@@ -113,7 +113,7 @@ def test_phases_are_grouped() -> None:
     assert groups["starting"] == groups["deploying"] == "start"
     assert groups["probe:throughput"] == "probe"
     assert groups["waiting_for_memory"] == groups["stopping"] == "wait"
-    assert groups["checking"] == "other"
+    assert groups["warming_up"] == "other"
 
 
 def test_time_adds_up() -> None:
