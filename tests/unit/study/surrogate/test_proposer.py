@@ -1,0 +1,122 @@
+"""Proposals of the surrogate sampler."""
+
+import math
+
+import numpy as np
+import pytest
+from optuna.trial import TrialState
+
+from autotune.records import Configuration
+from autotune.study.outcomes import Told, constraint_keys
+from autotune.study.surrogate.gaussian_process import GaussianProcess
+from autotune.study.surrogate.model import ObjectiveModel
+from autotune.study.surrogate.proposer import SurrogateProposer
+from tests.unit.study.fakes import SPACE, measured, study_spec
+
+SPEC = study_spec()
+KEYS = constraint_keys(SPEC)
+
+
+def told(configuration: Configuration) -> Told:
+    """A measured trial of the made-up landscape."""
+    metrics = measured(configuration)
+    values = tuple(float(metrics[o.metric] or 0) for o in SPEC.objectives)
+    return Told(state=TrialState.COMPLETE, values=values, constraints=dict.fromkeys(KEYS, -1.0))
+
+
+def run(proposer: SurrogateProposer, trials: int) -> list[Configuration]:
+    """Ask and tell so often."""
+    seen: list[Configuration] = []
+    for _ in range(trials):
+        configuration = proposer.propose(set(seen))
+        assert configuration is not None
+        seen.append(configuration)
+        proposer.learn(configuration, told(configuration))
+    return seen
+
+
+def test_proposals_are_new_and_allowed() -> None:
+    """Nothing twice, and nothing that the space refuses."""
+    seen = run(SurrogateProposer(SPEC, SPACE), 14)
+    assert len(set(seen)) == 14
+    assert all(SPACE.refusal(c) is None for c in seen)
+
+
+def test_the_same_seed_proposes_the_same() -> None:
+    """A study can be repeated."""
+    assert run(SurrogateProposer(SPEC, SPACE), 11) == run(SurrogateProposer(SPEC, SPACE), 11)
+
+
+def test_a_good_prior_is_followed_at_once() -> None:
+    """With a right model of the engine the third trial is on or near the true front."""
+
+    def prior(configuration: Configuration) -> dict[str, float]:
+        return {tag: float(value or 0) for tag, value in measured(configuration).items()}
+
+    seen = run(SurrogateProposer(SPEC, SPACE, prior), 5)
+    best = max((measured(c)["context_capacity_tokens"] or 0) for c in seen[2:])
+    assert best >= 0.9 * (0.96 - 0.5) * 1e5 * 2
+
+
+def test_a_prior_that_knows_nothing_is_survived() -> None:
+    """None for every configuration is the same as no prior."""
+    seen = run(SurrogateProposer(SPEC, SPACE, lambda _c: None), 12)
+    assert len(set(seen)) == 12
+
+
+def test_a_host_fault_teaches_nothing() -> None:
+    """A failed trial leaves the proposer as it was."""
+    one, other = SurrogateProposer(SPEC, SPACE), SurrogateProposer(SPEC, SPACE)
+    run(one, 9)
+    run(other, 9)
+    failed = Told(state=TrialState.FAIL, values=None, constraints=dict.fromkeys(KEYS, 0.0))
+    one.learn(Configuration.of({"max_num_seqs": 16}), failed)
+    assert one.propose(set()) == other.propose(set())
+
+
+def test_a_spent_space_has_no_proposal() -> None:
+    """When every configuration has been seen the answer is None."""
+    small = SPACE.without("gpu_memory_utilization", "kv_offload_gib", "max_num_batched_tokens")
+    proposer = SurrogateProposer(SPEC, small)
+    seen = set()
+    while (configuration := proposer.propose(seen)) is not None:
+        seen.add(configuration)
+        proposer.learn(configuration, told(configuration))
+    assert len(seen) == 4 * 3  # max_num_seqs times (default dtype, fp8, fp8 with block 16)
+
+
+def test_a_gaussian_process_learns_a_line() -> None:
+    """Between points it interpolates, far from them it is uncertain."""
+    rows = np.linspace(0, 0.5, 12)[:, None]
+    model = GaussianProcess(noise_sd=0.05, signal_sd=1.0)
+    model.fit(rows, 2 * rows[:, 0])
+    mean, deviation = model.predict(np.asarray([[0.27], [1.0]]))
+    assert mean[0] == pytest.approx(0.54, abs=0.05)
+    assert deviation[1] > 3 * deviation[0]
+
+
+def test_leave_one_out_is_what_leaving_one_out_gives() -> None:
+    """The closed form equals fitting without a point, hyperparameters held."""
+    rng = np.random.default_rng(2)
+    rows, targets = rng.random((9, 2)), rng.normal(size=9)
+    model = GaussianProcess(noise_sd=0.1, signal_sd=1.0)
+    model.fit(rows, targets, tune=False)
+    mean, deviation, _ = model.leave_one_out()
+    rest = GaussianProcess(noise_sd=0.1, signal_sd=1.0)
+    rest.fit(rows[1:], targets[1:], tune=False)
+    expected, spread = rest.predict(rows[:1])
+    assert mean[0] == pytest.approx(expected[0], abs=1e-5)
+    assert deviation[0] == pytest.approx(math.sqrt(spread[0] ** 2 + 0.01), rel=1e-4)
+
+
+def test_a_wrong_prior_is_dropped() -> None:
+    """Where the prior is noise the objective follows the trials; where it is right, the prior."""
+    rng = np.random.default_rng(4)
+    rows = rng.random((30, 3))
+    truth = 2 * rows[:, 0] - rows[:, 1]
+    rough = truth + 0.5 * np.sin(9 * rows[:, 2])
+    model = ObjectiveModel()
+    model.fit(rows, truth, rng.normal(0, 3, 30), tune=True)
+    assert not model.uses_prior
+    model.fit(rows, rough, rough + 0.01 * rng.normal(size=30), tune=True)
+    assert model.uses_prior
