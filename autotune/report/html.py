@@ -10,7 +10,6 @@ import hashlib
 import shlex
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -26,11 +25,11 @@ from autotune.report import page
 from autotune.report.failures import failure_groups, failure_table, outcome_map
 from autotune.report.findings import Findings, verdict
 from autotune.report.inputs import ReportInputs, gather
-from autotune.report.quantities import change, display, readable, title
-from autotune.report.table import Table, Tone
+from autotune.report.markdown import report_markdown
+from autotune.report.quantities import readable
+from autotune.report.summary import cards, comparison_of, facts
+from autotune.report.table import SIMULATED, Table
 from autotune.report.tables import (
-    change_tone,
-    comparison_table,
     criteria_table,
     front_table,
     settings_table,
@@ -49,17 +48,6 @@ _SECTIONS: Final = (
 )  # fmt: skip
 
 
-@dataclass(frozen=True, kw_only=True)
-class Card:
-    """An objective's figure at the top of the page."""
-
-    name: str
-    figure: str
-    change: str
-    tone: str
-    baseline: str
-
-
 def write_report(
     paths: StudyPaths,
     spec: StudySpec,
@@ -68,7 +56,9 @@ def write_report(
     matrix: Table | None = None,
     written: str = "",
 ) -> Path:
-    """Analyse a study and write its page; a simulated one's file name says so.
+    """Analyse a study; write its page, and `report.md` beside it.
+
+    File names of a simulated study say so.
 
     Args:
         paths: The study's files.
@@ -78,15 +68,16 @@ def write_report(
         written: Date for the page's foot.
 
     Returns:
-        The file.
+        The page.
 
     Raises:
         StoreError: If it cannot be written.
     """
     inputs = gather(paths, spec, records, matrix=matrix, written=written)
-    name = "report.SIMULATED.html" if inputs.findings.simulated else "report.html"
-    write_atomically(paths.root / name, report_html(inputs))
-    return paths.root / name
+    name = f"report.{SIMULATED}" if inputs.findings.simulated else "report"
+    write_atomically(paths.root / f"{name}.md", report_markdown(inputs))
+    write_atomically(paths.root / f"{name}.html", report_html(inputs))
+    return paths.root / f"{name}.html"
 
 
 def report_html(inputs: ReportInputs) -> str:
@@ -173,58 +164,6 @@ def _trials(findings: Findings) -> dict[str, Any]:
         "environment": page.environment_rows(records),
         "engine_command": "" if chosen is None else shlex.join(map(one_line, chosen.command)),
     }  # fmt: skip
-
-
-def comparison_of(findings: Findings) -> Table | None:
-    """The recommended trial against the baseline; None if they are one, or one is missing."""
-    chosen, baseline = findings.chosen, findings.baseline
-    if chosen is None or baseline is None or chosen.configuration == baseline.configuration:
-        return None
-    return comparison_table(
-        findings.headline_tags,
-        chosen.metrics,
-        baseline.metrics,
-        intervals=findings.intervals(),
-        floors={tag: noise.floor for tag, noise in findings.noise.items()},
-        simulated=findings.simulated,
-    )
-
-
-def cards(findings: Findings) -> tuple[Card, ...]:
-    """The objectives of the recommended trial."""
-    chosen, baseline = findings.chosen, findings.baseline
-    found = []
-    for objective in findings.spec.objectives if chosen is not None else ():
-        tag = objective.metric
-        value = None if chosen is None else chosen.metrics.get(tag)
-        other = None if baseline is None else baseline.metrics.get(tag)
-        tone = change_tone(tag, value, other, findings.noise[tag].floor)
-        found.append(
-            Card(
-                name=title(tag),
-                figure=display(tag, value),
-                change="" if other is None else change(value, other),
-                tone=tone.value if tone is not Tone.PLAIN else "muted",
-                baseline="" if other is None else f"against {display(tag, other)}",
-            )
-        )
-    return tuple(found)
-
-
-def facts(findings: Findings) -> tuple[str, ...]:
-    """One line about the study: model, GPU, engine, trials, date."""
-    records = findings.records
-    environment = records[-1].environment if records else {}
-    engine = f"{environment.get('engine', '')} {environment.get('engine_release', '')}".strip()
-    measured = sum(record.is_feasible for record in records)
-    parts = [
-        findings.spec.model,
-        environment.get("gpu", ""),
-        engine,
-        f"{len(records)} trials, {measured} feasible",
-        records[0].wall_start[:10] if records else "",
-    ]
-    return tuple(one_line(part) for part in parts if part)
 
 
 def _file(name: str) -> str:

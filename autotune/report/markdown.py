@@ -4,10 +4,10 @@ from typing import Final
 
 from autotune.report.failures import failure_groups, failure_table
 from autotune.report.findings import Findings, verdict
-from autotune.report.html import comparison_of, facts
 from autotune.report.inputs import ReportInputs
 from autotune.report.page import environment_rows, group_times
 from autotune.report.quantities import readable, title
+from autotune.report.summary import comparison_of, facts
 from autotune.report.table import (
     SIMULATED,
     Cell,

@@ -25,7 +25,9 @@ def compose_file(service: Service, *, release: str | None = None) -> str:
         release: The engine's release: names an image where the trial ran as a process.
     """
     head = [line for text in service.header for line in comment_lines(text)]
-    head += comment_lines("Start: docker compose up -d    Stop: docker compose down")
+    file = "-f docker-compose.SIMULATED.yml " if service.simulated else ""
+    head += comment_lines(f"Start: docker compose {file}up -d")
+    head += comment_lines(f"Stop:  docker compose {file}down")
     body = {"services": {"vllm": _service(service, release)}}
     return "\n".join(head) + "\n" + to_yaml(body)
 

@@ -1,8 +1,8 @@
 """What a recommended trial becomes when nobody measures it any more: an ordinary service."""
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
 
@@ -148,7 +148,7 @@ def service_from(
     """
     program, model, raw_options = split_command(launch.argv)
     asked = spec.engine.arguments
-    options = tuple(
+    options = _together(
         _option(flag, value, record, reasons or {}, of_study=flag in asked)
         for flag, value in raw_options
         if flag not in _HARNESS_FLAGS
@@ -232,6 +232,19 @@ def _option(
     return Option(
         flag=flag, value=value, parameter=parameter, reason=one_line(reason), variable=variable
     )
+
+
+def _together(options: Iterable[Option]) -> tuple[Option, ...]:
+    """Further options of one parameter follow the first: no reason or variable of their own."""
+    first: dict[str, str] = {}
+    found = []
+    for option in options:
+        leader = first.setdefault(option.parameter, option.flag) if option.parameter else ""
+        if leader and leader != option.flag:
+            found.append(replace(option, reason=f"goes with {leader}", variable=""))
+        else:
+            found.append(option)
+    return tuple(found)
 
 
 def _env_reason(name: str, record: TrialRecord, reasons: Mapping[str, str]) -> str:

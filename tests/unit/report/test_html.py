@@ -180,6 +180,7 @@ def test_it_is_written_beside_the_study(tmp_path: Path) -> None:
     assert written.name == "report.html"
     assert "the last words" in written.read_text()
     assert "on 2026-11-02" in written.read_text()
+    assert (paths.root / "report.md").read_text().startswith("# sample: autotune report\n")
     marked = write_report(paths, SPEC, study_records(3, simulated=True))
     assert marked.name == "report.SIMULATED.html"
     assert not gather(paths, SPEC, study_records(3, simulated=True)).serve

@@ -65,6 +65,12 @@ def test_values_may_be_changed_in_the_env_file_and_switches_not() -> None:
     assert not variables["--no-async-scheduling"]
 
 
+def test_an_option_that_only_comes_along_says_so() -> None:
+    """It has no variable: alone it would make no sense to change."""
+    backend = next(o for o in service().options if o.flag == "--kv-offloading-backend")
+    assert (backend.reason, backend.variable) == ("goes with --kv-offloading-size", "")
+
+
 def test_the_image_is_pinned_only_by_a_digest_that_can_be_pulled() -> None:
     """NAME@sha256 pins; the id of a local image does not; without a digest the tag stays."""
     assert service().pinned_image == "vllm/vllm-openai:v0.33.0@sha256:" + "ab12" * 16
