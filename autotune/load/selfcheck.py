@@ -35,8 +35,9 @@ def client_bound(
         loop_lag_p99_ns: 99th percentile of how late the event loop came to its timers.
     """
     answered = [r for r in records if r.error is None]
+    allowed_ns = plan.max_client_lag_ns
     if lag_p99_ns is not None:
-        bound_ns = float(MAX_LAG_NS)
+        bound_ns = float(MAX_LAG_NS if allowed_ns is None else allowed_ns)
         if plan.offsets_ns is None and answered:
             bound_ns = max(bound_ns, MAX_LAG_SHARE * median([e2e_ns(r) for r in answered]))
         if lag_p99_ns > bound_ns:
@@ -45,7 +46,8 @@ def client_bound(
         return f"a client process used {cpu_ratio:.0%} of a CPU"
     ttfts = ttfts_ns(answered)
     if loop_lag_p99_ns is not None and ttfts:
-        bound_ns = max(float(MAX_LOOP_LAG_NS), MAX_LOOP_LAG_SHARE * median(ttfts))
+        least_ns = MAX_LOOP_LAG_NS if allowed_ns is None else allowed_ns
+        bound_ns = max(float(least_ns), MAX_LOOP_LAG_SHARE * median(ttfts))
         if loop_lag_p99_ns > bound_ns:
             return f"the client read answers {loop_lag_p99_ns / NS_PER_MS:.1f} ms late (p99)"
     return None

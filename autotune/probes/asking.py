@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import Final
 
@@ -16,6 +17,7 @@ from autotune.seams.requests import (
     RequestRecord,
     Segment,
 )
+from autotune.units import NS_PER_MS
 
 _MAX_EVIDENCE: Final = 5
 _LOAD_ATTEMPTS: Final = 2
@@ -108,7 +110,7 @@ class Asker:
         """
         reason = ""
         for attempt in range(_LOAD_ATTEMPTS):
-            result = await self._context.load.run(plan(attempt))
+            result = await self._context.load.run(self.tolerant(plan(attempt)))
             self.records.extend(result.records)
             await self.check(result.records, client_bound=result.client_bound)
             if result.client_bound is None:
@@ -121,6 +123,13 @@ class Asker:
                 message=f"the load generator set the figures, not the server: {reason}",
             )
         )
+
+    def tolerant(self, plan: LoadPlan) -> LoadPlan:
+        """A load with the client's lag that the study allows."""
+        allowed_ms = self._context.workload.client_lag_ms
+        if allowed_ms is None:
+            return plan
+        return replace(plan, max_client_lag_ns=round(allowed_ms * NS_PER_MS))
 
     async def gauges(self) -> Mapping[str, float | None]:
         """The engine's counters now; empty where it has none."""

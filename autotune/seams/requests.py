@@ -156,6 +156,8 @@ class LoadPlan:
         offsets_ns: Open loop: when each goes out after the start; as long as `requests`.
         warmup_requests: The first so many are sent, checked and left out of the window.
         deadline_s: Whatever still runs then is cut off and counts as timed out.
+        max_client_lag_ns: How late the client may be before its figures count as its own; None
+            for the load generator's own bounds.
     """
 
     requests: tuple[GenerationRequest, ...]
@@ -163,6 +165,7 @@ class LoadPlan:
     offsets_ns: tuple[int, ...] | None = None
     warmup_requests: int = 0
     deadline_s: float = 1800.0
+    max_client_lag_ns: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

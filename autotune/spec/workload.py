@@ -41,6 +41,10 @@ class Workload(StrictModel):
     # Whole trial
     request_timeout_s: float = Field(default=600.0, gt=0)
     probe_timeout_s: float = Field(default=1800.0, gt=0)
+    # How late the load generator may be before it calls its figures its own; the default is
+    # strict (10 ms to send, 5 ms to read). To be loosened only where engine and load generator
+    # share the processor, as with vLLM on the CPU.
+    client_lag_ms: float | None = Field(default=None, gt=0)
     telemetry_interval_s: float = Field(default=0.5, gt=0)
     # Capacity
     slo_ttft_s: float = Field(default=2.0, gt=0)

@@ -9,6 +9,7 @@ from tests.unit.load.records import MS, record
 REQUEST = GenerationRequest(request_id="r", prompt=Prompt(text="x"), max_tokens=1)
 CLOSED = LoadPlan(requests=(REQUEST,))
 OPEN = LoadPlan(requests=(REQUEST,), offsets_ns=(0,))
+SHARED = LoadPlan(requests=(REQUEST,), max_client_lag_ns=1000 * MS)
 FAST = [record(0, 20, chunks=2)]  # TTFT 20 ms, end-to-end 30 ms
 SLOW = [record(0, 2000, chunks=2, gap_ms=8000)]  # TTFT 2 s, end-to-end 10 s
 
@@ -27,6 +28,9 @@ SLOW = [record(0, 2000, chunks=2, gap_ms=8000)]  # TTFT 2 s, end-to-end 10 s
         (CLOSED, SLOW, (1, 0.3, 60), False),
         (CLOSED, SLOW, (1, 0.3, 110), True),
         (CLOSED, FAST, (None, None, None), False),
+        (SHARED, FAST, (900, 0.3, 900), False),
+        (SHARED, FAST, (1100, 0.3, 1), True),
+        (SHARED, FAST, (1, 0.3, 1100), True),
     ],
 )
 def test_lag_cpu_and_a_late_event_loop_are_held_against_the_server(
