@@ -61,6 +61,7 @@ PARAMETERS: Final = (
     "host.frontend_chunk_us",
     "host.frontend_request_us",
     "host.frontend_prompt_token_us",
+    "host.request_latency_us",
     "host.latency_us",
     "host.prefill_token_us",
     "host.offload_iteration_us",

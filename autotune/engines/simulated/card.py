@@ -128,6 +128,7 @@ class HostCosts(StrictModel):
         frontend_token_us: API server, per token (detokenizing).
         frontend_request_us: API server, per request: HTTP, validation, hand-over.
         frontend_prompt_token_us: API server, per prompt token.
+        request_latency_us: Way of a request from the client to the engine, in no queue.
         latency_us: Way of a token from the engine to the client, in no queue.
         v0_iteration_us: As `iteration_us`, in the V0 engine: no separate processes.
         v0_sequence_us: As `sequence_us`, in the V0 engine.
@@ -147,6 +148,7 @@ class HostCosts(StrictModel):
     frontend_token_us: float = Field(default=4.0, ge=0)
     frontend_request_us: float = Field(default=600.0, ge=0)
     frontend_prompt_token_us: float = Field(default=0.35, ge=0)
+    request_latency_us: float = Field(default=3500.0, ge=0)
     latency_us: float = Field(default=1500.0, ge=0)
     v0_iteration_us: float = Field(default=2600.0, ge=0)
     v0_sequence_us: float = Field(default=45.0, ge=0)

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from autotune.clock import Clock
 from autotune.engines.simulated.server import Answer, EngineDied, SimulatedServer
-from autotune.engines.simulated.text import Words
+from autotune.engines.simulated.text import Words, prompt_logprobs
 from autotune.engines.simulated.words import ENGINE_DEAD
 from autotune.seams.requests import (
     GenerationRequest,
@@ -81,8 +81,7 @@ class SimulatedClient:
     ) -> RequestRecord:
         interval = server.settings.stream_interval
         chunks = chunk_times(answer.times_ns, interval)
-        question = request.prompt.text
-        text = "" if question is None else Words(question, question=question).text(len(chunks))
+        text, raw = _content(request, len(chunks), answer)
         return RequestRecord(
             request_id=request.request_id,
             scheduled_ns=scheduled_ns,
@@ -95,6 +94,7 @@ class SimulatedClient:
             cached_tokens=answer.cached_tokens,
             finish_reason="length",
             text=text,
+            raw=raw,
         )
 
     async def get(self, path: str, *, timeout_s: float = 10.0) -> HttpAnswer | None:
@@ -116,6 +116,24 @@ class SimulatedClient:
             return None
         await self._clock.sleep(_PLAIN_S)
         return server.post(path, body)
+
+
+def _content(request: GenerationRequest, chunks: int, answer: Answer) -> tuple[str, dict[str, Any]]:
+    """Text and log-probabilities, as far as somebody will look at them."""
+    question, count = request.prompt.text, len(answer.times_ns)
+    key = question or repr(request.prompt.segments)
+    said = Words(key, question=question or "")
+    raw: dict[str, Any] = {}
+    if request.logprobs is not None:
+        tokens = [said.token(index) for index in range(count)]
+        raw = {
+            "tokens": tuple(t.text for t in tokens),
+            "logprobs": tuple(t.logprob for t in tokens),
+            "top_logprobs": tuple(t.others for t in tokens),
+        }
+    if request.prompt_logprobs is not None:
+        raw["prompt_logprobs"] = tuple(prompt_logprobs(key, answer.prompt_tokens))
+    return ("" if question is None else said.text(chunks)), raw
 
 
 def chunk_times(times_ns: tuple[int, ...], interval: int) -> tuple[int, ...]:

@@ -217,6 +217,10 @@ class CostModel:
         seconds = host.frontend_request_us + host.frontend_prompt_token_us * prompt_tokens
         return seconds * _US * self._jitter.host
 
+    def request_latency_s(self) -> float:
+        """Way of a request to the engine core, beside the API server's work for it."""
+        return self._card.host.request_latency_us * _US * self._jitter.host
+
     def latency_s(self) -> float:
         """Way of a token from the engine core to the client."""
         return self._card.host.latency_us * _US * self._jitter.host

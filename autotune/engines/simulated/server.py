@@ -198,7 +198,7 @@ class SimulatedServer:
         now_ns = self._clock.now_ns()
         cost_ns = round(self.costs.admission_s(sequence.prompt_tokens) * NS_PER_S)
         self._frontend_free_ns = max(now_ns, self._frontend_free_ns) + cost_ns
-        delay_s = (self._frontend_free_ns - now_ns) / NS_PER_S
+        delay_s = (self._frontend_free_ns - now_ns) / NS_PER_S + self.costs.request_latency_s()
         asyncio.get_running_loop().call_later(delay_s, self.core.submit, sequence, done)
 
     def die(self) -> None:
