@@ -36,7 +36,7 @@ from autotune.engines.models import read_model
 from autotune.engines.simulated import refusals, words
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.boot import AfterPhase, Boot, Caches
-from autotune.engines.simulated.card import DEFAULT_CARD, Card, card_named
+from autotune.engines.simulated.card import DEFAULT_CARD, Card, card_named, card_names
 from autotune.engines.simulated.enginelog import API, EngineLog
 from autotune.engines.simulated.faults import Fault, StartFault, start_fault
 from autotune.engines.simulated.http_app import HttpFace
@@ -59,14 +59,19 @@ _FLOOD_PAUSE_S: Final = 0.2
 
 def own_options() -> ArgumentParser:
     """The options that are not vLLM's."""
-    parser = ArgumentParser(prog="autotune simulate", add_help=False, allow_abbrev=False)
-    parser.add_argument("--card", default=DEFAULT_CARD)
-    parser.add_argument("--release", default=DEFAULT_RELEASE)
-    parser.add_argument("--model-config", type=Path)
-    parser.add_argument("--host-memory", type=float, help="GiB")
-    parser.add_argument("--boot-speed", type=float, default=20.0)
-    parser.add_argument("--speed", type=float, default=1.0)
-    parser.add_argument("--fault", type=Fault, choices=tuple(Fault))
+    parser = ArgumentParser(
+        prog="autotune simulate",
+        usage="autotune simulate [options] MODEL [options of vllm serve]",
+        description="A simulated vLLM server. It predicts; it measures nothing.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--card", default=DEFAULT_CARD, help=", ".join(card_names()))
+    parser.add_argument("--release", default=DEFAULT_RELEASE, help="of vLLM, 0.6.0 to 0.33.0")
+    parser.add_argument("--model-config", type=Path, help="config.json of the model")
+    parser.add_argument("--host-memory", type=float, help="of the host, GiB")
+    parser.add_argument("--boot-speed", type=float, default=20.0, help="of the start")
+    parser.add_argument("--speed", type=float, default=1.0, help="of the iterations")
+    parser.add_argument("--fault", type=Fault, choices=tuple(Fault), help="what goes wrong")
     return parser
 
 
