@@ -5,8 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-import plotly.graph_objects as go
-
 from autotune.analysis.pareto import pareto_front
 from autotune.paths import StudyPaths, TrialPaths
 from autotune.records import TrialRecord
@@ -108,12 +106,14 @@ def study_page(records: Sequence[TrialRecord], spec: StudySpec) -> StudyPage:
         note += "\n" + to_markdown(table)
     figures = {}
     if len(spec.objectives) >= 2 and any(r.is_feasible for r in records):
-        figures["pareto-front"] = pareto_figure(findings).to_json()
+        figures["pareto-front"] = pareto_figure(findings)
     return StudyPage(note=note, figures=figures)
 
 
-def pareto_figure(findings: Findings) -> go.Figure:
-    """The first two objectives of the feasible trials, the front marked."""
+def pareto_figure(findings: Findings) -> str:
+    """The first two objectives of the feasible trials, the front marked, as plotly's JSON."""
+    import plotly.graph_objects as go  # noqa: PLC0415 - half a second that only this needs
+
     x, y = findings.spec.objectives[:2]
     front = {record.number for record in pareto_front(findings.records, findings.spec.objectives)}
     chosen = findings.chosen
@@ -141,4 +141,4 @@ def pareto_figure(findings: Findings) -> go.Figure:
         )
     figure.update_xaxes(title_text=heading(x.metric, scales[0]))
     figure.update_yaxes(title_text=heading(y.metric, scales[1]))
-    return figure
+    return str(figure.to_json())

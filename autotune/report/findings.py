@@ -4,10 +4,9 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from autotune.analysis.criteria import Criterion, Verdict, success_criteria
-from autotune.analysis.importance import Importance, importances
 from autotune.analysis.measurements import baseline_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.analysis.recommend import Recommendation, recommend
@@ -16,6 +15,9 @@ from autotune.records import Configuration, TrialRecord
 from autotune.report.quantities import change, display, in_sentence, title
 from autotune.report.tables import any_simulated, criterion_title, outcome_text
 from autotune.spec.study import Objective, Preference, StudySpec
+
+if TYPE_CHECKING:
+    from autotune.analysis.importance import Importance
 
 HEADLINES: Final = (
     "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_short_ns",
@@ -46,7 +48,7 @@ class Findings:
     recommendation: Recommendation | None
     criteria: tuple[Criterion, ...]
     noise: Mapping[str, Noise]
-    importances: Mapping[str, tuple[Importance, ...]]
+    importances: "Mapping[str, tuple[Importance, ...]]"
     parameters: tuple[str, ...]
 
     @property
@@ -125,12 +127,18 @@ def findings_of(
         recommendation=recommendation,
         criteria=criteria,
         noise={tag: noise_of(records, tag) for tag in tags},
-        importances={
-            o.metric: importances(records, o, parameters) if with_importances else ()
-            for o in spec.objectives
-        },
+        importances=_importances(spec, records, parameters) if with_importances else {},
         parameters=parameters,
     )
+
+
+def _importances(
+    spec: StudySpec, records: Sequence[TrialRecord], parameters: Sequence[str]
+) -> "dict[str, tuple[Importance, ...]]":
+    # scikit-learn takes two seconds to import, which no other command should pay.
+    from autotune.analysis.importance import importances  # noqa: PLC0415
+
+    return {o.metric: importances(records, o, parameters) for o in spec.objectives}
 
 
 def varied_parameters(configurations: Sequence[Configuration]) -> tuple[str, ...]:
