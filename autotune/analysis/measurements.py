@@ -58,6 +58,13 @@ def grouped(
     return tuple(found)
 
 
+def proofs(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> tuple[Measured, ...]:
+    """Finalists by their proofs alone; empty until two of them were measured at least twice."""
+    found = grouped([r for r in records if r.kind is TrialKind.FINALIST], objectives)
+    repeated = tuple(m for m in found if len(m.records) > 1)
+    return repeated if len(repeated) > 1 else ()
+
+
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """What everything is compared with; None if the baseline was never measured.
 

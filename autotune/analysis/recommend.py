@@ -7,11 +7,11 @@ the default is within the noise of the best, the answer is the default.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.analysis.effects import Effect, effect_of_setting
-from autotune.analysis.measurements import Measured, baseline_of, grouped
+from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_floor
 from autotune.analysis.pareto import pareto_front
 from autotune.errors import NothingFeasibleError
@@ -50,6 +50,8 @@ class Recommendation:
         baseline: What it is compared with; None if the baseline was never measured.
         keep_default: Whether nothing beats the default beyond the noise.
         gains: Objective to ratio against the baseline, raw (a lower latency is under 1).
+        intervals: Objective to the 95% interval of that ratio.
+        proved: Whether it rests on repeats that were deployed for this, beside the baseline's.
         detectable: Objective to the smallest relative effect the study could have told from
             noise.
         front: Numbers of the trials on the front.
@@ -64,6 +66,8 @@ class Recommendation:
     detectable: Mapping[str, float]
     front: tuple[int, ...]
     prefer: Preference
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    proved: bool = False
 
     @property
     def configuration(self) -> Configuration:
@@ -75,6 +79,9 @@ def recommend(
     records: Sequence[TrialRecord], spec: StudySpec, prefer: Preference | None = None
 ) -> Recommendation:
     """Choose by the study's preference, or by another one without a new trial.
+
+    Where finalists were proved, only they and the baseline are candidates, by those trials alone:
+    the search's own measurement of a winner flatters it. Another preference looks at every trial.
 
     Raises:
         NothingFeasibleError: If no trial kept every limit.
@@ -88,7 +95,8 @@ def recommend(
     noise = noise_floor(records, spec.objectives)
     weights = weights_of(spec.objectives, prefer)
     baseline = baseline_of(records)
-    chooser = _Chooser(candidates, spec.objectives, weights, noise, baseline)
+    proved = proofs(records, spec.objectives) if prefer == spec.prefer else ()
+    chooser = _Chooser(proved or candidates, spec.objectives, weights, noise, baseline)
     chosen = chooser.choose()
     return Recommendation(
         record=chosen.latest,
@@ -100,6 +108,8 @@ def recommend(
         detectable={tag: value.floor for tag, value in noise.items()},
         front=tuple(r.number for r in pareto_front(records, spec.objectives)),
         prefer=prefer,
+        intervals=chooser.intervals(chosen),
+        proved=bool(proved),
     )
 
 
@@ -117,6 +127,13 @@ def weights_of(objectives: Sequence[Objective], prefer: Preference) -> tuple[flo
     return tuple(1.0 if hit else _MINOR for hit in hits)
 
 
+def score(candidate: Measured, objectives: Sequence[Objective], weights: Sequence[float]) -> float:
+    """Weighted sum of logarithms, signed so that more is better."""
+    signs = [1.0 if objective.direction == "maximize" else -1.0 for objective in objectives]
+    parts = zip(weights, signs, candidate.logs, strict=True)
+    return math.fsum(weight * sign * log for weight, sign, log in parts)
+
+
 class _Chooser:
     def __init__(
         self,
@@ -128,7 +145,6 @@ class _Chooser:
     ) -> None:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
         self._noise = noise
-        self._signs = [1.0 if o.direction == "maximize" else -1.0 for o in objectives]
         wanted = None if baseline is None else baseline.configuration
         self._compared = baseline
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
@@ -159,6 +175,17 @@ class _Chooser:
             if (value := theirs.get(o.metric))
         }
 
+    def intervals(self, candidate: Measured) -> dict[str, tuple[float, float]]:
+        """Of the gains; empty where the baseline itself is no candidate."""
+        if self._baseline is None or candidate is self._baseline:
+            return {}
+        repeats = 1 / len(candidate.records) + 1 / len(self._baseline.records)
+        found = {}
+        for tag, ratio in self.gains(candidate).items():
+            spread = math.exp(SIGNIFICANT * self._noise[tag].relative_sd * math.sqrt(repeats))
+            found[tag] = (ratio / spread, ratio * spread)
+        return found
+
     def reason(self, chosen: Measured, prefer: Preference) -> str:
         if self._baseline is None:
             why = _why_infeasible(self._compared)
@@ -169,8 +196,7 @@ class _Chooser:
         return f"best {prefer} score, with the fewest changes among equals: {gains}"
 
     def _score(self, candidate: Measured) -> float:
-        parts = zip(self._weights, self._signs, candidate.logs, strict=True)
-        return math.fsum(weight * sign * log for weight, sign, log in parts)
+        return score(candidate, self._objectives, self._weights)
 
     def _beats(self, better: Measured, other: Measured) -> bool:
         """Whether a difference in score exceeds its noise."""

@@ -35,13 +35,13 @@ def is_interrupted(record: TrialRecord) -> bool:
 def counts(record: TrialRecord) -> bool:
     """Whether a trial counts against the study's budget of trials.
 
-    Screened ones cost nothing, interrupted ones are run again, and a retry or the proof of a
-    finalist stands beside a trial that has been counted.
+    Screened ones cost nothing, interrupted ones are run again, and a retry stands beside a trial
+    that has been counted.
     """
     return not (
         record.outcome.status is OutcomeStatus.SCREENED
         or is_interrupted(record)
-        or record.kind in {TrialKind.RETRY, TrialKind.FINALIST, TrialKind.VERIFY}
+        or record.kind in {TrialKind.RETRY, TrialKind.VERIFY}
     )
 
 
@@ -51,6 +51,7 @@ def next_planned(
     baseline: Planned,
     seeds: Sequence[Planned],
     retries: int,
+    baseline_every: int = 0,
 ) -> Planned | None:
     """The next trial that is due; None when the search may go on."""
     finished = [r for r in records if not is_interrupted(r)]
@@ -58,11 +59,22 @@ def next_planned(
         return baseline
     seen = {r.configuration for r in finished}
     return (
-        _retry(finished, retries)
+        _baseline_again(finished, baseline, baseline_every)
+        or _retry(finished, retries)
         or _repair(finished, seen)
         or _cut_off(records, seen)
         or next((s for s in seeds if s.configuration not in seen), None)
     )
+
+
+def _baseline_again(
+    finished: Sequence[TrialRecord], baseline: Planned, every: int
+) -> Planned | None:
+    """The baseline after so many trials: it tells noise, and whether the machine drifts."""
+    last = max(i for i, r in enumerate(finished) if r.kind is TrialKind.BASELINE)
+    since = sum(counts(r) for r in finished[last + 1 :])
+    was_feasible = finished[last].is_feasible
+    return baseline if every and since >= every and was_feasible else None
 
 
 def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:

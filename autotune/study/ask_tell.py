@@ -64,6 +64,11 @@ class AskTell:
         """A configuration not tried yet; None if the space holds no further one."""
         return self._proposer.propose(self._seen)
 
+    @property
+    def expected_gain(self) -> float | None:
+        """Of the last proposal: share of the front's hypervolume; None where nobody knows."""
+        return self._proposer.expected_gain
+
     def start(self, configuration: Configuration, kind: TrialKind, label: str = "") -> int:
         """Enter a trial as running; its number."""
         raw = raw_values(self._space, configuration)

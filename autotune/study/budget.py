@@ -56,6 +56,17 @@ class BudgetWatch:
             )
         return None
 
+    def search_is_over(self, records: Sequence[TrialRecord], reserved: int) -> bool:
+        """Whether what is left of the budget is needed for so many trials of another kind."""
+        if reserved == 0:
+            return False
+        if sum(counts(record) for record in records) >= self.budget.trials - reserved:
+            return True
+        left_ns, typical = self._time_left_ns(), _typical_ns(records)
+        if left_ns is None or typical is None:
+            return False
+        return left_ns < (reserved + 1) * typical
+
     def remaining_s(self, records: Sequence[TrialRecord]) -> float | None:
         """Seconds of this clock until the study ends; None before the first trial has run."""
         durations = [duration_ns(r) for r in records if duration_ns(r) > 0]
@@ -81,3 +92,25 @@ def _typical_ns(records: Sequence[TrialRecord]) -> float | None:
         if r.outcome.status is OutcomeStatus.MEASURED and duration_ns(r) > 0
     ]
     return statistics.median(durations) if len(durations) >= _ENOUGH else None
+
+
+class SettledRule:
+    """Ends a search whose best proposals promise too little, several times in a row.
+
+    Args:
+        below: Share of the front's hypervolume; None for never.
+    """
+
+    IN_A_ROW = 5
+
+    def __init__(self, below: float | None) -> None:
+        self._below = below
+        self._count = 0
+
+    def is_settled(self, expected_gain: float | None) -> bool:
+        """Take in the expected gain of a proposal; None where the sampler gives none."""
+        if self._below is None or expected_gain is None or expected_gain >= self._below:
+            self._count = 0
+        else:
+            self._count += 1
+        return self._count >= self.IN_A_ROW

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from autotune.analysis.finalists import next_finalist, proof_trials
 from autotune.analysis.pareto import pareto_front
 from autotune.clock import Clock
 from autotune.errors import AutotuneError, NothingFeasibleError
@@ -27,7 +28,7 @@ from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
 from autotune.study.agenda import Planned, counts, is_interrupted, next_planned
 from autotune.study.ask_tell import AskTell
-from autotune.study.budget import BudgetWatch
+from autotune.study.budget import BudgetWatch, SettledRule
 from autotune.study.outcomes import constraints_of
 from autotune.study.settled import planned_baseline, planned_seeds
 from autotune.study.synthetic_records import ended_early, predictions, screened
@@ -81,6 +82,8 @@ class _Loop:
         self._spec, self._runner, self._store = spec, runner, store
         self._ask_tell, self._observer, self._clock = ask_tell, observer, clock
         self._watch = BudgetWatch.begin(spec.budget, clock)
+        self._settled = SettledRule(spec.search.stop_below_gain)
+        self._stopped = ""
         self._records: list[TrialRecord] = []
 
     async def run(self) -> StudyEnd:
@@ -93,19 +96,61 @@ class _Loop:
             if reason is not None:
                 return self._end(reason)
             self._abort_if_nothing_works()
-            planned = (
-                next_planned(
-                    self._records, baseline=baseline, seeds=seeds, retries=self._spec.budget.retries
+            if screened_in_a_row >= MAX_SCREENED_IN_A_ROW:
+                self._stop_searching(
+                    f"{screened_in_a_row} proposals in a row could not have fitted"
                 )
-                or self._propose()
+            planned = (
+                self._due(baseline, seeds)
+                or self._propose(reserved=proof_trials(self._spec))
+                or self._prove()
+                or self._propose(reserved=0)  # nothing to prove: the search has it all
             )
             if planned is None:
-                return self._end("every configuration of the space has been tried")
+                return self._end(self._stopped)
             record = await self._one(planned)
             is_screened = record.outcome.status is OutcomeStatus.SCREENED
             screened_in_a_row = screened_in_a_row + 1 if is_screened else 0
-            if screened_in_a_row >= MAX_SCREENED_IN_A_ROW:
-                return self._end(f"{screened_in_a_row} proposals in a row could not have fitted")
+
+    def _due(self, baseline: Planned, seeds: Sequence[Planned]) -> Planned | None:
+        return next_planned(
+            self._records,
+            baseline=baseline,
+            seeds=seeds,
+            retries=self._spec.budget.retries,
+            baseline_every=self._spec.search.baseline_every,
+        )
+
+    def _propose(self, *, reserved: int) -> Planned | None:
+        """The sampler's next configuration; None once the search is over."""
+        if self._stopped or self._watch.search_is_over(self._records, reserved):
+            return None
+        configuration = self._ask_tell.ask()
+        if configuration is None:
+            self._stop_searching("every configuration of the space has been tried")
+            return None
+        if self._settled.is_settled(self._ask_tell.expected_gain):
+            share = self._spec.search.stop_below_gain
+            self._stop_searching(f"no proposal promises {share:.1%} more hypervolume")
+            return None
+        return Planned(configuration=configuration, kind=TrialKind.SEARCH)
+
+    def _prove(self) -> Planned | None:
+        """A finalist that is due, where the budget holds proofs.
+
+        What is left of the budget when each has its repeats goes to further ones; a search that
+        ended by itself stops at the repeats.
+        """
+        if proof_trials(self._spec) == 0:
+            return None
+        repeats = self._spec.search.repeats if self._stopped else None
+        configuration = next_finalist(self._records, self._spec, repeats=repeats)
+        if configuration is None:
+            return None
+        return Planned(configuration=configuration, kind=TrialKind.FINALIST)
+
+    def _stop_searching(self, reason: str) -> None:
+        self._stopped = self._stopped or reason
 
     def _resume(self) -> None:
         """Take up what is on disk."""
@@ -121,12 +166,6 @@ class _Loop:
 
     def _end(self, reason: str) -> StudyEnd:
         return StudyEnd(records=tuple(self._records), reason=reason)
-
-    def _propose(self) -> Planned | None:
-        configuration = self._ask_tell.ask()
-        if configuration is None:
-            return None
-        return Planned(configuration=configuration, kind=TrialKind.SEARCH)
 
     async def _one(self, planned: Planned) -> TrialRecord:
         screening = self._runner.screen(planned.configuration)

@@ -35,6 +35,11 @@ _TRIES: Final = 64
 class Proposer(Protocol):
     """Proposes configurations and learns from trials."""
 
+    @property
+    def expected_gain(self) -> float | None:
+        """What the last proposal promises: share of the front's hypervolume; None if unknown."""
+        ...
+
     def propose(self, seen: Collection[Configuration]) -> Configuration | None:
         """A configuration that is allowed and not among those seen; None if none was found."""
         ...
@@ -69,6 +74,11 @@ class OptunaProposer:
             self._study = optuna.create_study(
                 directions=[o.direction for o in spec.objectives], sampler=sampler
             )
+
+    @property
+    def expected_gain(self) -> None:
+        """Optuna's samplers promise nothing."""
+        return None
 
     def propose(self, seen: Collection[Configuration]) -> Configuration | None:
         """Ask until something new and allowed comes; then walk through what is left."""

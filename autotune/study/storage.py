@@ -102,12 +102,17 @@ def open_ledger(
     study = open_study(open_storage(paths.database), spec)
     records = store.records()
     if not _fits(study, records):
-        return rebuild(paths, spec, space, store)
+        return rebuild(paths, spec, space, records, numbers=store.next_number())
     return study
 
 
 def rebuild(
-    paths: StudyPaths, spec: StudySpec, space: SearchSpace, store: TrialStore
+    paths: StudyPaths,
+    spec: StudySpec,
+    space: SearchSpace,
+    records: Sequence[TrialRecord],
+    *,
+    numbers: int = 0,
 ) -> optuna.Study:
     """Make the database again from records; the old one is kept beside it as `.old`.
 
@@ -120,8 +125,8 @@ def rebuild(
             file.replace(file.with_name(f"{paths.database.name}.old{suffix}"))
     study = open_study(open_storage(paths.database), spec)
     distributions = distributions_of(space)
-    by_number = {record.number: record for record in store.records()}
-    for number in range(store.next_number()):
+    by_number = {record.number: record for record in records}
+    for number in range(max(numbers, max(by_number, default=-1) + 1)):
         record = by_number.get(number)
         if record is None:
             study.add_trial(_placeholder())

@@ -7,6 +7,7 @@ from typing import Final
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # of scikit-learn
 
+from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.pareto import is_on_front
 from autotune.records import Configuration
 from autotune.spec.space import SearchSpace
@@ -47,6 +48,8 @@ class SurrogateProposer:
         names = [p.name for p in space.parameters]
         self._model = Model(len(spec.objectives), self._keys, names)
         self._tuned_at = 0
+        self._volume = 0.0
+        self.expected_gain: float | None = None
 
     def learn(self, configuration: Configuration, told: Told) -> None:
         """Take in a finished trial; what was the host's fault teaches nothing."""
@@ -66,7 +69,10 @@ class SurrogateProposer:
                 return None
             if self._is_starting():
                 return self._farthest(candidates)
-            return candidates[int(np.argmax(self._scores(candidates)))]
+            scores = self._scores(candidates)
+            best = int(np.argmax(scores))
+            self.expected_gain = float(scores[best]) / self._volume if self._volume > 0 else None
+            return candidates[best]
 
     def _is_starting(self) -> bool:
         measured = sum(math.isfinite(row[0]) for row in self._losses)
@@ -104,6 +110,7 @@ class SurrogateProposer:
         measured = np.isfinite(losses).all(axis=1)
         front = self._model.predict(seen.where(measured)).mean
         reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
+        self._volume = hypervolume(front, reference)
         lower, upper = boxes_outside(front, reference)
         belief = self._model.predict(self._points(candidates))
         gain = expected_improvement(belief.mean, belief.deviation, lower, upper)

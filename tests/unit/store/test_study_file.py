@@ -61,7 +61,7 @@ def test_budget_and_preference_may_change(paths: StudyPaths) -> None:
         ({"objectives": ["output_tokens_per_s"]}, "another objectives"),
         ({"workload": {"concurrency": 7}}, "another workload -> concurrency: 100 there, 7 here"),
         ({"baseline": {"a": 1}}, "another baseline -> a: True there, 1 here"),
-        ({"limits": []}, "another limits"),
+        ({"limits": [{"metric": "ttft_8k_ns", "at_most_s": 3}]}, "another limits"),
     ],
 )
 def test_another_study_is_a_conflict(

@@ -113,18 +113,19 @@ def test_a_baseline_that_does_not_fit_still_counts_as_tried() -> None:
 
 
 def test_what_counts_against_the_budget() -> None:
-    """Screened, interrupted, retried and proved trials are free; every other start counts."""
+    """Screened, interrupted, retried and verifying trials are free; every other start counts."""
     free = [
         ended(0, TrialKind.SEARCH, ONE, FailureKind.ILLEGAL, status=OutcomeStatus.SCREENED),
         ended(1, TrialKind.SEARCH, ONE, FailureKind.INTERRUPTED),
         ended(2, TrialKind.RETRY, ONE),
-        ended(3, TrialKind.FINALIST, ONE),
+        ended(3, TrialKind.VERIFY, ONE),
     ]
     paid = [
         ended(4, TrialKind.BASELINE),
         ended(5, TrialKind.SEARCH, ONE, FailureKind.GPU_OOM, status=OutcomeStatus.INFEASIBLE),
         ended(6, TrialKind.REPAIR, ONE),
         ended(7, TrialKind.SEARCH, ONE, FailureKind.PORT_IN_USE),
+        ended(8, TrialKind.FINALIST, ONE),
     ]
     assert [counts(r) for r in free] == [False] * 4
-    assert [counts(r) for r in paid] == [True] * 4
+    assert [counts(r) for r in paid] == [True] * 5

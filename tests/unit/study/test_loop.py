@@ -271,7 +271,8 @@ def test_an_exhausted_space_ends_the_study(tmp_path: Path) -> None:
         run_study(bench.spec, runner=bench.runner, store=bench.store, ask_tell=ask_tell,
                   observer=bench.events.append, clock=bench.clock)
     )  # fmt: skip
-    assert len(end.records) == 2 * 4  # the baseline is one of them
+    searched = [r for r in end.records if r.kind is not TrialKind.FINALIST]
+    assert len(searched) == 2 * 4  # the baseline is one of them
     assert "every configuration" in end.reason
 
 
@@ -331,3 +332,58 @@ def test_damaged_records_are_told_and_do_not_stop_the_study(bench: Bench) -> Non
 def _row(trial: optuna.trial.FrozenTrial) -> tuple[object, ...]:
     attributes = {k: v for k, v in trial.user_attrs.items() if k != "asked"}
     return (trial.number, trial.state, trial.values, trial.params, trial.constraints, attributes)
+
+
+def finalists(end: StudyEnd) -> list[Configuration]:
+    """What was deployed afresh, in order."""
+    return [r.configuration for r in end.records if r.kind is TrialKind.FINALIST]
+
+
+def test_finalists_are_proved_within_the_budget(tmp_path: Path) -> None:
+    """Of 27 trials the last nine are the baseline and two winners, three times, interleaved."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 27}))
+    end = bench.run()
+    proved = finalists(end)
+    assert sum(counts(r) for r in end.records) == 27
+    assert proved[:3] == proved[3:6] == proved[6:]
+    assert proved[0] == end.records[0].configuration
+    assert len(set(proved)) == 3
+    assert all(r.kind is TrialKind.FINALIST for r in end.records[-9:])
+
+
+def test_a_small_budget_keeps_no_proofs(finished: tuple[Bench, StudyEnd]) -> None:
+    """Where nine proofs would take over a third of the trials, all of them search."""
+    assert finalists(finished[1]) == []
+
+
+def test_proofs_go_on_after_an_interruption(tmp_path: Path) -> None:
+    """Cut off in the middle of the proofs, the next run finishes the same ones."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 27}))
+    bench.runner.script = {23: fail(FailureKind.INTERRUPTED)}
+    with pytest.raises(asyncio.CancelledError):
+        bench.run()
+    end = bench.run()
+    proved = [
+        r.configuration for r in end.records if r.kind is TrialKind.FINALIST and r.is_feasible
+    ]
+    assert Counter(proved).most_common()[-1][1] == 3
+    assert len(set(proved)) == 3
+
+
+def test_the_baseline_is_repeated_on_the_way(tmp_path: Path) -> None:
+    """Every four trials the baseline comes again, as a part of the budget."""
+    search = {"baseline_every": 4, "finalists": 0}
+    bench = Bench(tmp_path, study_spec(budget={"trials": 11}, search=search))
+    end = bench.run()
+    kinds = [r.kind for r in end.records if counts(r)]
+    places = [i for i, kind in enumerate(kinds) if kind is TrialKind.BASELINE]
+    assert places == [0, 5, 10]
+
+
+def test_a_settled_search_ends_early(tmp_path: Path) -> None:
+    """When no proposal promises anything any more the study ends under its budget, and says so."""
+    search = {"stop_below_gain": 0.5, "finalists": 0}
+    bench = Bench(tmp_path, study_spec(budget={"trials": 60}, search=search))
+    end = bench.run("surrogate")
+    assert sum(counts(r) for r in end.records) < 60
+    assert "no proposal promises 50.0% more hypervolume" in end.reason
