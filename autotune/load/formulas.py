@@ -14,7 +14,8 @@ import numpy as np
 from autotune.seams.requests import RequestRecord
 from autotune.units import NS_PER_S
 
-_MIN_FOR_WINDOW: Final = 2
+STEADY_WAVES: Final = 5
+"""Requests / concurrency from which a closed loop has a steady state worth cutting out."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +45,13 @@ class Interval:
 
 
 def measured_window(records: Sequence[RequestRecord], *, closed: bool) -> Window | None:
-    """From the first request's start until the load begins to fade.
+    """The stretch of a load in which the server was as busy as the load wanted it.
 
-    In a closed loop it fades at the first end after the last start: from then on fewer than
-    `concurrency` are in flight. In an open loop it fades at the last start. Where that leaves
-    less than half of the load (one wave, a single request), the whole load is the window.
+    An open loop is measured until the last start: then it fades. A closed loop is measured
+    whole, as vLLM's benchmarks/serve.py does, unless it is `STEADY_WAVES` times its concurrency
+    long: then its streams have drifted apart, and it is measured until fewer than `concurrency`
+    are in flight. A short closed loop runs in waves, prefill then decode; with its fade cut off
+    it would hold one more prefill than decodes, and favour whatever queues.
 
     Args:
         records: Without the warm-up.
@@ -59,11 +62,18 @@ def measured_window(records: Sequence[RequestRecord], *, closed: bool) -> Window
     start = min(r.sent_ns for r in records)
     last_end = max(r.end_ns for r in records)
     last_sent = max(r.sent_ns for r in records)
-    fades = min((r.end_ns for r in records if r.end_ns >= last_sent), default=last_end)
-    end = fades if closed else last_sent
-    if len(records) < _MIN_FOR_WINDOW or (end - start) * 2 < last_end - start:
-        end = last_end
+    end = last_end
+    if not closed and (last_sent - start) * 2 >= last_end - start:
+        end = last_sent
+    elif closed and len(records) >= STEADY_WAVES * _concurrency(records):
+        end = min((r.end_ns for r in records if r.end_ns > last_sent), default=last_end)
     return Window(start_ns=start, end_ns=end) if end > start else None
+
+
+def _concurrency(records: Sequence[RequestRecord]) -> int:
+    """How many were in flight at first: those sent before the first one ended."""
+    first_end = min(r.end_ns for r in records)
+    return max(1, sum(r.sent_ns < first_end for r in records))
 
 
 def share_inside(record: RequestRecord, window: Window) -> float:

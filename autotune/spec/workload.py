@@ -18,7 +18,7 @@ class Workload(StrictModel):
     ttft_max_tokens: int = Field(default=100, ge=1)
     # Test 3
     concurrency: int = Field(default=100, ge=1, le=10_000)
-    requests: int = Field(default=200, ge=1, le=1_000_000)
+    requests: int = Field(default=300, ge=1, le=1_000_000)
     prompt_tokens: int = Field(default=512, ge=1)
     output_tokens: int = Field(default=128, ge=2)
     warmup_requests: int = Field(default=16, ge=0)

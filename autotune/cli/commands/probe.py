@@ -31,7 +31,7 @@ def probe(
     model: Annotated[str | None, typer.Option(help="Default: the first that it serves.")] = None,
     tests: Annotated[str, typer.Option(help="Which tests: 2-6, or 3,4.")] = "2-6",
     concurrency: Annotated[int, typer.Option(min=1, help="Requests in flight in test 3.")] = 100,
-    requests: Annotated[int, typer.Option(min=1, help="Requests in test 3.")] = 200,
+    requests: Annotated[int, typer.Option(min=1, help="Requests in test 3.")] = 300,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Prompt length in test 3.")] = 512,
     output_tokens: Annotated[int, typer.Option(min=2, help="Output length in test 3.")] = 128,
     *,

@@ -12,11 +12,20 @@ from tests.unit.load.records import MS, record
 WAVES = [record(0, 10), record(0, 10), record(50, 60), record(50, 60)]
 
 
-def test_the_window_of_a_closed_loop_ends_with_full_concurrency() -> None:
-    """It ends at the first end after the last start: then one stream fewer is in flight."""
-    records = [record(0, 10), record(0, 20, gap_ms=20), record(50, 60), record(100, 110)]
+def test_a_short_closed_loop_is_measured_whole() -> None:
+    """Two waves of two streams: with the last decode cut off, both prefills would stay in."""
+    assert formulas.measured_window(WAVES, closed=True) == Window(start_ns=0, end_ns=100 * MS)
 
-    assert Window(start_ns=0, end_ns=100 * MS) == formulas.measured_window(records, closed=True)
+
+def test_a_long_closed_loop_is_measured_until_it_fades() -> None:
+    """Six requests one after the other in one stream: the last one runs with nothing behind."""
+    records = [record(start, start + 10) for start in range(0, 300, 50)]
+
+    assert formulas.measured_window(records, closed=True) == Window(start_ns=0, end_ns=300 * MS)
+
+    streams = sorted([*records, *(record(s + 20, s + 30) for s in range(0, 300, 50))],
+                     key=lambda r: r.sent_ns)  # fmt: skip
+    assert formulas.measured_window(streams, closed=True) == Window(start_ns=0, end_ns=300 * MS)
 
 
 def test_the_window_of_an_open_loop_ends_with_the_last_arrival() -> None:
