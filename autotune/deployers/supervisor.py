@@ -87,6 +87,7 @@ class Supervisor:
         self._folder = Path(order.footprints)
         self._log = BoundedLog(Path(order.log_path), secrets=order.secrets)
         self._output_fd = -1
+        self._child: subprocess.Popen[bytes] | None = None
         self._exited = asyncio.Event()
         self._commands: asyncio.Queue[float] = asyncio.Queue()
         self._over_limit = ""
@@ -122,7 +123,8 @@ class Supervisor:
             fcntl.fcntl(self._output_fd, fcntl.F_SETPIPE_SZ, PIPE_BYTES)
         os.set_blocking(self._output_fd, False)
         try:
-            started = subprocess.Popen(
+            # Kept: an object that is forgotten would take its child's status away from `_reap`.
+            started = self._child = subprocess.Popen(
                 self._order.argv,
                 env=self._order.env,
                 stdin=subprocess.DEVNULL,
@@ -185,7 +187,10 @@ class Supervisor:
                 if pid == 0:
                     return
                 if engine is not None and pid == engine.pid and not self._exited.is_set():
-                    self._tell_exit(os.waitstatus_to_exitcode(status))
+                    code = os.waitstatus_to_exitcode(status)
+                    if self._child is not None:
+                        self._child.returncode = code
+                    self._tell_exit(code)
 
     def _tell_exit(self, code: int) -> None:
         self._drain()

@@ -231,6 +231,23 @@ def test_secrets_stay_where_they_are(tmp_path: Path, monkeypatch: pytest.MonkeyP
         assert path.is_dir() or token not in path.read_text()
 
 
+@pytest.mark.parametrize("attempt", range(5))
+def test_a_program_that_ends_at_once(tmp_path: Path, attempt: int) -> None:
+    """An end that comes before anybody has looked is told as well as any other."""
+    pid, start = owner()
+    identity = Identity(study="faults", trial=attempt, owner_pid=pid, owner_start=start)
+    plan = LaunchPlan(argv=("false",), port=free_port())
+
+    async def main() -> None:
+        async with ProcessDeployer(CLOCK).deploy(
+            plan, identity=identity, log_path=tmp_path / "log"
+        ) as deployment:
+            async with asyncio.timeout(PATIENCE_S):
+                assert (await deployment.wait_exit()).exit_code == 1
+
+    run(main)
+
+
 def test_a_death_by_signal(tmp_path: Path) -> None:
     """A signal is told as such, and as the code that a shell and Docker would give."""
 
