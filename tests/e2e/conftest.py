@@ -102,7 +102,7 @@ def polite_vllm(environment: Path, folder: Path) -> Path:
         "import os, sys\n"
         "from vllm.entrypoints.cli.main import main\n"
         'if __name__ == "__main__":\n'
-        "    os.nice(10)\n"
+        "    os.setpriority(os.PRIO_PROCESS, 0, 10)\n"
         "    sys.exit(main())\n"
     )
     # Inside an image the engine's interpreter is looked for beside its program.
