@@ -17,7 +17,7 @@ from autotune.store import StudyLock
 from tests.e2e.conftest import real_study
 from tests.support.command import Place
 
-SIMULATED = ("--engine", "simulated", "--trials", "2", "--quiet")
+SIMULATED = ("--engine", "simulated", "--trials", "8", "--quiet")
 
 SPACE = "space: {parameters: {max_num_seqs: {%s}}}"
 
