@@ -13,10 +13,10 @@ from autotune.clock import Clock
 from autotune.deployers import leftovers
 from autotune.deployers.footprint import private_folder
 from autotune.deployers.marks import environment_marks, named
+from autotune.deployers.order import Order
 from autotune.deployers.patience import to_the_end
 from autotune.deployers.ports import ensure_free
 from autotune.deployers.process_deployment import ProcessDeployment
-from autotune.deployers.supervisor import Order
 from autotune.errors import DeployerError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 

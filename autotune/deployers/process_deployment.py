@@ -15,9 +15,10 @@ from autotune.clock import Clock
 from autotune.deployers.footprint import Footprint, footprints
 from autotune.deployers.leftovers import end_leftover
 from autotune.deployers.marks import environment_marks
-from autotune.deployers.supervisor import Order
+from autotune.deployers.order import Order
 from autotune.errors import DeployerError
 from autotune.seams.deployment import ExitEvidence
+from autotune.units import BYTES_PER_MIB
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -100,11 +101,12 @@ class ProcessDeployment:
                 stderr=asyncio.subprocess.PIPE,
                 env=self._supervisor_environment(),
                 start_new_session=True,
+                limit=BYTES_PER_MIB,
             )
         except OSError as error:
             raise start_error(error.errno, str(error)) from error
         self._listening = asyncio.create_task(self._listen(self._supervisor))
-        self._say(self._order.to_line())
+        self._say(self._order.to_bytes())
         try:
             async with asyncio.timeout(START_TIMEOUT_S):
                 await asyncio.shield(self._started)

@@ -8,7 +8,7 @@ It exists because the controller may be killed at any instant and has better thi
 - it reads the engine's output at once, whatever the controller's event loop is busy with;
 - it enforces a limit of memory without a cgroup.
 
-Standard input: one line of JSON (`Order`), then lines "stop SECONDS". Standard output: one JSON
+Standard input: an `Order`, then lines "stop SECONDS". Standard output: one JSON
 object per line, with an "event": "started" (pid, start_ticks, at_ns), "failed" (errno, message),
 "members" (pids), "exited" (exit_code, signal, oom_killed, detail), "gone" (left, swept).
 """
@@ -23,7 +23,6 @@ import signal
 import subprocess
 import sys
 from contextlib import suppress
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -32,10 +31,10 @@ from autotune.deployers import shared_memory
 from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.footprint import Footprint
 from autotune.deployers.kernel import oom_detail, oom_kills
+from autotune.deployers.order import Order
 from autotune.deployers.processes import ProcessId, end_all, read_stat
 from autotune.deployers.resident import resident_bytes
 from autotune.errors import DeployerError
-from autotune.seams.deployment import Identity
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, s_from_ns
 
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
@@ -45,37 +44,6 @@ GUARD_S: Final = 0.2
 ORPHAN_GRACE_S: Final = 5.0
 PIPE_BYTES: Final = BYTES_PER_MIB  # the most that a user may ask for (pipe(7))
 FIRST_CHOICE: Final = "1000"  # oom_score_adj: the kernel's OOM killer takes these first (proc(5))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What to run; arrives on standard input, for it may hold secrets.
-
-    Attributes:
-        secrets: Values masked in the log.
-        footprints: Folder for the footprint.
-    """
-
-    deployment: str
-    identity: Identity
-    argv: tuple[str, ...]
-    env: dict[str, str]
-    log_path: str
-    footprints: str
-    secrets: tuple[str, ...] = ()
-    memory_limit_bytes: int | None = None
-
-    def to_line(self) -> bytes:
-        """As a line of JSON."""
-        return json.dumps(asdict(self)).encode() + b"\n"
-
-    @classmethod
-    def from_line(cls, line: bytes) -> "Order":
-        """Read it back."""
-        raw = json.loads(line)
-        raw["identity"] = Identity(**raw["identity"])
-        raw["argv"], raw["secrets"] = tuple(raw["argv"]), tuple(raw["secrets"])
-        return cls(**raw)
 
 
 class Supervisor:
@@ -269,22 +237,14 @@ def _this_process() -> ProcessId:
     return ProcessId(os.getpid(), 0 if stat is None else stat.start_ticks)
 
 
-def _read_line() -> bytes:
-    """The first line of standard input, and not a byte more."""
-    line = b""
-    while not line.endswith(b"\n") and (byte := os.read(sys.stdin.fileno(), 1)):
-        line += byte
-    return line
-
-
 def main() -> None:
     """Supervise one engine."""
-    line = _read_line()
-    if not line.endswith(b"\n"):
+    order = Order.read(sys.stdin.fileno())
+    if order is None:
         return  # the controller went away before it had said what to run
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     try:
-        supervisor = Supervisor(Order.from_line(line))
+        supervisor = Supervisor(order)
     except DeployerError as error:
         tell("failed", errno=None, message=str(error))
         return
