@@ -61,6 +61,7 @@ class Summary:
             front=() if chosen is None else chosen.front,
             recommended=None if chosen is None else chosen.record.number,
             baseline=self.baseline,
+            brief=True,
         )
         if chosen is None:
             return (trials,)
@@ -70,6 +71,7 @@ class Summary:
             front=chosen.front,
             recommended=chosen.record.number,
             baseline=self.baseline,
+            brief=True,
         )
         tables = [trials, front, settings_table(chosen, simulated=simulated)]
         if self.baseline is not None:

@@ -135,7 +135,8 @@ def read_model_facts(spec: StudySpec) -> ModelFacts:
     Raises:
         ModelError: If it is missing, gated or not readable.
     """
-    return MonotonicClock().run(read_model(spec.model, revision=spec.revision))
+    offline = os.environ.get("HF_HUB_OFFLINE", "").upper() in {"1", "ON", "YES", "TRUE"}
+    return MonotonicClock().run(read_model(spec.model, revision=spec.revision, online=not offline))
 
 
 def read_space(spec: StudySpec, known: frozenset[str] | None = None) -> SearchSpace:

@@ -63,12 +63,14 @@ class Column:
     Attributes:
         fold: Long text wraps here; other columns keep to one line.
         least: Width below which a column that wraps is not squeezed, in characters.
+        most: Width that it never exceeds on a terminal; its head wraps.
     """
 
     head: str
     align: Literal["left", "right"] = "left"
     fold: bool = False
     least: int = 20
+    most: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -111,6 +113,7 @@ def to_rich(table: Table) -> RichTable:
             overflow="fold",
             no_wrap=False,
             min_width=column.least if column.fold else None,
+            max_width=column.most,
         )
     for row in table.rows:
         drawn.add_row(*(Text(cell.text, style=_STYLES[cell.tone]) for cell in row))

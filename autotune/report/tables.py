@@ -7,6 +7,7 @@ from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation
 from autotune.metrics import METRICS, Direction, Unit
 from autotune.records import Configuration, Outcome, OutcomeStatus, TrialRecord
+from autotune.report.brief import brief_outcome, brief_settings, legend
 from autotune.report.quantities import (
     DASH,
     NOT_MEASURED,
@@ -76,6 +77,7 @@ def trials_table(
     front: Collection[int] = (),
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
+    brief: bool = False,
 ) -> Table:
     """Every trial: number, why it ran, objectives, outcome, configuration.
 
@@ -85,6 +87,7 @@ def trials_table(
         front: Numbers of the trials of the Pareto front, marked with a star.
         recommended: Its number, in bold.
         baseline: Configurations are told by how they differ from its own.
+        brief: For 80 columns: short names of settings and outcomes, with a legend.
     """
     scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in records)) for o in objectives]
     reference = None if baseline is None else baseline.configuration
@@ -92,31 +95,41 @@ def trials_table(
     for record in records:
         tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
         mark = "★" if record.number in front else ""
-        cells = [
-            Cell.of(f"{record.number}{mark}", tone),
-            Cell.of(record.label or record.kind.value),
-        ]
+        kind = record.label or record.kind.value
+        cells = [Cell.of(f"{record.number}{mark}" + (f" {kind}" if brief else ""), tone)]
+        cells += [] if brief else [Cell.of(kind)]
         cells += [
             Cell.of(_number(scale, record.metrics.get(objective.metric)), tone)
             for objective, scale in zip(objectives, scales, strict=True)
         ]
-        cells.append(Cell.of(outcome_text(record.outcome), _STATUS_TONES[record.outcome.status]))
-        cells.append(Cell.of(configuration_text(record.configuration, against=reference)))
+        if brief:
+            cells.append(_settled_briefly(record, reference))
+        else:
+            status = _STATUS_TONES[record.outcome.status]
+            cells.append(Cell.of(outcome_text(record.outcome), status))
+            cells.append(Cell.of(configuration_text(record.configuration, against=reference)))
         rows.append(tuple(cells))
     return Table(
         title="Trials",
         columns=(
-            Column(head="#", align="right"),
-            Column(head="kind"),
+            Column(head="trial" if brief else "#", align="left" if brief else "right"),
+            *(() if brief else (Column(head="kind"),)),
             *(
-                Column(head=heading(o.metric, scale), align="right")
+                Column(head=heading(o.metric, scale), align="right", most=11 if brief else None)
                 for o, scale in zip(objectives, scales, strict=True)
             ),
-            Column(head="outcome", fold=True),
+            *(() if brief else (Column(head="outcome", fold=True),)),
             Column(head="configuration" if baseline is None else "against the baseline", fold=True),
         ),
         rows=tuple(rows),
-        notes=("★ on the Pareto front",) if front else (),
+        notes=tuple(
+            note
+            for note in (
+                "★ on the Pareto front" if front else "",
+                legend(r.configuration for r in records) if brief else "",
+            )
+            if note
+        ),
         trials=tuple(record.number for record in records),
         simulated=any_simulated(records),
     )
@@ -129,6 +142,7 @@ def front_table(
     front: Collection[int],
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
+    brief: bool = False,
 ) -> Table:
     """The Pareto front, best of the first objective first; below it recommendation and baseline."""
     by_number = {record.number: record for record in records}
@@ -156,15 +170,18 @@ def front_table(
             for o, scale in zip(objectives, scales, strict=True)
         ]
         against = None if record is baseline or baseline is None else baseline.configuration
-        settings = Cell.of(configuration_text(record.configuration, against=against))
-        rows.append((Cell.of(name, tone), *figures, settings))
+        rows.append((Cell.of(name, tone), *figures, _settings(record, against, brief=brief)))
     arrows = ["↑" if o.direction == "maximize" else "↓" for o in objectives]
     return Table(
         title="Pareto front",
         columns=(
             Column(head="trial"),
             *(
-                Column(head=f"{heading(o.metric, scale)} {arrow}", align="right")
+                Column(
+                    head=f"{heading(o.metric, scale)} {arrow}",
+                    align="right",
+                    most=11 if brief else None,
+                )
                 for o, scale, arrow in zip(objectives, scales, arrows, strict=True)
             ),
             Column(head="configuration", fold=True),
@@ -174,6 +191,21 @@ def front_table(
         trials=tuple(record.number for record in everything),
         simulated=any_simulated(everything),
     )
+
+
+def _settled_briefly(record: TrialRecord, against: Configuration | None) -> Cell:
+    """Settings, and before them what went wrong."""
+    settings = brief_settings(record.configuration, against)
+    if record.outcome.failure is None:
+        return Cell.of(settings)
+    return Cell.of(f"{brief_outcome(record.outcome)}: {settings}",
+                   _STATUS_TONES[record.outcome.status])  # fmt: skip
+
+
+def _settings(record: TrialRecord, against: Configuration | None, *, brief: bool) -> Cell:
+    if brief:
+        return Cell.of(brief_settings(record.configuration, against))
+    return Cell.of(configuration_text(record.configuration, against=against))
 
 
 def _number(scale: Scale, value: float | None) -> str:

@@ -94,7 +94,11 @@ def simulated_backend(
 
 
 def hardware_of(card: Card, *, host_memory_bytes: int) -> Hardware:
-    """A machine with one such card; half of its memory may be /dev/shm, as on Linux."""
+    """A machine with one such card.
+
+    All of its memory may be /dev/shm: it stands for one that runs vLLM in containers, and a
+    container gets a /dev/shm of its own, as large as its plan asks for.
+    """
     gpu = Gpu(
         index=0,
         name=card.title,
@@ -107,7 +111,7 @@ def hardware_of(card: Card, *, host_memory_bytes: int) -> Hardware:
         gpus=(gpu,),
         cpu_count=card.host_cpu_count,
         host_memory_bytes=host_memory_bytes,
-        shm_bytes=host_memory_bytes // 2,
+        shm_bytes=host_memory_bytes,
         platform="simulated",
     )
 

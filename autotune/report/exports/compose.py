@@ -11,7 +11,7 @@ from autotune.seams.deployment import Mount
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 _GPU_IMAGE: Final = "vllm/vllm-openai"
-_CPU_IMAGE: Final = "public.ecr.aws/q9t5s3a7/vllm-cpu-release-repo"
+_CPU_IMAGE: Final = "vllm/vllm-openai-cpu"
 
 _HUGGING_FACE: Final = "/root/.cache/huggingface"
 _ENGINE_CACHES: Final = "/root/.cache/vllm"
@@ -54,7 +54,7 @@ def _service(service: Service, release: str | None) -> dict[str, Any]:
         "ports": [f"{published}:{service.container_port}"],
         "volumes": _volumes(service),
         "environment": _environment(service),
-        "entrypoint": list(map(escaped, service.program)),
+        "entrypoint": list(map(escaped, service.container_program)),
         "command": _command(service),
         "ipc": Commented(
             "private",

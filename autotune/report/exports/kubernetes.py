@@ -75,7 +75,7 @@ def _container(service: Service, release: str | None) -> dict[str, Any]:
     return {
         "name": "vllm",
         "image": service.pinned_image or fallback_image(release),
-        "command": list(map(_escaped, service.program)),
+        "command": list(map(_escaped, service.container_program)),
         "args": _arguments(service),
         "env": _environment(service),
         "ports": [{"name": "http", "containerPort": service.container_port}],

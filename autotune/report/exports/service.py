@@ -4,11 +4,13 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
+from pathlib import PurePosixPath
 from typing import Final
 
-from autotune.engines.vllm.releases import release_table
+from autotune.engines.vllm.launch import CONTAINER_CACHE, CONTAINER_HUB, shm_bytes
+from autotune.engines.vllm.releases import parse_release, release_table
 from autotune.errors import UsageError
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
 from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
@@ -25,8 +27,16 @@ _HARNESS_ENVIRONMENT: Final[Mapping[str, str]] = {
     "VLLM_SERVER_DEV_MODE": "opens /server_info and other endpoints to whoever reaches the port",
     "VLLM_LOGGING_LEVEL": "the debug log was read for figures",
     "VLLM_LOG_STATS_INTERVAL": "statistics were logged more often than anybody reads them",
+    "VLLM_CACHE_ROOT": "autotune's own cache; a service has the engine's ordinary one",
+    "TRITON_CACHE_DIR": "as before",
+    "FLASHINFER_WORKSPACE_BASE": "as before",
+    "DG_JIT_CACHE_DIR": "as before",
+    "HF_HOME": "the weights are mounted where the image looks for them anyway",
 }
 """Variables that only the measuring needed, and why they do not leave it."""
+
+_HARNESS_PASSTHROUGH: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
+"""Docker hands a machine's proxies to every container (~/.docker/config.json, "proxies")."""
 
 _HARNESS_FLAGS: Final = frozenset({
     "--host", "--port", "--uvicorn-log-level", "--disable-uvicorn-access-log",
@@ -38,10 +48,12 @@ _VARIABLES: Final[Mapping[str, str]] = {"--kv-offloading-size": "KV_OFFLOAD_SIZE
 """Options whose variable in `.env` is not simply the option in capitals."""
 
 _FOLDERS: Final[Mapping[str, str]] = {
-    "/root/.cache/huggingface": "HF_CACHE",
-    "/var/cache/autotune": "ENGINE_CACHE",
+    str(CONTAINER_HUB): "HF_CACHE",
 }
 """Where caches are mounted in a container, and the variable that moves them on the host."""
+
+_IMAGE_PROGRAM: Final = ("vllm", "serve")
+"""The command of vLLM's own images, from 0.8.5 to 0.33.0."""
 
 _TUNABLE: Final = re.compile(r"^[A-Za-z0-9/][A-Za-z0-9_./:@+-]*$")
 """Values that mean the same in a shell, in `.env` and in a compose file, unquoted."""
@@ -110,6 +122,11 @@ class Service:
         return tuple(name for name in self.passthrough if "TOKEN" in name)
 
     @property
+    def container_program(self) -> tuple[str, ...]:
+        """The command inside an image: what ran as a process may lie anywhere on the host."""
+        return _IMAGE_PROGRAM if self.image is None else self.program
+
+    @property
     def model_variable(self) -> str:
         """Variable that holds the model; empty if its name needs quoting."""
         return "MODEL" if _TUNABLE.match(self.model) else ""
@@ -146,6 +163,9 @@ def service_from(
     Raises:
         UsageError: If the command is not of a kind that can be exported.
     """
+    if record.kind is TrialKind.VERIFY:
+        message = f"trial {record.number} ran what another trial was exported to"
+        raise UsageError(message, hint="Export that trial: `autotune show` lists them.")
     program, model, raw_options = split_command(launch.argv)
     asked = spec.engine.arguments
     options = _together(
@@ -166,14 +186,14 @@ def service_from(
         options=options,
         env=env,
         env_reasons={name: _env_reason(name, record, reasons or {}) for name in env},
-        passthrough=launch.env_passthrough,
+        passthrough=tuple(n for n in launch.env_passthrough if n not in _HARNESS_PASSTHROUGH),
         image=launch.image,
         digest=_digest(record.environment.get("image_digest"), launch.image),
         bind_host=spec.bind_host,
         port=spec.port or SERVICE_PORT,
         container_port=launch.container_port,
-        mounts=launch.mounts,
-        shm_bytes=launch.shm_bytes,
+        mounts=_mounts(launch, spec),
+        shm_bytes=_shm_bytes(record, launch),
         memory_limit_bytes=launch.memory_limit_bytes,
         gpus=launch.gpus,
         health_path=launch.health_path,
@@ -181,6 +201,27 @@ def service_from(
         simulated=record.simulated,
         header=_header(record),
     )
+
+
+def _mounts(launch: LaunchPlan, spec: StudySpec) -> tuple[Mount, ...]:
+    """The trial's folders, without autotune's own cache; weights that lie in it stay mounted."""
+    asked = {mount.target for mount in spec.engine.mounts}
+    found = []
+    for mount in launch.mounts:
+        if mount.target != str(CONTAINER_CACHE) or mount.target in asked:
+            found.append(mount)
+        elif launch.env.get("HF_HOME", "").startswith(f"{CONTAINER_CACHE}/"):
+            hub = PurePosixPath(launch.env["HF_HOME"]).relative_to(CONTAINER_CACHE)
+            found.append(Mount(source=mount.source / hub, target=str(CONTAINER_HUB)))
+    return tuple(found)
+
+
+def _shm_bytes(record: TrialRecord, launch: LaunchPlan) -> int | None:
+    """Of the trial's container; of a trial without one, what a container would have got."""
+    if launch.image is not None or launch.shm_bytes is not None:
+        return launch.shm_bytes
+    release = record.environment.get("engine_release")
+    return None if release is None else shm_bytes(record.configuration, parse_release(release))
 
 
 def split_command(

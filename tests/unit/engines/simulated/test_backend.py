@@ -38,14 +38,14 @@ def _backend(clock: Clock, **engine: Any) -> SimulatedBackend:
 
 
 def test_an_rtx_5070_is_the_default() -> None:
-    """12 GB, compute capability 12.0, 94 GiB of host memory, half of it /dev/shm."""
+    """12 GB, compute capability 12.0, 94 GiB of host memory, all of which containers may share."""
     hardware = _backend(VirtualClock()).hardware
     assert hardware.gpu is not None
     assert hardware.gpu.name == "NVIDIA GeForce RTX 5070"
     assert hardware.gpu.compute_capability == (12, 0)
     assert hardware.gpu.memory_bytes == 12227 * 2**20
     assert hardware.host_memory_bytes == 94 * 2**30
-    assert hardware.shm_bytes == 47 * 2**30
+    assert hardware.shm_bytes == 94 * 2**30
 
 
 def test_card_release_and_memory_are_the_studys() -> None:
