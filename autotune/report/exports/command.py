@@ -2,7 +2,7 @@
 
 import shlex
 
-from autotune.report.exports.compose import size
+from autotune.report.exports.compose import ENGINE_CACHES, size
 from autotune.report.exports.env import variables
 from autotune.report.exports.service import Service, folder_variable
 from autotune.report.exports.yaml_text import comment_lines
@@ -91,6 +91,9 @@ def docker_options(service: Service, *, ports: str, in_shell: bool) -> list[str]
             found.append(f'--mount "type=bind,source=${variable}"{shlex.quote(rest)}')
         else:
             found.append("--mount " + shlex.quote(f"type=bind,source={mount.source}{rest}"))
+    if ENGINE_CACHES not in [mount.target for mount in service.mounts]:
+        # Compiled graphs and kernels outlive the container.
+        found.append(f"--mount type=volume,source=vllm-cache,target={ENGINE_CACHES}")
     found += [f"--env {shlex.quote(f'{k}={v}')}" for k, v in service.env.items()]
     # Without a value: Docker takes it from the caller's environment, and it shows in no `ps`.
     found += [f"--env {name}" for name in service.passthrough]

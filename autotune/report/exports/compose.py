@@ -14,7 +14,8 @@ _GPU_IMAGE: Final = "vllm/vllm-openai"
 _CPU_IMAGE: Final = "vllm/vllm-openai-cpu"
 
 _HUGGING_FACE: Final = "/root/.cache/huggingface"
-_ENGINE_CACHES: Final = "/root/.cache/vllm"
+ENGINE_CACHES: Final = "/root/.cache/vllm"
+"""vLLM's own place for compiled graphs and kernels in its images (envs.py, VLLM_CACHE_ROOT)."""
 
 
 def compose_file(service: Service, *, release: str | None = None) -> str:
@@ -64,9 +65,9 @@ def _service(service: Service, release: str | None) -> dict[str, Any]:
         ),
     }
     if service.shm_bytes is not None:
-        found["shm_size"] = Commented(
-            size(service.shm_bytes), "as in the study: Docker's 64 MiB are too small for vLLM"
-        )
+        said = "Docker's 64 MiB are too small for vLLM"
+        said = said if service.image is None else f"as in the study: {said}"
+        found["shm_size"] = Commented(size(service.shm_bytes), said)
     if service.memory_limit_bytes is not None:
         limit = size(service.memory_limit_bytes)
         found["mem_limit"] = Commented(
@@ -97,7 +98,7 @@ def _image(service: Service, release: str | None) -> Any:
 
 
 def fallback_image(release: str | None) -> str:
-    """VLLM's own image of a release; on the CPU it is the one that its documentation names.
+    """VLLM's own image of a release, on Docker Hub; for the CPU it is another one.
 
     `deployment/docker.md` and `getting_started/installation/cpu.md` of vLLM 0.33.0.
     """
@@ -108,15 +109,15 @@ def fallback_image(release: str | None) -> str:
 
 
 def _volumes(service: Service) -> list[Any]:
+    """The trial's folders, and those of an ordinary service that it has none for."""
     listed: list[Any] = [_bind(mount) for mount in served_mounts(service)]
     targets = [mount.target for mount in service.mounts]
     wanted = {
         _HUGGING_FACE: ("./cache", "weights are downloaded once"),
-        _ENGINE_CACHES: ("./vllm-cache", "compiled graphs and kernels outlive the container"),
+        ENGINE_CACHES: ("./vllm-cache", "compiled graphs and kernels outlive the container"),
     }
-    cached = "VLLM_CACHE_ROOT" in service.env  # then a mount of the study's holds it
     for target, (source, reason) in wanted.items():
-        if target not in targets and not (cached and target == _ENGINE_CACHES):
+        if target not in targets:
             made = {
                 "type": "bind",
                 "source": source,
@@ -156,7 +157,8 @@ def _environment(service: Service) -> dict[str, Any]:
         for secret in service.secrets
     }
     for name in service.passthrough:
-        found.setdefault(name, None)  # compose passes it on if it is set, and sets nothing if not
+        if name not in found:  # compose passes it on if it is set, and sets nothing if not
+            found[name] = Commented(None, "from the shell or .env, where it is set")
     for name, value in service.env.items():
         found[name] = Commented(escaped(value), service.env_reasons.get(name, ""))
     return found

@@ -34,11 +34,24 @@ def launch_from_compose(path: Path, environment: Mapping[str, str] | None = None
     raw = read_yaml(path)
     try:
         (service,) = raw["services"].values()
-        variables = {**_env_file(path.parent), **(environment or {})}
+        variables = {**env_values(path.parent), **(environment or {})}
         return _plan(_interpolated(service, variables), service.get("environment") or {}, path)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         message = f"{path} is no compose file of one service as `autotune export` writes it"
         raise SpecError(message, hint="Export it again.") from error
+
+
+def env_values(folder: Path) -> dict[str, str]:
+    """Variables of the `.env` file (or `.env.SIMULATED`) in a folder; empty without one.
+
+    Plain NAME=value lines; `env.py` writes no others.
+    """
+    for name in (".env", ".env.SIMULATED"):
+        path = folder / name
+        if path.is_file():
+            lines = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
+            return {key: value for key, _, value in lines if re.match(r"^[A-Z][A-Z0-9_]*$", key)}
+    return {}
 
 
 def interpolate(text: str, variables: Mapping[str, str]) -> str:
@@ -61,16 +74,6 @@ def _interpolated(node: Any, variables: Mapping[str, str]) -> Any:
     if isinstance(node, list):
         return [_interpolated(value, variables) for value in node]
     return node
-
-
-def _env_file(folder: Path) -> dict[str, str]:
-    """Plain NAME=value lines; `env.py` writes no others."""
-    for name in (".env", ".env.SIMULATED"):
-        path = folder / name
-        if path.is_file():
-            lines = (line.partition("=") for line in path.read_text(encoding="utf-8").splitlines())
-            return {key: value for key, _, value in lines if re.match(r"^[A-Z][A-Z0-9_]*$", key)}
-    return {}
 
 
 def _plan(service: Mapping[str, Any], written: Mapping[str, Any], path: Path) -> LaunchPlan:

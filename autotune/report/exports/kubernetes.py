@@ -6,10 +6,7 @@ from autotune.report.exports.compose import fallback_image, served_mounts
 from autotune.report.exports.service import Service
 from autotune.report.exports.yaml_text import Commented, comment_lines, to_yaml
 
-_CACHES: Final = {
-    "/root/.cache": "root",
-    "/var/cache/autotune": "engine",
-}
+_CACHES: Final = {"/root/.cache": "root"}
 """Folders in the container that the claim holds, and their names in it."""
 
 _LABELS: Final = {"app.kubernetes.io/name": "vllm"}

@@ -9,7 +9,7 @@ from typing import Final
 
 from autotune.engines.vllm.launch import CONTAINER_CACHE, CONTAINER_HUB, shm_bytes
 from autotune.engines.vllm.releases import parse_release, release_table
-from autotune.errors import UsageError
+from autotune.errors import EngineError, UsageError
 from autotune.records import TrialKind, TrialRecord
 from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan, Mount
@@ -220,8 +220,11 @@ def _shm_bytes(record: TrialRecord, launch: LaunchPlan) -> int | None:
     """Of the trial's container; of a trial without one, what a container would have got."""
     if launch.image is not None or launch.shm_bytes is not None:
         return launch.shm_bytes
-    release = record.environment.get("engine_release")
-    return None if release is None else shm_bytes(record.configuration, parse_release(release))
+    try:
+        release = parse_release(record.environment.get("engine_release", ""))
+    except EngineError:
+        return None
+    return shm_bytes(record.configuration, release)
 
 
 def split_command(
@@ -326,6 +329,13 @@ def _digest(text: str | None, image: str | None) -> str | None:
     found = re.search(r"sha256:[0-9a-f]{64}$", text or "")
     # An id of a local image pins nothing that could be pulled: only a NAME@DIGEST does.
     return None if found is None or image is None or "@" not in (text or "") else found.group()
+
+
+def written_for(text: str) -> int | None:
+    """The trial that an exported file says it was written for; None if it does not say."""
+    prose = " ".join(line.strip().removeprefix("#").strip() for line in text.splitlines())
+    found = re.search(r"Written by autotune: trial (\d+) of study ", prose)
+    return None if found is None else int(found[1])
 
 
 def _header(record: TrialRecord) -> tuple[str, ...]:

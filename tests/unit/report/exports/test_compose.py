@@ -16,7 +16,7 @@ from autotune.report.exports.compose import compose_file, escaped, size
 from autotune.report.exports.compose_reader import launch_from_compose
 from autotune.report.exports.service import Service, service_from
 from autotune.report.exports.write import write_recommendation
-from autotune.seams.deployment import LaunchPlan
+from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, MODEL, PROCESS
 from tests.support.records import record
@@ -79,7 +79,7 @@ def test_it_has_the_shape_of_an_ordinary_vllm_service() -> None:
     devices = vllm["deploy"]["resources"]["reservations"]["devices"]
     assert devices == [{"driver": "nvidia", "count": "all", "capabilities": ["gpu"]}]
     assert {v["target"] for v in vllm["volumes"]} == {
-        "/root/.cache/huggingface", "/var/cache/autotune",
+        "/root/.cache/huggingface", "/root/.cache/vllm",
     }  # fmt: skip
 
 
@@ -112,7 +112,9 @@ def test_it_reads_back_as_what_was_measured(tmp_path: Path) -> None:
     assert (plan.shm_bytes, plan.memory_limit_bytes) == (
         DOCKER.shm_bytes, DOCKER.memory_limit_bytes,
     )  # fmt: skip
-    assert plan.mounts == DOCKER.mounts
+    assert plan.mounts == (
+        DOCKER.mounts[0], Mount(source=tmp_path / "vllm-cache", target="/root/.cache/vllm"),
+    )  # fmt: skip
     assert plan.env == made.env
     assert plan.env_passthrough == ("HF_TOKEN", "HF_ENDPOINT")
     assert plan.gpus
@@ -139,7 +141,42 @@ def test_a_process_study_gets_the_image_of_its_release() -> None:
         "type": "bind", "source": model, "target": model, "read_only": True,
     }  # fmt: skip
     on_cpu = parsed(compose_file(service(launch), release="0.32.0+cpu"))
-    assert on_cpu["image"].endswith("vllm-cpu-release-repo:v0.32.0")
+    assert on_cpu["image"] == "vllm/vllm-openai-cpu:v0.32.0"
+
+
+def test_nothing_of_the_host_that_measured_is_in_the_file_of_a_process_study() -> None:
+    """Whoever starts it has the image's own command, no cache and no proxy of another machine."""
+    cache = "/home/u/.cache/autotune/engines/0.33.0"
+    launch = replace(
+        PROCESS,
+        argv=("/opt/venv/bin/vllm", *PROCESS.argv[1:]),
+        env={**PROCESS.env, "VLLM_CACHE_ROOT": f"{cache}/vllm", "TRITON_CACHE_DIR": f"{cache}/t",
+             "FLASHINFER_WORKSPACE_BASE": f"{cache}/f", "DG_JIT_CACHE_DIR": f"{cache}/d"},
+        env_passthrough=("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+    )  # fmt: skip
+    text = compose_file(service(launch), release="0.33.0")
+    vllm = parsed(text)
+    assert vllm["entrypoint"] == ["vllm", "serve"]
+    assert vllm["environment"] == {
+        "HF_TOKEN": "${HF_TOKEN:-}", "HF_ENDPOINT": None, "VLLM_NO_USAGE_STATS": "1",
+    }  # fmt: skip
+    assert vllm["shm_size"] == "65g"
+    for word in ("/home", "/opt", "PROXY", "autotune/engines"):
+        assert word not in text
+
+
+def test_weights_in_the_cache_of_the_study_stay_mounted() -> None:
+    """They are not downloaded a second time; `.env` can move them."""
+    cache = Path("/home/u/.cache/autotune/engines/x")
+    launch = replace(
+        DOCKER,
+        env={"HF_HOME": "/var/cache/autotune/huggingface"},
+        mounts=(Mount(source=cache, target="/var/cache/autotune"),),
+    )
+    vllm = parsed(compose_file(service(launch)))
+    assert vllm["volumes"][0]["source"] == f"${{HF_CACHE:-{cache}/huggingface}}"
+    assert vllm["volumes"][0]["target"] == "/root/.cache/huggingface"
+    assert "HF_HOME" not in vllm["environment"]
 
 
 def test_hostile_text_stays_data(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.errors import UsageError
-from autotune.records import Configuration
+from autotune.records import Configuration, TrialKind
 from autotune.report.exports.service import Service, service_from, split_command
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import EngineModel, StudySpec
@@ -27,8 +27,10 @@ def service(
 
 
 def test_what_only_the_measuring_needed_stays_behind() -> None:
-    """No development endpoints, no debug log, not the trial's port."""
+    """No development endpoints, no debug log, no cache of autotune's, not the trial's port."""
     made = service()
+    assert "VLLM_CACHE_ROOT" not in made.env
+    assert [mount.target for mount in made.mounts] == ["/root/.cache/huggingface"]
     assert "VLLM_SERVER_DEV_MODE" not in made.env
     assert "VLLM_LOGGING_LEVEL" not in made.env
     assert "--port" not in {option.flag for option in made.options}
@@ -114,6 +116,13 @@ def test_a_command_without_a_model_is_refused() -> None:
     """What cannot be exported says so."""
     with pytest.raises(UsageError, match="names no model"):
         split_command(("python", "--model", "m"))
+
+
+def test_the_trial_of_a_verification_is_not_exported() -> None:
+    """Its command is that of exported files."""
+    trial = replace(record(5, config=CONFIGURATION), kind=TrialKind.VERIFY)
+    with pytest.raises(UsageError, match="another trial was exported"):
+        service_from(trial, DOCKER, StudySpec())
 
 
 def test_the_model_is_what_was_served() -> None:

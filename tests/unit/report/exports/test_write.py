@@ -1,10 +1,11 @@
 """The folder `recommended/`."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autotune.report.exports.service import service_from
+from autotune.report.exports.service import service_from, written_for
 from autotune.report.exports.write import FORMATS, export, file_name, write_recommendation
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
@@ -37,6 +38,15 @@ def test_a_simulated_study_says_so_in_every_file_name(tmp_path: Path) -> None:
         "docker-run.SIMULATED.sh",
     }  # fmt: skip
     assert all("SIMULATED" in (tmp_path / name).read_text()[:200] for name in made)
+
+
+@pytest.mark.parametrize("form", FORMATS)
+def test_every_file_tells_its_trial(form: str) -> None:
+    """However long the study's name is, and wherever the line is broken."""
+    trial = replace(record(17, config=CONFIGURATION), study="s" * 64)
+    for one in export(service_from(trial, DOCKER, StudySpec()), form):  # type: ignore[arg-type] # a Format
+        assert written_for(one.text) == 17
+    assert written_for("services: {}") is None
 
 
 @pytest.mark.parametrize("form", FORMATS)
