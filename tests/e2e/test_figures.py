@@ -14,6 +14,14 @@ MOST_BYTES: Final = 400 * 10**6
 GROWTH_BYTES: Final = 40 * 10**6
 """What the last 400 trials may add: the sampler's own list of trials grows, nothing else does."""
 
+SHORT: Final = """
+engine: {name: simulated}
+workload:
+  {requests: 20, concurrency: 10, warmup_requests: 4, ttft_repeats: 1, long_context_repeats: 1,
+   prefix_repeats: 1, revisit_max_documents: 4, telemetry_interval_s: 5}
+"""
+"""All six tests with few requests: what stays in memory is the trials, not their requests."""
+
 pytestmark = [pytest.mark.figures, pytest.mark.timeout(900)]
 
 
@@ -32,8 +40,9 @@ def test_forty_simulated_trials_take_under_a_minute(tmp_path: Path) -> None:
 def test_memory_stays_flat_over_five_hundred_trials(tmp_path: Path) -> None:
     """The controller stays under 400 MB, and trial 500 needs hardly more than trial 100."""
     place = Place(folder=tmp_path)
+    (tmp_path / "short.yaml").write_text(SHORT)
     used: dict[int, int] = {}
-    with place.started("study", "--engine", "simulated", "--trials", "500", "--json") as process:
+    with place.started("study", "short.yaml", "--trials", "500", "--json") as process:
         controller = psutil.Process(process.pid)
         assert process.stdout is not None
         for line in process.stdout:
