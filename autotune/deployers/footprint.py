@@ -92,12 +92,12 @@ def private_folder() -> Path:
     Raises:
         DeployerError: If there is no place for it.
     """
-    state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
-    folder = Path(state) / "autotune" / "deployments"
     try:
+        state = os.environ.get("XDG_STATE_HOME") or Path.home() / ".local" / "state"
+        folder = Path(state) / "autotune" / "deployments"
         folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        message = f"{folder} cannot be made: {error.strerror or error}"
+    except (OSError, RuntimeError) as error:  # RuntimeError: a user without a home
+        message = f"there is no place for notes about deployments: {error}"
         raise DeployerError(message, hint="XDG_STATE_HOME names another place.") from error
     return folder
 

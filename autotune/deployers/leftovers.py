@@ -1,13 +1,20 @@
 """Processes and shared memory of runs that are dead."""
 
 import os
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from autotune.clock import Clock
 from autotune.deployers import shared_memory
 from autotune.deployers.footprint import Footprint, footprints, private_folder
-from autotune.deployers.marks import OwnerState, identity_of, is_of_an_earlier_boot, owner_state
+from autotune.deployers.marks import (
+    OwnerState,
+    deployment_of,
+    identity_of,
+    is_of_an_earlier_boot,
+    owner_state,
+)
 from autotune.deployers.processes import ProcessId, all_stats, end_all, environment, is_running
 from autotune.seams.deployment import Identity
 from autotune.units import ns_from_s
@@ -32,7 +39,7 @@ async def sweep(study: str, clock: Clock) -> tuple[str, ...]:
             footprint.path(private_folder()).unlink(missing_ok=True)
         elif _is_dead(footprint.identity, study):
             done += await _sweep_footprint(footprint, clock)
-    marked = _marked(study)
+    marked = _marked_by_the_dead(study)
     if marked:
         await end_all(lambda: {p for p in marked if is_running(p)}, clock=clock, grace_s=GRACE_S)
         done += [f"study {study}: process {process.pid} ended" for process in sorted(marked)]
@@ -50,9 +57,16 @@ class Ended:
 
 async def end_leftover(footprint: Footprint, clock: Clock) -> Ended:
     """End the processes of a footprint whose supervisor is dead, and remove its files."""
-    members = footprint.members()
+
+    def everybody() -> set[ProcessId]:
+        """A supervisor may have died before it had written down whom it started."""
+        return footprint.members() | _marked(
+            lambda found: deployment_of(found) == footprint.deployment
+        )
+
+    members = everybody()
     seen = footprint.shm_seen | shared_memory.used_files(process.pid for process in members)
-    left = await end_all(footprint.members, clock=clock, grace_s=GRACE_S)
+    left = await end_all(everybody, clock=clock, grace_s=GRACE_S)
     swept = shared_memory.sweep(footprint.shm_before, seen)
     if not left:
         footprint.path(private_folder()).unlink(missing_ok=True)
@@ -82,16 +96,23 @@ async def _sweep_footprint(footprint: Footprint, clock: Clock) -> list[str]:
     ]
 
 
-def _marked(study: str) -> set[ProcessId]:
+def _marked_by_the_dead(study: str) -> set[ProcessId]:
     """Processes that carry the marks of a dead run of this study."""
-    found = set()
-    for stat in all_stats().values():
-        if not stat.is_running or stat.pid == os.getpid():
-            continue
-        identity = identity_of(environment(stat.pid))
-        if identity is not None and _is_dead(identity, study):
-            found.add(stat.process)
-    return found
+
+    def is_its(found: Mapping[str, str]) -> bool:
+        identity = identity_of(found)
+        return identity is not None and _is_dead(identity, study)
+
+    return _marked(is_its)
+
+
+def _marked(is_wanted: Callable[[Mapping[str, str]], bool]) -> set[ProcessId]:
+    """Processes, this one left out, whose environment is wanted."""
+    return {
+        stat.process
+        for stat in all_stats().values()
+        if stat.is_running and stat.pid != os.getpid() and is_wanted(environment(stat.pid))
+    }
 
 
 def _is_dead(identity: Identity, study: str) -> bool:

@@ -89,6 +89,11 @@ def identity_of(found: Mapping[str, str]) -> Identity | None:
     return None
 
 
+def deployment_of(found: Mapping[str, str]) -> str | None:
+    """Which deployment a process says it belongs to."""
+    return found.get(f"{ENVIRONMENT_PREFIX}DEPLOYMENT")
+
+
 def _values(identity: Identity, deployment: str) -> dict[str, str]:
     owner_mark = f"{identity.owner_pid}:{identity.owner_start}"
     values = (identity.study, str(identity.trial), owner_mark, deployment)

@@ -147,6 +147,24 @@ def test_a_killed_supervisor(tmp_path: Path, state: Path) -> None:
     run(main)
 
 
+def test_a_supervisor_that_had_written_nothing_down(tmp_path: Path, state: Path) -> None:
+    """A server whose supervisor died before its note was complete is found by its marks."""
+
+    async def main() -> None:
+        async with deployed(tmp_path / "log", WAITS) as deployment:
+            found = note(state)
+            (server,) = found.processes
+            os.kill(found.supervisor.pid, signal.SIGKILL)
+            await ended(deployment)
+            found.engine, found.processes = None, frozenset()
+            found.save(state)
+            assert is_running(server)
+        assert not is_running(server)
+        assert list(footprints(state)) == []
+
+    run(main)
+
+
 def test_a_stopped_supervisor_does_not_hold_up_the_end(
     tmp_path: Path, state: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
