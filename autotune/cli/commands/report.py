@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 
 from autotune.cli.options import NameArgument
+from autotune.cli.running import today
 from autotune.cli.stored import StoredStudy, stored_study
-from autotune.clock import MonotonicClock
 from autotune.errors import SpecError, UsageError
 from autotune.paths import declared_file
 from autotune.records import TrialKind
@@ -28,8 +28,7 @@ def report(
     """
     study = stored_study(name)
     table = matrix_of(study if matrix is None else stored_study(matrix))
-    today = MonotonicClock().wall().date().isoformat()
-    path = write_report(study.paths, study.spec, study.records, matrix=table, written=today)
+    path = write_report(study.paths, study.spec, study.records, matrix=table, written=today())
     typer.echo(f"written: {path}")
 
 

@@ -23,10 +23,11 @@ from autotune.cli.options import (
     load_study,
     study_overrides,
 )
-from autotune.cli.running import announce, open_study, say
+from autotune.cli.running import announce, open_study, say, today
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench, owner
 from autotune.records import Configuration
+from autotune.report.html import write_report
 from autotune.seams.events import Notice
 from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
 from autotune.study.ask_tell import AskTell
@@ -73,10 +74,12 @@ def study(
         with view:
             end = run(workbench, view)
         summary = conclude(spec, paths, end.records, reason=end.reason)
+        page = write_report(paths, spec, end.records, written=today())
     if json:
         typer.echo(summary.as_json())
     else:
         summary.print(Console(file=sys.stdout, highlight=False))
+        typer.echo(f"report: {page}")
     summary.require_feasible()
 
 
