@@ -83,6 +83,8 @@ def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
     for configuration, record in latest.items():
         if record.outcome.status is not OutcomeStatus.FAILED:
             continue
+        if record.kind is TrialKind.FINALIST:  # its proof is due again as such
+            continue
         done = sum(r.kind is TrialKind.RETRY and r.configuration == configuration for r in finished)
         if done < retries:
             return Planned(configuration=configuration, kind=TrialKind.RETRY, label=record.label)

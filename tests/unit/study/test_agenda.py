@@ -129,3 +129,27 @@ def test_what_counts_against_the_budget() -> None:
     ]
     assert [counts(r) for r in free] == [False] * 4
     assert [counts(r) for r in paid] == [True] * 5
+
+
+def test_a_failed_proof_is_no_retry() -> None:
+    """A finalist that the host let down is due again as a finalist, not under another kind."""
+    records = [
+        ended(0, TrialKind.BASELINE),
+        ended(1, TrialKind.SEED, ONE),
+        ended(2, TrialKind.FINALIST, ONE, FailureKind.PORT_IN_USE),
+    ]
+    assert due(*records) is None
+
+
+def test_the_baseline_comes_again_after_so_many_trials() -> None:
+    """Every two counted trials; screened ones do not bring it nearer."""
+    screened = ended(2, TrialKind.SEARCH, TWO, FailureKind.ILLEGAL, status=OutcomeStatus.SCREENED)
+    records = [ended(0, TrialKind.BASELINE), ended(1, TrialKind.SEED, ONE), screened]
+
+    def next_(*more: TrialRecord) -> Planned | None:
+        return next_planned(
+            [*records, *more], baseline=BASELINE, seeds=SEEDS, retries=1, baseline_every=2
+        )
+
+    assert next_() is None
+    assert next_(ended(3, TrialKind.SEARCH, Configuration.of({"a": 3}))) == BASELINE
