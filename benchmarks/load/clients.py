@@ -1,7 +1,8 @@
 """The clients: how each is started, and how its own account of each request is read.
 
-A request of a client's account is (start, TTFT in ns, output tokens, whether it succeeded). Starts
-are on the client's own clock and only serve to put requests in order.
+A request of a client's account is (key, TTFT in ns, output tokens, whether it succeeded). The key
+finds the server's account of the same request: the id that the client sent in `X-Request-Id`, the
+number at that id's end, or the id of the answer.
 """
 
 import json
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-Request = tuple[float, float | None, int, bool]
+Request = tuple[str, float | None, int, bool]
 
 
 @dataclass(frozen=True)
@@ -99,9 +100,9 @@ def vllm_bench(python: Path, version: str, tokenizer: Path) -> LoadClient:
 def _read_vllm(job: Job) -> list[Request]:
     row = _json(job.folder / "vllm.json")
     return [
-        (start, ttft * 1e9 if ttft else None, tokens, not error)
-        for start, ttft, tokens, error in zip(
-            row["start_times"], row["ttfts"], row["output_lens"], row["errors"], strict=True
+        (str(index), ttft * 1e9 if ttft else None, tokens, not error)
+        for index, (ttft, tokens, error) in enumerate(
+            zip(row["ttfts"], row["output_lens"], row["errors"], strict=True)
         )
     ]
 
@@ -147,7 +148,12 @@ def _guidellm_request(row: Mapping[str, Any], succeeded: bool) -> Request:
     timings = row["info"]["timings"]
     start, first = timings["request_start"], timings["first_token_iteration"]
     ttft = None if first is None or start is None else (first - start) * 1e9
-    return (start or 0.0, ttft, (row["output_metrics"] or {}).get("total_tokens") or 0, succeeded)
+    return (
+        row["response_id"] or "",
+        ttft,
+        (row["output_metrics"] or {}).get("total_tokens") or 0,
+        succeeded,
+    )
 
 
 def aiperf(folder: Path, version: str, tokenizer: Path) -> LoadClient:
@@ -198,7 +204,7 @@ def _read_aiperf(job: Job) -> list[Request]:
         ttft = metrics.get("time_to_first_token")
         requests.append(
             (
-                row["metadata"]["request_start_ns"],
+                row["metadata"]["x_request_id"],
                 None if ttft is None else ttft["value"] * 1e6,
                 int(metrics.get("usage_completion_tokens", {"value": 0})["value"]),
                 row.get("error") is None,

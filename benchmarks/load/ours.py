@@ -40,7 +40,8 @@ def main() -> None:
         json.dumps(
             {
                 "requests": [
-                    [r.sent_ns, r.ttft_ns, r.output_tokens, r.error is None] for r in result.records
+                    [r.request_id, r.ttft_ns, r.output_tokens, r.error is None]
+                    for r in result.records
                 ],
                 "client_bound": result.client_bound,
                 "schedule_lag_p99_ns": result.schedule_lag_p99_ns,
