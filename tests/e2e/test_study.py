@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -224,7 +225,8 @@ def for_old_compose(file: Path) -> Path:
     for service in raw["services"].values():
         for volume in service.get("volumes", []):
             if isinstance(volume, dict) and volume.pop("bind", {}).get("create_host_path"):
-                (file.parent / volume["source"]).mkdir(parents=True, exist_ok=True)
+                source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume["source"])
+                (file.parent / source).mkdir(parents=True, exist_ok=True)
     changed = file.with_name("docker-compose.1.29.yml")
     changed.write_text(yaml.safe_dump(raw, sort_keys=False))
     return changed
