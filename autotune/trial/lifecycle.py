@@ -14,11 +14,11 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from autotune.errors import DeployerError, ImageMissingError
+from autotune.errors import AutotuneError, DeployerError, EngineError, ImageMissingError
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
 from autotune.seams.deployment import Identity, LaunchPlan
-from autotune.seams.engine import LaunchContext, Screening, Settled
+from autotune.seams.engine import Capabilities, LaunchContext, Screening, Settled
 from autotune.seams.telemetry import Sample
 from autotune.seams.trial import TrialRequest
 from autotune.spec.study import StudySpec
@@ -52,6 +52,7 @@ class Trials:
         self._owner = owner
         self._idle = IdleLevel(gpu_memory_used_bytes=None)
         self._before: Sample | None = None
+        self._other_images: dict[str, Capabilities] = {}
 
     async def prepare(self) -> tuple[str, ...]:
         """Once, before the first trial: end a dead run's leftovers, learn the idle level.
@@ -78,7 +79,7 @@ class Trials:
         """Deploy, measure, stop; exactly one record comes back.
 
         Raises:
-            ImageMissingError: Every further trial would miss it too.
+            ImageMissingError: The study's own image; every further trial would miss it too.
         """
         attempt = Attempt(
             request=request,
@@ -93,17 +94,14 @@ class Trials:
             attempt.fail(
                 Failure(kind=FailureKind.INTERRUPTED, phase=attempt.where, message=message)
             )
-        except ImageMissingError:
-            raise
+        except ImageMissingError as error:
+            if request.image is None:
+                raise
+            attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
+        except EngineError as error:
+            attempt.fail(_refused(FailureKind.UNSUPPORTED_COMBINATION, attempt, error))
         except DeployerError as error:
-            attempt.fail(
-                Failure(
-                    kind=FailureKind.DEPLOYER_FAULT,
-                    phase=attempt.where,
-                    message=error.message,
-                    evidence=(error.hint,) if error.hint else (),
-                )
-            )
+            attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
         record = attempt.record()
         self._tools.engine.learn(record)
         return record
@@ -111,7 +109,11 @@ class Trials:
     async def _run(self, attempt: Attempt) -> None:
         files = self._paths.trial(attempt.request.number)
         with attempt.phase("preparing"):
-            plan = self._plan(attempt)
+            tools = replace(self._tools, context=await self._context(attempt))
+            plan = tools.engine.launch_plan(attempt.request.configuration, tools.context)
+            attempt.command = plan.argv
+            screening = tools.engine.screen(attempt.request.configuration, tools.context)
+            attempt.predicted = dict(screening.predicted)
             files.root.mkdir(parents=True, exist_ok=True)
             files.launch.write_bytes(_LAUNCH.dump_json(plan, indent=1))
             await self._wait_for_memory(attempt)
@@ -136,18 +138,21 @@ class Trials:
         with attempt.phase("waiting_for_memory"):
             await self._wait_for_memory(attempt)
 
-    def _plan(self, attempt: Attempt) -> LaunchPlan:
-        configuration = attempt.request.configuration
-        plan = self._tools.engine.launch_plan(configuration, self._context(attempt.request))
-        attempt.command = plan.argv
-        attempt.predicted = dict(self.screen(configuration).predicted)
-        return plan
-
-    def _context(self, request: TrialRequest) -> LaunchContext:
-        base = self._tools.context
+    async def _context(self, attempt: Attempt) -> LaunchContext:
+        """The study's, with a port; a cell with an image of its own has that one's release."""
+        base, image = self._tools.context, attempt.request.image
         port = self._spec.port or self._tools.free_port(base.bind_host)
-        image = request.image or base.target.image
-        return replace(base, port=port, target=replace(base.target, image=image))
+        if image is None or image == base.target.image:
+            return replace(base, port=port)
+        target = replace(base.target, image=image)
+        if image not in self._other_images:
+            self._other_images[image] = await self._tools.engine.detect(target)
+        found = self._other_images[image]
+        attempt.environment.update(
+            {"image": image, "image_digest": found.image_digest or "",
+             "engine_release": found.release}
+        )  # fmt: skip
+        return replace(base, port=port, target=target, capabilities=found)
 
     async def _wait_for_memory(self, attempt: Attempt) -> None:
         left = await self._idle.wait(
@@ -155,3 +160,13 @@ class Trials:
         )
         if left:
             attempt.notes.append(left)
+
+
+def _refused(kind: FailureKind, attempt: Attempt, error: AutotuneError) -> Failure:
+    """An error that one trial alone has met, as its failure."""
+    return Failure(
+        kind=kind,
+        phase=attempt.where,
+        message=error.message,
+        evidence=(error.hint,) if error.hint else (),
+    )

@@ -238,9 +238,11 @@ class FakeEngine:
         self.applied = applied or Applied()
         self.told = told
         self.learnt: list[TrialRecord] = []
+        self.detected: list[EngineTarget] = []
 
     async def detect(self, target: EngineTarget) -> Capabilities:
         """A release that does not exist."""
+        self.detected.append(target)
         return CAPABILITIES
 
     def resolve_space(

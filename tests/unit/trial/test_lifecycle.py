@@ -2,13 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 
 from autotune.clock import VirtualClock
-from autotune.errors import DeployerError, ImageMissingError
+from autotune.errors import DeployerError, EngineError, ImageMissingError
 from autotune.paths import StudyPaths
 from autotune.records import (
     Applied,
@@ -313,3 +313,34 @@ def test_the_engines_own_words_name_a_failure_that_a_probe_saw(tmp_path: Path) -
     record = bench(tmp_path, probes=probes, engine=FakeEngine(told=told)).run()
 
     assert failure_of(record) is told
+
+
+def test_a_cell_with_an_image_of_its_own_has_that_ones_release(tmp_path: Path) -> None:
+    """What is recorded is what was measured, and the release is looked at once."""
+    engine = FakeEngine()
+    b = bench(tmp_path, engine=engine)
+    cell = replace(request(TrialKind.MATRIX), image="old:1")
+
+    first = b.clock.run(b.runner.run(cell))
+    second = b.clock.run(b.runner.run(replace(cell, number=4)))
+
+    assert first.environment["image"] == second.environment["image"] == "old:1"
+    assert first.environment["engine_release"] == CAPABILITIES.release
+    assert [target.image for target in engine.detected] == ["old:1"]
+
+
+def test_an_image_of_a_cell_that_is_missing_ends_only_the_cell(tmp_path: Path) -> None:
+    """The others have the study's own."""
+    b = bench(tmp_path, error=ImageMissingError("no image", hint="docker pull"))
+
+    record = b.clock.run(b.runner.run(replace(request(TrialKind.MATRIX), image="old:1")))
+
+    assert record.outcome.status is OutcomeStatus.FAILED
+    assert "docker pull" in failure_of(record).evidence
+
+
+def test_what_the_engine_cannot_be_told_is_the_configurations_fault(tmp_path: Path) -> None:
+    """Another image's release may lack a setting of the cell."""
+    b = bench(tmp_path, error=EngineError("no such option"))
+
+    assert failure_of(b.run()).kind is FailureKind.UNSUPPORTED_COMBINATION
