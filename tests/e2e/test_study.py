@@ -166,16 +166,21 @@ def test_the_refused_configuration_is_a_result(whole: Whole) -> None:
 
 
 def test_little_time_is_spent_on_anything_else(whole: Whole) -> None:
-    """Of a measured trial, the engine's start, probes and waiting for memory are all but 2 s."""
-    for record in (r for r in whole.records if r.is_feasible):
+    """Of a measured trial, all but 2 s are the engine's start, probes and waiting for memory.
+
+    Warming up counts as a probe: probes would be wrong without it, and what the server says of
+    itself is asked for meanwhile (1.5 s of it are vLLM's own `collect_env`).
+    """
+    counted = {"deploying", "starting", "warming_up", "waiting_for_memory"}
+    measured = [record for record in whole.records if record.is_feasible]
+    assert measured
+    for record in measured:
         spans = {span.name: span.duration_ns for span in record.phases}
-        start, end = record.phases[0].start_ns, record.phases[-1].end_ns
-        spent = sum(
-            ns
-            for name, ns in spans.items()
-            if name in {"deploying", "starting", "waiting_for_memory"} or name.startswith("probe:")
+        whole_ns = record.phases[-1].end_ns - record.phases[0].start_ns
+        spent_ns = sum(
+            ns for name, ns in spans.items() if name in counted or name.startswith("probe:")
         )
-        other_s = (end - start - spent) / NS_PER_S
+        other_s = (whole_ns - spent_ns) / NS_PER_S
         assert other_s < 2.0, {name: ns / NS_PER_S for name, ns in spans.items()}
 
 
