@@ -302,5 +302,14 @@ class TrialRecord:
 
     @property
     def is_feasible(self) -> bool:
-        """Whether it may be recommended."""
+        """Whether it may be recommended.
+
+        A trial of `autotune verify` may not: it ran exported files instead of the engine's own
+        launch plan, and is measured whole even where a limit is missed.
+        """
+        return self.is_measured and self.kind is not TrialKind.VERIFY
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether every probe answered and nothing ended it."""
         return self.outcome.status is OutcomeStatus.MEASURED

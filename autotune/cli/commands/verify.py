@@ -1,0 +1,144 @@
+"""`autotune verify`: what was exported, started and measured from the exported files."""
+
+import sys
+from dataclasses import replace
+from typing import Annotated
+
+import orjson
+import typer
+from rich.console import Console
+
+from autotune.cli.conclude import service_of
+from autotune.cli.options import JsonOption, NameArgument, QuietOption
+from autotune.cli.running import open_study, say
+from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.verify.arms import ExportedEngine, asking
+from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
+from autotune.cli.verify.proof import as_json, require_agreement, sentence, tables, write_proof
+from autotune.cli.verify.rounds import DEFAULT, EXPORTED, Arm, measure_rounds
+from autotune.cli.verify.verdict import Verification, judge
+from autotune.cli.views import View, make_view
+from autotune.cli.wiring import Workbench, owner
+from autotune.records import TrialRecord
+from autotune.report.table import to_rich
+from autotune.seams.deployment import LaunchPlan
+from autotune.seams.events import Notice
+from autotune.store import StudyLock, TrialStore
+from autotune.study.settled import planned_baseline
+from autotune.trial.lifecycle import Trials
+
+
+def verify(
+    name: NameArgument = "default",
+    repeats: Annotated[
+        int, typer.Option("--repeats", min=1, help="Deployments of each: exported and default.")
+    ] = 3,
+    *,
+    json: JsonOption = False,
+    quiet: QuietOption = False,
+) -> None:
+    """Start the exported files as they are and measure them beside the engine's default.
+
+    Example: autotune verify default --repeats 3
+    """
+    study = stored_study(name)
+    files = exported_files(study.paths.recommended, deployer=study.spec.engine.deployer or "")
+    trial = study.trial(files.trial)
+    require_unchanged(files, service_of(study.spec, study.paths, trial))
+    opened = open_study(study.spec)
+    workbench = opened.workbench
+    if not json:
+        say(Console(stderr=True), opened.banner)
+    with StudyLock(study.paths.lock):
+        view = make_view(
+            study.spec,
+            workbench.backend.clock,
+            json=json,
+            quiet=quiet,
+            simulated=workbench.backend.simulated,
+        )
+        with view:
+            found = run(workbench, study, files, trial, repeats, view)
+        digests = files.digests()
+        proof = write_proof(study.paths.recommended, name, found, digests)
+    if json:
+        written = {"event": "result", **as_json(name, found, digests)}
+        written["proof"] = [str(path) for path in proof]
+        typer.echo(orjson.dumps(written, default=str).decode())
+    else:
+        show(found)
+        typer.echo("written: " + ", ".join(map(str, proof)))
+    require_agreement(name, found, proof[0])
+
+
+def run(
+    workbench: Workbench,
+    study: StoredStudy,
+    files: ExportedFiles,
+    trial: TrialRecord,
+    repeats: int,
+    view: View,
+) -> Verification:
+    """Measure both arms of a study that is locked, and compare."""
+    spec, backend = workbench.spec, workbench.backend
+    tools = workbench.tools(view)
+    from_files = replace(
+        tools, engine=ExportedEngine(tools.engine, files.plan), connect=asking(tools.connect)
+    )
+    by_engine = Trials(spec, study.paths, tools, owner=owner())
+    by_files = Trials(spec, study.paths, from_files, owner=owner())
+    default = planned_baseline(spec, by_engine, view).configuration
+    _tell_changes(workbench, trial, view)
+
+    async def whole() -> tuple[TrialRecord, ...]:
+        for ended in await by_engine.prepare():
+            view(Notice(text=f"left by a dead run and ended: {ended}", level="warning"))
+        await by_files.prepare()
+        port = spec.port or backend.free_port(spec.bind_host)
+        plan = files.plan(port)
+        make_folders(plan)
+        await backend.deployer.preflight(plan)
+        return await measure_rounds(
+            Arm(label=DEFAULT, configuration=default, runner=by_engine),
+            Arm(label=EXPORTED, configuration=trial.configuration, runner=by_files),
+            spec,
+            repeats=repeats,
+            store=TrialStore(study.paths, spec.name),
+            observer=view,
+        )
+
+    made = backend.clock.run(whole())
+    return judge(study.records, made, trial, default, spec)
+
+
+def make_folders(plan: LaunchPlan) -> None:
+    """Make the folders that compose would make (`create_host_path`)."""
+    for mount in plan.mounts:
+        if not mount.read_only:
+            mount.source.expanduser().mkdir(parents=True, exist_ok=True)
+
+
+def show(found: Verification) -> None:
+    """Print the tables and what they come to."""
+    console = Console(file=sys.stdout, highlight=False)
+    for table in tables(found):
+        console.print(to_rich(table))
+        console.print()
+    console.print(sentence(found), markup=False, style="bold")
+
+
+def _tell_changes(workbench: Workbench, trial: TrialRecord, view: View) -> None:
+    """Say what is not as it was when the trial was measured."""
+    context = workbench.context
+    gpu = context.hardware.gpu
+    now = {
+        "engine_release": context.capabilities.release,
+        "image_digest": context.capabilities.image_digest,
+        "gpu": None if gpu is None else gpu.name,
+        "gpu_driver": None if gpu is None else gpu.driver,
+    }
+    for what, value in now.items():
+        before = trial.environment.get(what)
+        if before is not None and value is not None and before != value:
+            text = f"{what.replace('_', ' ')} is {value}; the study was measured with {before}"
+            view(Notice(text=text, level="warning"))

@@ -1,0 +1,298 @@
+"""Exported files held against the default and against the study: pure functions of records.
+
+Everything is compared as logarithms of ratios. The variance of a metric between two starts is
+that of the study (`analysis.noise`, which draws it towards an assumed value) and of the
+verification's own repeats, pooled with their degrees of freedom. Intervals are those of a normal
+distribution, as everywhere in `analysis`.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from statistics import fmean, geometric_mean, pvariance
+from typing import Final
+
+from scipy.special import ndtri
+
+from autotune.analysis.measurements import baseline_of
+from autotune.analysis.noise import Noise, noise_of
+from autotune.cli.verify.rounds import DEFAULT, EXPORTED, by_arm
+from autotune.records import Configuration, Failure, TrialKind, TrialRecord
+from autotune.spec.study import StudySpec
+
+LEVEL: Final = 0.05
+"""Two-sided level of an interval, and of the verdict over all objectives together (Bonferroni)."""
+_ASSUMED_WEIGHT: Final = 2.0
+"""Degrees of freedom of the value that `analysis.noise` assumes."""
+
+
+class Verdict(StrEnum):
+    """What became of one objective.
+
+    AGREES        exported files measure as the study did, within the noise
+    MOVED         they do not, but the default moved alike: the machine changed, not the files
+    DIFFERS       they do not, and the default does not explain it
+    NOT_MEASURED  a side is missing
+    """
+
+    AGREES = "agrees"
+    MOVED = "machine moved"
+    DIFFERS = "differs"
+    NOT_MEASURED = "not measured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ratio:
+    """A ratio with its interval."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def tells(self) -> bool:
+        """Whether it differs from 1 beyond its interval."""
+        return not self.low <= 1.0 <= self.high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compared:
+    """One objective; values are raw geometric means.
+
+    Attributes:
+        exported: By the exported files, now.
+        default: By the engine's default, now.
+        study: By the study, of the same configuration.
+        study_default: By the study, of the default.
+        gain: Exported / default, over the interleaved pairs; 95% interval.
+        against_study: Exported now / the study's, with the interval that the verdict goes by.
+        machine: Default now / the study's, likewise.
+        steady: The two divided: what is left if the machine moved.
+        equal_arms: Whether exported and default measure alike; None unless they must.
+    """
+
+    metric: str
+    exported: float | None
+    default: float | None
+    study: float | None
+    study_default: float | None
+    gain: Ratio | None
+    against_study: Ratio | None
+    machine: Ratio | None
+    steady: Ratio | None
+    equal_arms: bool | None = None
+
+    @property
+    def verdict(self) -> Verdict:
+        """By the study; where the recommendation is the default, by the default beside it too."""
+        if self.against_study is None:
+            return Verdict.NOT_MEASURED
+        if self.equal_arms is False:
+            return Verdict.DIFFERS
+        if not self.against_study.tells:
+            return Verdict.AGREES
+        moved = self.machine is not None and self.machine.tells
+        alike = self.steady is not None and not self.steady.tells
+        return Verdict.MOVED if moved and alike else Verdict.DIFFERS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verification:
+    """All that a verification has found.
+
+    Attributes:
+        trial: The trial that the files were written for.
+        is_default: Whether its configuration is the default.
+        records: The verification's own, in order.
+        failure: Why the exported files did not start or were not measured whole; None if they
+            were.
+        broken: Limits that exported files broke, as (metric, value, bound).
+    """
+
+    trial: TrialRecord
+    is_default: bool
+    records: tuple[TrialRecord, ...]
+    objectives: tuple[Compared, ...]
+    failure: Failure | None
+    broken: tuple[tuple[str, float | None, float], ...]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether the files start, keep the limits, and measure as the study did."""
+        fine = {Verdict.AGREES, Verdict.MOVED}
+        return (
+            self.failure is None
+            and not self.broken
+            and all(compared.verdict in fine for compared in self.objectives)
+        )
+
+
+def judge(
+    study_records: Sequence[TrialRecord],
+    made: Sequence[TrialRecord],
+    trial: TrialRecord,
+    default: Configuration,
+    spec: StudySpec,
+) -> Verification:
+    """Compare.
+
+    Args:
+        study_records: Every trial of the study; those of verifications are not looked at.
+        made: The trials of this verification.
+        trial: What the files were written for.
+        default: The configuration of the default arm.
+        spec: Its objectives are compared.
+    """
+    arms = by_arm(made)
+    before = [r for r in study_records if r.kind is not TrialKind.VERIFY]
+    base = baseline_of(before)
+    sides = _Sides(
+        exported=[r for r in arms[EXPORTED] if r.is_measured],
+        default=[r for r in arms[DEFAULT] if r.is_measured],
+        study=_of_study(before, trial),
+        study_default=[] if base is None else _of_study(before, base),
+        is_default=trial.configuration == default,
+        level=LEVEL / len(spec.objectives),
+    )
+    ends = [r for r in arms[EXPORTED] if not r.is_measured]
+    return Verification(
+        trial=trial,
+        is_default=sides.is_default,
+        records=tuple(made),
+        objectives=tuple(sides.compare(o.metric, before) for o in spec.objectives),
+        failure=_end(arms[EXPORTED]) if ends else None,
+        broken=_broken(arms[EXPORTED]),
+    )
+
+
+def _end(exported: Sequence[TrialRecord]) -> Failure | None:
+    """The last trial's failure: an earlier one that was run again and measured does not count."""
+    return exported[-1].outcome.failure
+
+
+def _of_study(records: Sequence[TrialRecord], like: TrialRecord) -> list[TrialRecord]:
+    """Trials of a configuration: its proofs alone where there are some, else all feasible ones.
+
+    The search's own measurement of a winner flatters it, for it was picked because it was high.
+    """
+    same = [r for r in records if r.configuration == like.configuration and r.is_feasible]
+    proved = [r for r in same if r.kind is TrialKind.FINALIST]
+    return (proved if len(proved) > 1 else same) or [like]
+
+
+def _broken(exported: Sequence[TrialRecord]) -> tuple[tuple[str, float | None, float], ...]:
+    found = {c.metric: (c.metric, c.value, c.bound)
+             for r in exported for c in r.limits if c.kept is False}  # fmt: skip
+    return tuple(found.values())
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sides:
+    exported: Sequence[TrialRecord]
+    default: Sequence[TrialRecord]
+    study: Sequence[TrialRecord]
+    study_default: Sequence[TrialRecord]
+    is_default: bool
+    level: float
+
+    def compare(self, metric: str, before: Sequence[TrialRecord]) -> Compared:
+        now, base = _logs(self.exported, metric), _logs(self.default, metric)
+        then, then_base = _logs(self.study, metric), _logs(self.study_default, metric)
+        noise = noise_of(before, metric)
+        variance = _pooled(noise.relative_sd**2, _weight(noise), (now, base))
+        arms = _ratio(variance, (now,), (base,), self.level)
+        return Compared(
+            metric=metric,
+            exported=_mean(self.exported, metric),
+            default=_mean(self.default, metric),
+            study=_mean(self.study, metric),
+            study_default=_mean(self.study_default, metric),
+            gain=_paired(self.exported, self.default, metric, noise),
+            against_study=_ratio(variance, (now,), (then,), self.level),
+            machine=_ratio(variance, (base,), (then_base,), self.level),
+            steady=_ratio(variance, (now, then_base), (base, then), self.level),
+            equal_arms=not arms.tells if self.is_default and arms is not None else None,
+        )
+
+
+def _ratio(
+    variance: float,
+    above: Sequence[Sequence[float]],
+    below: Sequence[Sequence[float]],
+    level: float,
+) -> Ratio | None:
+    """Products of geometric means divided; None if one of them is empty.
+
+    Args:
+        variance: Of a logarithm between two starts.
+        above: Logarithms whose means are added.
+        below: Logarithms whose means are taken away.
+        level: Of the interval.
+    """
+    if not all((*above, *below)):
+        return None
+    log = math.fsum(map(fmean, above)) - math.fsum(map(fmean, below))
+    share = math.fsum(1 / len(logs) for logs in (*above, *below))
+    return _interval(log, variance * share, level)
+
+
+def _pooled(variance: float, weight: float, groups: Sequence[Sequence[float]]) -> float:
+    """A variance known beforehand, with its degrees of freedom, and those within groups."""
+    repeated = [logs for logs in groups if len(logs) > 1]
+    squares = math.fsum(pvariance(logs) * len(logs) for logs in repeated)
+    freedom = sum(len(logs) - 1 for logs in repeated)
+    return (weight * variance + squares) / (weight + freedom)
+
+
+def _paired(
+    exported: Sequence[TrialRecord], default: Sequence[TrialRecord], metric: str, noise: Noise
+) -> Ratio | None:
+    """Mean of the pairs' ratios; a pair is an exported trial and the default's just before it."""
+    pairs = []
+    theirs: list[float] = []
+    for record in sorted((*default, *exported), key=lambda r: r.number):
+        if record.label == DEFAULT:
+            theirs = _logs([record], metric)
+        elif theirs and (mine := _logs([record], metric)):
+            pairs.append(mine[0] - theirs.pop())
+    if not pairs:
+        return None
+    variance = _pooled(2 * noise.relative_sd**2, _weight(noise), (pairs,))
+    return _interval(fmean(pairs), variance / len(pairs), LEVEL)
+
+
+def _weight(noise: Noise) -> float:
+    return _ASSUMED_WEIGHT + noise.repeats
+
+
+def _interval(log: float, variance: float, level: float) -> Ratio:
+    reach = float(ndtri(1 - level / 2)) * math.sqrt(variance)
+    return Ratio(value=math.exp(log), low=math.exp(log - reach), high=math.exp(log + reach))
+
+
+def _values(records: Sequence[TrialRecord], metric: str) -> list[float]:
+    values = [r.metrics.get(metric) for r in records]
+    return [v for v in values if v is not None and v > 0 and math.isfinite(v)]
+
+
+def _logs(records: Sequence[TrialRecord], metric: str) -> list[float]:
+    return [math.log(value) for value in _values(records, metric)]
+
+
+def _mean(records: Sequence[TrialRecord], metric: str) -> float | None:
+    """Geometric mean; exact where all are equal."""
+    values = _values(records, metric)
+    if not values:
+        return None
+    return values[0] if len(set(values)) == 1 else geometric_mean(values)
+
+
+def ratios(compared: Compared) -> Mapping[str, Ratio | None]:
+    """The ratios by name, for those who write them down."""
+    return {
+        "gain": compared.gain,
+        "against_study": compared.against_study,
+        "machine": compared.machine,
+        "steady": compared.steady,
+    }
