@@ -1,6 +1,11 @@
 """How a load is dealt out to processes."""
 
-from autotune.load.workers import split, split_warmup
+import pytest
+
+from autotune.clock import MonotonicClock
+from autotune.load import workers
+from autotune.load.client import HttpClient
+from autotune.load.workers import ProcessLoad, split, split_warmup
 from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt
 
 
@@ -52,3 +57,33 @@ def test_the_warm_up_is_a_load_of_its_own() -> None:
     warm, rest = split_warmup(plan(10, 5, warmup=3, is_open=True))
 
     assert (len(warm.requests), len(rest.requests)) == (0, 10)
+
+
+@pytest.mark.parametrize(
+    ("cores", "fixed", "streams", "is_open", "count"),
+    [
+        (16, None, 1, False, 1),
+        (16, None, 128, False, 1),
+        (16, None, 129, False, 2),
+        (16, None, 900, False, 8),
+        (2, None, 900, False, 1),
+        (16, None, 1, True, 8),
+        (16, 3, 900, False, 3),
+        (2, 3, 900, False, 3),
+    ],
+)
+def test_processes_go_by_streams_and_cores(  # noqa: PLR0917 - a table
+    monkeypatch: pytest.MonkeyPatch,
+    cores: int,
+    fixed: int | None,
+    streams: int,
+    is_open: bool,
+    count: int,
+) -> None:
+    """One process per 128 streams, one core left free, unless the number is given."""
+    monkeypatch.setattr(workers.os, "cpu_count", lambda: cores)
+    clock = MonotonicClock()
+    client = HttpClient(base_url="http://nowhere", model="m", clock=clock)
+    load = ProcessLoad(client, clock, processes=fixed)
+
+    assert count == load._count(plan(1000, streams, is_open=is_open))
