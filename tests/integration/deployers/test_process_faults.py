@@ -152,6 +152,7 @@ def test_a_supervisor_that_had_written_nothing_down(tmp_path: Path, state: Path)
 
     async def main() -> None:
         async with deployed(tmp_path / "log", WAITS) as deployment:
+            await eventually(lambda: (tmp_path / "log").read_bytes() == b"up\n")
             found = note(state)
             (server,) = found.processes
             os.kill(found.supervisor.pid, signal.SIGKILL)

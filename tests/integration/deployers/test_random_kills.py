@@ -17,7 +17,7 @@ import pytest
 from autotune.deployers.footprint import private_folder
 from autotune.deployers.marks import owner
 from autotune.seams.deployment import Identity
-from tests.contract.deployer_suite import CLOCK, CONTROLLER, Bench
+from tests.contract.deployer_suite import CLOCK, CONTROLLER, Bench, ready
 from tests.contract.deployers.test_docker import DockerBench
 from tests.contract.deployers.test_process import ProcessBench
 
@@ -78,6 +78,7 @@ def check(bench: Bench, folder: Path) -> None:
         async with bench.deployer.deploy(
             bench.plan("serve"), identity=identity, log_path=folder / "log"
         ) as mine:
+            await ready(mine)
             living = sorted(bench.left("kills"))
             assert living
             for number in range(KILLS):
