@@ -18,14 +18,30 @@ from autotune.study.surrogate.features import Encoder, FloatArray
 from autotune.study.surrogate.improvement import boxes_outside, expected_improvement
 from autotune.study.surrogate.model import Model, Points, Prior, margins_as_constraints
 
-POOL: Final = 3000
-NEIGHBOURS: Final = 1000
+POOL: Final = 600
+"""Configurations drawn from a large space and scored every time."""
+NEIGHBOURS: Final = 120
+CLIMBS: Final = 4
+CLIMBERS: Final = 2
+"""Times that the best candidates' neighbours are scored too, and of how many; docs/search.md."""
+CAUTION: Final = 2.0
+"""Exponent on the chance to be feasible: 2 halves the trials that run out of memory against 1
+and costs no hypervolume."""
+NEAR_EQUAL: Final = 0.9
+"""Share of the best score above which a cheaper start decides."""
+CHEAP: Final = frozenset({"gpu_memory_utilization", "enable_prefix_caching", "async_scheduling"})
+"""Parameters that are not in the key of vLLM's compile cache (0.33.0, `config/vllm.py`,
+`compute_hash`): changing only these finds everything compiled."""
 START_TRIALS: Final = 8
 """Trials spread over the space before the model speaks, where there is no prior."""
 
 
 class SurrogateProposer:
     """The study's own sampler.
+
+    Where the front is not known yet the space is covered: points far from each other first. Then
+    each proposal is the candidate with the greatest expected gain, found from a pool, the front's
+    neighbours and the neighbours of the best of these.
 
     Args:
         spec: Objectives, limits and seed.
@@ -49,6 +65,7 @@ class SurrogateProposer:
         self._model = Model(len(spec.objectives), self._keys, names)
         self._tuned_at = 0
         self._volume = 0.0
+        self._boxes = (np.zeros((0, 0)), np.zeros((0, 0)))
         self.expected_gain: float | None = None
 
     def learn(self, configuration: Configuration, told: Told) -> None:
@@ -69,10 +86,35 @@ class SurrogateProposer:
                 return None
             if self._is_starting():
                 return self._farthest(candidates)
-            scores = self._scores(candidates)
-            best = int(np.argmax(scores))
-            self.expected_gain = float(scores[best]) / self._volume if self._volume > 0 else None
-            return candidates[best]
+            self._fit()
+            best, gain = self._climb(candidates, seen)
+            self.expected_gain = gain / self._volume if self._volume > 0 else None
+            return best
+
+    def _climb(
+        self, candidates: list[Configuration], seen: Collection[Configuration]
+    ) -> tuple[Configuration, float]:
+        """The best candidate, and the best among the neighbours of the best ones, and again."""
+        scored = dict(zip(candidates, self._scores(candidates), strict=True))
+        for _ in range(CLIMBS):
+            tops = sorted(scored, key=scored.__getitem__, reverse=True)[:CLIMBERS]
+            near = neighbours_of_all(self._space, tops, NEIGHBOURS, self._rng)
+            new = [c for c in near if c not in scored and c not in seen]
+            if not new:
+                break
+            before = scored[tops[0]]
+            scored.update(zip(new, self._scores(new), strict=True))
+            if max(scored[c] for c in new) <= before:
+                break
+        best = max(scored, key=scored.__getitem__)
+        return self._cheaper(best, scored), float(scored[best])
+
+    def _cheaper(self, best: Configuration, scored: Mapping[Configuration, float]) -> Configuration:
+        """Among near-equals, one whose start is compiled already."""
+        compiled = {c.without(*CHEAP) for c in self._seen}
+        near = [c for c, score in scored.items() if score >= NEAR_EQUAL * scored[best]]
+        warm = [c for c in near if c.without(*CHEAP) in compiled]
+        return max(warm or [best], key=scored.__getitem__)
 
     def _is_starting(self) -> bool:
         measured = sum(math.isfinite(row[0]) for row in self._losses)
@@ -101,7 +143,8 @@ class SurrogateProposer:
         squared = ((rows[:, None, :] - seen[None, :, :]) ** 2).sum(axis=2).min(axis=1)
         return candidates[int(np.argmax(squared + self._rng.uniform(0, 0.3, len(rows))))]
 
-    def _scores(self, candidates: Sequence[Configuration]) -> FloatArray:
+    def _fit(self) -> None:
+        """Learn from every trial; cut what their front leaves into boxes."""
         tune = len(self._seen) < 60 or len(self._seen) >= self._tuned_at + 10
         if tune:
             self._tuned_at = len(self._seen)
@@ -111,10 +154,13 @@ class SurrogateProposer:
         front = self._model.predict(seen.where(measured)).mean
         reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
         self._volume = hypervolume(front, reference)
-        lower, upper = boxes_outside(front, reference)
+        self._boxes = boxes_outside(front, reference)
+
+    def _scores(self, candidates: Sequence[Configuration]) -> FloatArray:
+        """Expected gain in hypervolume, weighted by the chance to be feasible."""
         belief = self._model.predict(self._points(candidates))
-        gain = expected_improvement(belief.mean, belief.deviation, lower, upper)
-        return gain * belief.feasible
+        gain = expected_improvement(belief.mean, belief.deviation, *self._boxes)
+        return np.asarray(gain * belief.feasible**CAUTION)
 
     def _points(self, configurations: Sequence[Configuration]) -> Points:
         losses, constraints = self._priors_of(configurations)
