@@ -1,7 +1,7 @@
 """The HTTP client of one server: generation, and plain requests."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final, Self
 
@@ -88,10 +88,10 @@ class HttpClient:
             return await self._whole(request, scheduled_ns)
         return await self._streaming.stream(request, scheduled_ns=scheduled_ns)
 
-    async def prepare(self, connections: int) -> None:
-        """Open connections and learn the vocabulary before a load."""
+    async def prepare(self, requests: Sequence[GenerationRequest], connections: int) -> None:
+        """Learn the vocabulary, encode requests and open connections before a load."""
         await self.vocabulary()
-        await self._streaming.open_connections(connections)
+        await self._streaming.prepare(requests, connections)
 
     async def get(self, path: str, *, timeout_s: float = 10.0) -> HttpAnswer | None:
         """GET a path such as /metrics; None if nobody answers."""

@@ -167,6 +167,14 @@ class Pool:
             connection.abort()
         return None
 
+    def count_idle(self) -> int:
+        """How many connections can be used at once; those that cannot are dropped."""
+        usable = []
+        while (connection := self.reuse()) is not None:
+            usable.append(connection)
+        self._idle = usable[::-1]
+        return len(self._idle)
+
     def put_back(self, connection: Connection) -> None:
         """Keep an open connection for the next request."""
         connection.release()

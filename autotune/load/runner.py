@@ -37,8 +37,8 @@ class Generating(Protocol):
 class Preparing(Protocol):
     """A client that has something to do before a load."""
 
-    async def prepare(self, connections: int) -> None:
-        """Get ready for so many requests at once."""
+    async def prepare(self, requests: Sequence[GenerationRequest], connections: int) -> None:
+        """Get ready for these requests, so many of them at once."""
         ...
 
 
@@ -65,7 +65,7 @@ class InProcessLoad:
     async def run(self, plan: LoadPlan) -> LoadResult:
         """Send everything; return when the last request ended. Raises only cancellation."""
         if isinstance(self._client, Preparing):
-            await self._client.prepare(min(plan.concurrency, len(plan.requests)))
+            await self._client.prepare(plan.requests, min(plan.concurrency, len(plan.requests)))
         progress = _Progress()
         start_ns = self._clock.now_ns()
         try:
@@ -90,8 +90,12 @@ class InProcessLoad:
         waiting = iter(which)
 
         async def lane() -> None:
+            # A request is due the moment the one before it ended: what the client takes to see
+            # that and to send the next is its own lag.
+            due_ns = self._clock.now_ns()
             for index in waiting:
-                await self._one(plan.requests[index], index, self._clock.now_ns(), progress)
+                ended_ns = await self._one(plan.requests[index], index, due_ns, progress)
+                due_ns = ended_ns or self._clock.now_ns()
 
         async with asyncio.TaskGroup() as group:
             for _ in range(min(plan.concurrency, len(which))):
@@ -112,9 +116,12 @@ class InProcessLoad:
 
     async def _one(
         self, request: GenerationRequest, index: int, due_ns: int, progress: _Progress
-    ) -> None:
+    ) -> int:
+        """Send one request; when it ended."""
         progress.due_ns[index] = due_ns
-        progress.records[index] = await self._client.generate(request, scheduled_ns=due_ns)
+        record = await self._client.generate(request, scheduled_ns=due_ns)
+        progress.records[index] = record
+        return record.end_ns
 
     def _complete(self, plan: LoadPlan, progress: _Progress) -> tuple[RequestRecord, ...]:
         """Records in order of the plan; what the deadline cut off is an error as well."""

@@ -19,6 +19,7 @@ from autotune.seams.requests import (
 
 _OK: Final = 200
 _ERROR_BODY_BYTES: Final = 64 * 1024
+_MOST_ENCODED_BYTES: Final = 64 * 1024**2
 
 
 class _Answer:
@@ -83,6 +84,8 @@ class StreamingClient:
         self.vocabulary = vocabulary
         self._clock = clock
         self._pool = Pool(base_url, clock.now_ns)
+        # By the identity of the request, which is kept with it so that no other takes its place.
+        self._encoded: dict[int, tuple[GenerationRequest, bytes | None]] = {}
         self._headers = "".join(f"{name}: {value}\r\n" for name, value in (headers or {}).items())
 
     async def stream(
@@ -92,20 +95,19 @@ class StreamingClient:
         due_ns = self._clock.now_ns() if scheduled_ns is None else scheduled_ns
         collector = Collector(request, scheduled_ns=due_ns)
         collector.sent_ns = max(due_ns, self._clock.now_ns())
-        prompt = self.prompt_payload(request.prompt)
-        if prompt is None:
-            message = "the server's tokens are not known, so no prompt of exact length can be made"
-            collector.fail(RequestErrorKind.MALFORMED, message)
+        _, message = self._encoded.pop(id(request), (request, None))
+        message = message or self._encode(request)
+        if message is None:
+            reason = "the server's tokens are not known, so no prompt of exact length can be made"
+            collector.fail(RequestErrorKind.MALFORMED, reason)
             return collector.record(end_ns=self._clock.now_ns())
-        body = request_body(request, model=self.model, prompt=prompt)
-        head = self._head(path_of(request), request.request_id, len(body))
         try:
             async with asyncio.timeout(request.timeout_s):
-                await self._exchange(head + body, collector)
+                await self._exchange(message, collector)
         except TimeoutError:
             if not collector.done:
-                message = f"no end after {request.timeout_s:g} s"
-                collector.fail(RequestErrorKind.TIMEOUT, message)
+                reason = f"no end after {request.timeout_s:g} s"
+                collector.fail(RequestErrorKind.TIMEOUT, reason)
         return collector.record(end_ns=self._clock.now_ns())
 
     def prompt_payload(self, prompt: Prompt) -> str | Sequence[int] | None:
@@ -114,18 +116,44 @@ class StreamingClient:
             return prompt.text
         return None if self.vocabulary is None else self.vocabulary.payload(prompt.segments)
 
-    async def open_connections(self, count: int) -> None:
-        """Open connections before a load, so that opening is not part of it."""
+    async def prepare(self, requests: Sequence[GenerationRequest], connections: int) -> None:
+        """Encode requests and open connections before a load, so that neither is part of it.
+
+        When an engine's step ends a hundred answers at once, the next hundred requests are due at
+        once; what they cost then, the last of them waits for.
+        """
+        if not requests or id(requests[0]) not in self._encoded:
+            self._encode_ahead(requests)
+        missing = connections - self._pool.count_idle()
         opened = await asyncio.gather(
-            *(self._pool.open() for _ in range(count)), return_exceptions=True
+            *(self._pool.open() for _ in range(missing)), return_exceptions=True
         )
         for connection in opened:
             if isinstance(connection, Connection):
                 self._pool.put_back(connection)
 
     def close_connections(self) -> None:
-        """Close what is idle."""
+        """Close what is idle, forget what was encoded."""
+        self._encoded.clear()
         self._pool.close()
+
+    def _encode_ahead(self, requests: Sequence[GenerationRequest]) -> None:
+        self._encoded.clear()
+        size = 0
+        for request in requests:
+            message = self._encode(request)
+            if message is None or size > _MOST_ENCODED_BYTES:
+                break
+            self._encoded[id(request)] = (request, message)
+            size += len(message)
+
+    def _encode(self, request: GenerationRequest) -> bytes | None:
+        """The whole message; None if its prompt cannot be made."""
+        prompt = self.prompt_payload(request.prompt)
+        if prompt is None:
+            return None
+        body = request_body(request, model=self.model, prompt=prompt)
+        return self._head(path_of(request), request.request_id, len(body)) + body
 
     def _head(self, path: str, request_id: str, length: int) -> bytes:
         safe_id = request_id.encode("ascii", "replace").decode().replace("\r", "").replace("\n", "")

@@ -5,6 +5,7 @@ started while a trial waits.
 """
 
 import asyncio
+import gc
 import resource
 import sys
 from typing import BinaryIO, Final
@@ -42,15 +43,17 @@ async def work(job: Job, clock: Clock) -> Part:
         vocabulary=job.vocabulary,
         headers=job.headers,
     )
-    connections = min(len(job.plan.requests), job.plan.concurrency)
-    await client.open_connections(connections)
+    await client.prepare(job.plan.requests, min(len(job.plan.requests), job.plan.concurrency))
     await clock.sleep(max(0.0, s_from_ns(job.start_ns - clock.now_ns())))
     lags: list[int] = []
     heartbeat = asyncio.create_task(_watch_loop(clock, lags))
     cpu_s, wall_ns = _cpu_s(), clock.now_ns()
+    gc.collect()
+    gc.disable()  # a collection would stop the loop for milliseconds, and the load is bounded
     try:
         result = await InProcessLoad(client, clock).run(job.plan)
     finally:
+        gc.enable()
         heartbeat.cancel()
         client.close_connections()
     elapsed_s = max(s_from_ns(clock.now_ns() - wall_ns), 1e-9)

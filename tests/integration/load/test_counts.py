@@ -214,3 +214,33 @@ def test_plain_paths(golden: Golden) -> None:
             assert await connection.client.post("/tokenize", {}, timeout_s=2) is None
 
     CLOCK.run(main())
+
+
+def test_a_request_is_due_when_the_one_before_it_ended(golden: Golden) -> None:
+    """In a closed loop the client's own turn-round is its lag, not hidden in the schedule."""
+    plan = LoadPlan(requests=tuple(synthetic(f"d{i}", 32, 3) for i in range(6)), concurrency=1)
+
+    records = loaded(golden, plan, processes=0).records
+
+    assert [r.end_ns for r in records[:-1]] == [r.scheduled_ns for r in records[1:]]
+    assert all(r.sent_ns > r.scheduled_ns for r in records[1:])
+
+
+def test_the_same_requests_can_be_sent_again_and_again(golden: Golden) -> None:
+    """What was encoded ahead for one load is not mixed up with another's."""
+    first = LoadPlan(requests=tuple(synthetic(f"a{i}", 20 + i, 2) for i in range(8)))
+    second = LoadPlan(requests=tuple(synthetic(f"b{i}", 60 + i, 3) for i in range(8)))
+
+    async def main() -> list[RequestRecord]:
+        connect = http_connector(CLOCK, processes=0)
+        async with connect(base_url=golden.base_url, model="golden") as connection:
+            single = await connection.client.generate(first.requests[0])
+            loads = [await connection.load.run(plan) for plan in (first, second, first)]
+        return [single, *(record for load in loads for record in load.records)]
+
+    records = CLOCK.run(main())
+
+    assert [r.error for r in records] == [None] * 25
+    assert [20, *range(20, 28), *range(60, 68), *range(20, 28)] == [
+        r.prompt_tokens for r in records
+    ]

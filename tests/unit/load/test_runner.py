@@ -1,6 +1,7 @@
 """Closed and open loops under the virtual clock, on a server of known pace."""
 
 import asyncio
+from collections.abc import Sequence
 
 import pytest
 
@@ -144,14 +145,14 @@ def test_an_empty_load_has_no_records() -> None:
 def test_a_client_that_prepares_is_told_for_how_many() -> None:
     """Connections are opened before the load, as many as it will have at once."""
     clock = VirtualClock()
-    told: list[int] = []
+    told: list[tuple[int, int]] = []
 
     class Preparing(Server):
-        async def prepare(self, connections: int) -> None:
-            told.append(connections)
+        async def prepare(self, requests: Sequence[GenerationRequest], connections: int) -> None:
+            told.append((len(requests), connections))
 
     clock.run(
         InProcessLoad(Preparing(clock), clock).run(LoadPlan(requests=requests(5), concurrency=3))
     )
 
-    assert told == [3]
+    assert told == [(5, 3)]
