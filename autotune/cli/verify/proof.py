@@ -7,7 +7,8 @@ from typing import Any, Final
 import orjson
 
 from autotune.cli.json_lines import record_as_json
-from autotune.cli.verify.verdict import Compared, Ratio, Verdict, Verification, ratios
+from autotune.cli.verify.ratios import Ratio
+from autotune.cli.verify.verdict import Compared, Verdict, Verification, ratios
 from autotune.errors import ProbeError
 from autotune.metrics import Unit, metric_named
 from autotune.records import TrialRecord

@@ -2,21 +2,19 @@
 
 Everything is compared as logarithms of ratios. The variance of a metric between two starts is
 that of the study (`analysis.noise`, which draws it towards an assumed value) and of the
-verification's own repeats, pooled with their degrees of freedom. Intervals are those of a normal
-distribution, as everywhere in `analysis`.
+verification's own repeats, pooled with their degrees of freedom.
 """
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
-from statistics import fmean, geometric_mean, pvariance
+from statistics import geometric_mean
 from typing import Final
-
-from scipy.special import ndtri
 
 from autotune.analysis.measurements import baseline_of
 from autotune.analysis.noise import Noise, noise_of
+from autotune.cli.verify.ratios import Ratio, Spread
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, by_arm
 from autotune.records import Configuration, Failure, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
@@ -40,20 +38,6 @@ class Verdict(StrEnum):
     MOVED = "machine moved"
     DIFFERS = "differs"
     NOT_MEASURED = "not measured"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Ratio:
-    """A ratio with its interval."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def tells(self) -> bool:
-        """Whether it differs from 1 beyond its interval."""
-        return not self.low <= 1.0 <= self.high
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -199,9 +183,9 @@ class _Sides:
     def compare(self, metric: str, before: Sequence[TrialRecord]) -> Compared:
         now, base = _logs(self.exported, metric), _logs(self.default, metric)
         then, then_base = _logs(self.study, metric), _logs(self.study_default, metric)
-        noise = noise_of(before, metric)
-        variance = _pooled(noise.relative_sd**2, _weight(noise), (now, base))
-        arms = _ratio(variance, (now,), (base,), self.level)
+        noise = _known(noise_of(before, metric))
+        spread = noise.with_repeats((now, base))
+        arms = spread.ratio((now,), (base,), level=self.level)
         return Compared(
             metric=metric,
             exported=_mean(self.exported, metric),
@@ -209,44 +193,20 @@ class _Sides:
             study=_mean(self.study, metric),
             study_default=_mean(self.study_default, metric),
             gain=_paired(self.exported, self.default, metric, noise),
-            against_study=_ratio(variance, (now,), (then,), self.level),
-            machine=_ratio(variance, (base,), (then_base,), self.level),
-            steady=_ratio(variance, (now, then_base), (base, then), self.level),
+            against_study=spread.ratio((now,), (then,), level=self.level),
+            machine=spread.ratio((base,), (then_base,), level=self.level),
+            steady=spread.ratio((now, then_base), (base, then), level=self.level),
             equal_arms=not arms.tells if self.is_default and arms is not None else None,
         )
 
 
-def _ratio(
-    variance: float,
-    above: Sequence[Sequence[float]],
-    below: Sequence[Sequence[float]],
-    level: float,
-) -> Ratio | None:
-    """Products of geometric means divided; None if one of them is empty.
-
-    Args:
-        variance: Of a logarithm between two starts.
-        above: Logarithms whose means are added.
-        below: Logarithms whose means are taken away.
-        level: Of the interval.
-    """
-    if not all((*above, *below)):
-        return None
-    log = math.fsum(map(fmean, above)) - math.fsum(map(fmean, below))
-    share = math.fsum(1 / len(logs) for logs in (*above, *below))
-    return _interval(log, variance * share, level)
-
-
-def _pooled(variance: float, weight: float, groups: Sequence[Sequence[float]]) -> float:
-    """A variance known beforehand, with its degrees of freedom, and those within groups."""
-    repeated = [logs for logs in groups if len(logs) > 1]
-    squares = math.fsum(pvariance(logs) * len(logs) for logs in repeated)
-    freedom = sum(len(logs) - 1 for logs in repeated)
-    return (weight * variance + squares) / (weight + freedom)
+def _known(noise: Noise) -> Spread:
+    """What the study knows of a metric between two starts."""
+    return Spread(variance=noise.relative_sd**2, freedom=_ASSUMED_WEIGHT + noise.repeats)
 
 
 def _paired(
-    exported: Sequence[TrialRecord], default: Sequence[TrialRecord], metric: str, noise: Noise
+    exported: Sequence[TrialRecord], default: Sequence[TrialRecord], metric: str, noise: Spread
 ) -> Ratio | None:
     """Mean of the pairs' ratios; a pair is an exported trial and the default's just before it."""
     pairs = []
@@ -256,19 +216,8 @@ def _paired(
             theirs = _logs([record], metric)
         elif theirs and (mine := _logs([record], metric)):
             pairs.append(mine[0] - theirs.pop())
-    if not pairs:
-        return None
-    variance = _pooled(2 * noise.relative_sd**2, _weight(noise), (pairs,))
-    return _interval(fmean(pairs), variance / len(pairs), LEVEL)
-
-
-def _weight(noise: Noise) -> float:
-    return _ASSUMED_WEIGHT + noise.repeats
-
-
-def _interval(log: float, variance: float, level: float) -> Ratio:
-    reach = float(ndtri(1 - level / 2)) * math.sqrt(variance)
-    return Ratio(value=math.exp(log), low=math.exp(log - reach), high=math.exp(log + reach))
+    of_pairs = replace(noise, variance=2 * noise.variance).with_repeats((pairs,))
+    return of_pairs.ratio((pairs,), (), level=LEVEL)
 
 
 def _values(records: Sequence[TrialRecord], metric: str) -> list[float]:
