@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-import psutil
-
 from autotune import __version__
 from autotune.clock import Clock, MonotonicClock, VirtualClock
 from autotune.deployers import DEPLOYERS
@@ -246,9 +244,3 @@ def environment_of(context: LaunchContext) -> dict[str, str]:
         "python": platform.python_version(),
     }
     return {key: value for key, value in found.items() if value}
-
-
-def owner() -> tuple[int, str]:
-    """Process id and start time of this autotune: together they name it on this machine."""
-    pid = os.getpid()
-    return pid, f"{psutil.Process(pid).create_time():.2f}"

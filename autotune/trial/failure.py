@@ -22,6 +22,9 @@ NOT_THE_CONFIGURATIONS_FAULT: Final = frozenset({
 ENDS_THE_STUDY: Final = frozenset({_K.MODEL_MISSING, _K.MODEL_GATED, _K.DRIVER_TOO_OLD, _K.NO_GPU})
 """Kinds that every further trial would meet again."""
 
+_KERNEL_OOM: Final = "OOM killer"
+"""What a deployer's detail says where the kernel itself ran out of memory."""
+
 NEVER_STARTED: Final = frozenset({_K.WOULD_NOT_FIT, _K.ILLEGAL})
 """Kinds of screening."""
 
@@ -52,9 +55,15 @@ def _by_exit(evidence: Evidence) -> Failure | None:
     if ended is None or ended.stopped_by_us:
         return None
     shown = (_exit_line(evidence), *last_lines(evidence.log, 5))
+    if ended.deployer_fault:
+        return Failure(kind=_K.DEPLOYER_FAULT, phase=evidence.phase, evidence=shown,
+                       message=ended.detail or "the deployer lost the engine")  # fmt: skip
     if ended.oom_killed:
         return Failure(kind=_K.CONTAINER_OOM, phase=evidence.phase, evidence=shown,
-                       message="the container's memory limit killed the engine")  # fmt: skip
+                       message="the memory limit of its trial ended the engine")  # fmt: skip
+    if _KERNEL_OOM in ended.detail:
+        return Failure(kind=_K.HOST_OOM, phase=evidence.phase, evidence=shown,
+                       message=ended.detail)  # fmt: skip
     # 137 is how a shell and Docker report SIGKILL. Nobody but the kernel's OOM killer or another
     # user sends it, for autotune marks what it ends itself.
     if ended.signal == signal.SIGKILL or ended.exit_code in {-signal.SIGKILL, 137}:

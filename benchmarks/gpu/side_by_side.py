@@ -22,7 +22,8 @@ from typing import Any
 from autotune.cli.options import load_study
 from autotune.cli.plain import PlainLines
 from autotune.cli.running import announce, open_study
-from autotune.cli.wiring import Workbench, owner
+from autotune.cli.wiring import Workbench
+from autotune.deployers.marks import owner
 from autotune.deployers.readiness import Ready, wait_ready
 from autotune.records import Configuration, OutcomeStatus, TrialKind
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan

@@ -18,7 +18,8 @@ from autotune.cli.options import (
 )
 from autotune.cli.running import announce, open_study, say
 from autotune.cli.views import View, make_view
-from autotune.cli.wiring import Workbench, owner
+from autotune.cli.wiring import Workbench
+from autotune.deployers.marks import owner
 from autotune.paths import declared_file
 from autotune.probes import PROBES
 from autotune.records import TrialRecord

@@ -25,7 +25,8 @@ from autotune.cli.options import (
 )
 from autotune.cli.running import announce, open_study, say, today
 from autotune.cli.views import View, make_view
-from autotune.cli.wiring import Workbench, owner
+from autotune.cli.wiring import Workbench
+from autotune.deployers.marks import owner
 from autotune.records import Configuration
 from autotune.report.html import write_report
 from autotune.seams.events import Notice

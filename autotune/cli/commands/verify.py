@@ -18,7 +18,8 @@ from autotune.cli.verify.proof import as_json, require_agreement, sentence, tabl
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, Arm, measure_rounds
 from autotune.cli.verify.verdict import Verification, judge
 from autotune.cli.views import View, make_view
-from autotune.cli.wiring import Workbench, owner
+from autotune.cli.wiring import Workbench
+from autotune.deployers.marks import owner
 from autotune.records import TrialRecord
 from autotune.report.table import to_rich
 from autotune.seams.deployment import LaunchPlan

@@ -45,6 +45,23 @@ def named(evidence: Evidence) -> FailureKind:
             Evidence(phase="starting", exit=ExitEvidence(exit_code=-9, signal=9)),
             FailureKind.KILLED_FROM_OUTSIDE,
         ),
+        (
+            Evidence(
+                phase="probe:ttft",
+                healthy_once=True,
+                exit=ExitEvidence(deployer_fault=True, detail="Docker went away"),
+            ),
+            FailureKind.DEPLOYER_FAULT,
+        ),
+        (
+            Evidence(
+                phase="starting",
+                exit=ExitEvidence(
+                    exit_code=137, signal=9, detail="the kernel's OOM killer ended 4711"
+                ),
+            ),
+            FailureKind.HOST_OOM,
+        ),
         (Evidence(phase="starting"), FailureKind.START_TIMEOUT),
         (Evidence(phase="probe:ttft", healthy_once=True), FailureKind.HUNG),
     ],
