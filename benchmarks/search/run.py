@@ -15,20 +15,14 @@ from pathlib import Path
 
 import numpy as np
 
-from autotune.records import (
-    Configuration,
-    FailureKind,
-    Outcome,
-    OutcomeStatus,
-    TrialKind,
-    TrialRecord,
-)
+from autotune.records import Configuration, FailureKind, OutcomeStatus, TrialRecord
 from autotune.study.outcomes import told_as
 from benchmarks.search.problem import FAILED_S, PROBES_S, START_S, Problem
-from benchmarks.search.strategies import STRATEGIES, good_seeds
+from benchmarks.search.simulated import SimulatedProblem
+from benchmarks.search.strategies import STRATEGIES
+from benchmarks.search.synthetic import SyntheticProblem
 
-
-MEMORY = {"gpu_oom", "host_oom", "kv_too_small"}
+MEMORY = {"gpu_oom", "host_oom", "kv_too_small", "memory_limit"}
 REFUSED = {"unsupported_combination"}
 
 
@@ -51,51 +45,62 @@ class Trace:
     proposal_s: list[float]
 
 
-def play(name: str, seed: int, trials: int, *, efficiency: float, missing: int) -> Trace:
+@dataclass(frozen=True)
+class Job:
+    """One run: a strategy on a landscape."""
+
+    strategy: str
+    landscape: str
+    seed: int
+    trials: int
+    efficiency: float
+    missing: int
+
+
+LANDSCAPES = {"synthetic": SyntheticProblem, "simulated": SimulatedProblem}
+
+
+def play(job: Job) -> Trace:
     """Run a strategy on a landscape."""
     warnings.simplefilter("ignore")
-    strategy = STRATEGIES[name]
-    problem = Problem.drawn(seed, efficiency=efficiency, missing=missing)
-    rng = np.random.default_rng((seed, 1))
+    strategy = STRATEGIES[job.strategy]
+    problem: Problem = LANDSCAPES[job.landscape](
+        job.seed, efficiency=job.efficiency, missing=job.missing
+    )
+    rng = np.random.default_rng((job.seed, 1))
     proposer = strategy.make(problem)
-    queue = [Configuration(), *(good_seeds() if strategy.seeded else [])]
+    queue = [Configuration(), *(problem.seeds if strategy.seeded else [])]
     seen: set[Configuration] = set()
-    true_losses: list[np.ndarray] = []
-    trace = Trace(name, seed, [], [], [], [])
-    spent = 0.0
-    while len(trace.shares) < trials:
+    found: list[np.ndarray] = []
+    trace = Trace(job.strategy, job.seed, [], [], [], [])
+    while len(trace.shares) < job.trials:
         begun = time.perf_counter()
         configuration = queue.pop(0) if queue else proposer.propose(seen)
         trace.proposal_s.append(time.perf_counter() - begun)
         if configuration is None:
             break
         seen.add(configuration)
-        if strategy.screened and (screening := problem.screen(configuration)).failure is not None:
-            record = TrialRecord(
-                study="b", number=len(seen), kind=TrialKind.SEARCH, configuration=configuration,
-                outcome=Outcome(status=OutcomeStatus.SCREENED, failure=screening.failure),
-                predicted={"gpu_margin_gib": screening.gpu_margin_gib or 0.0,
-                           "host_margin_gib": screening.host_margin_gib or 0.0},
-            )  # fmt: skip
+        if strategy.screened and (failure := problem.screen(configuration).failure) is not None:
+            record = problem.record(len(seen), configuration, OutcomeStatus.SCREENED, failure)
             proposer.learn(configuration, told_as(record, problem.spec))
             continue
         record = problem.measure(len(trace.shares), configuration, rng)
         proposer.learn(configuration, told_as(record, problem.spec))
         losses = problem.true_losses(configuration)
         if losses is not None and record.outcome.status is not OutcomeStatus.FAILED:
-            true_losses.append(losses)
-        failure = record.outcome.failure
-        died = failure is not None and failure.kind is not FailureKind.LIMIT_MISSED
-        spent += FAILED_S if died else START_S + PROBES_S
-        trace.shares.append(problem.volume(np.asarray(true_losses)) / problem.best)
-        trace.gpu_s.append(spent)
-        trace.died.append(failure.kind.value if failure is not None and died else "")
+            found.append(losses)
+        note(trace, record, problem.volume(np.asarray(found)) / problem.best)
     return trace
 
 
-def _job(arguments: tuple[str, int, int, float, int]) -> Trace:
-    name, seed, trials, efficiency, missing = arguments
-    return play(name, seed, trials, efficiency=efficiency, missing=missing)
+def note(trace: Trace, record: TrialRecord, share: float) -> None:
+    """Add a trial to a trace."""
+    failure = record.outcome.failure
+    died = failure is not None and failure.kind is not FailureKind.LIMIT_MISSED
+    trace.shares.append(share)
+    spent = trace.gpu_s[-1] if trace.gpu_s else 0.0
+    trace.gpu_s.append(spent + (FAILED_S if died else START_S + PROBES_S))
+    trace.died.append(failure.kind.value if failure is not None and died else "")
 
 
 def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
@@ -134,6 +139,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--landscape", choices=sorted(LANDSCAPES), default="synthetic")
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--strategies", nargs="*", default=list(STRATEGIES))
     parser.add_argument("--efficiency", type=float, default=0.4)
@@ -142,15 +148,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path)
     options = parser.parse_args()
     jobs = [
-        (name, seed, options.trials, options.efficiency, options.missing)
-        for name in options.strategies
+        Job(name, options.landscape, seed, options.trials, options.efficiency, options.missing)
         for seed in range(options.first_seed, options.first_seed + options.seeds)
+        for name in options.strategies
     ]
     with ProcessPoolExecutor(options.jobs) as pool:
-        traces = list(pool.map(_job, jobs, chunksize=1))
+        traces = list(pool.map(play, jobs, chunksize=1))
     if options.out is not None:
         options.out.write_text(json.dumps([asdict(t) for t in traces]))
     marks = [m for m in (10, 20, 40, 80) if m <= options.trials]
+    order = {name: place for place, name in enumerate(options.strategies)}
+    traces.sort(key=lambda trace: order[trace.strategy])
     print(summary(traces, marks))
 
 

@@ -9,13 +9,11 @@ from optuna.samplers import TPESampler
 from optuna.trial import TrialState
 
 from autotune.records import Configuration
-from autotune.spec.parameters import DEFAULT
 from autotune.study.distributions import enumerate_space
 from autotune.study.outcomes import Told
 from autotune.study.proposals import OptunaProposer, Proposer, proposer_named
 from autotune.study.surrogate.candidates import neighbours
 from autotune.study.surrogate.proposer import SurrogateProposer
-from benchmarks.search.landscape import SPACE
 from benchmarks.search.problem import Problem
 
 
@@ -38,13 +36,17 @@ class Strategy:
 class Forgetting:
     """Tells its sampler FAIL for whatever did not end in figures."""
 
+    expected_gain = None
+
     def __init__(self, inner: Proposer) -> None:
         self._inner = inner
 
     def propose(self, seen: Collection[Configuration]) -> Configuration | None:
+        """Its sampler's."""
         return self._inner.propose(seen)
 
     def learn(self, configuration: Configuration, told: Told) -> None:
+        """Tell it so."""
         if told.state is TrialState.PRUNED:
             told = replace(told, state=TrialState.FAIL)
         self._inner.learn(configuration, told)
@@ -53,10 +55,13 @@ class Forgetting:
 class Sweep:
     """The full grid, in the order of nested loops."""
 
-    def __init__(self) -> None:
-        self._walk: Iterator[Configuration] = enumerate_space(SPACE)
+    expected_gain = None
+
+    def __init__(self, problem: Problem) -> None:
+        self._walk: Iterator[Configuration] = enumerate_space(problem.space)
 
     def propose(self, seen: Collection[Configuration]) -> Configuration | None:
+        """The next cell."""
         return next((c for c in self._walk if c not in seen), None)
 
     def learn(self, configuration: Configuration, told: Told) -> None:
@@ -66,19 +71,21 @@ class Sweep:
 class Greedy:
     """One parameter at a time from the best so far, by the sum of logarithmic gains."""
 
+    expected_gain = None
+
     def __init__(self, problem: Problem) -> None:
         self._signs = [1.0 if o.direction == "maximize" else -1.0 for o in problem.spec.objectives]
+        self._space = problem.space
         self._best = Configuration()
         self._score = -np.inf
 
     def propose(self, seen: Collection[Configuration]) -> Configuration | None:
-        for parameter in itertools.cycle(SPACE.parameters):
-            del parameter
-            break
-        near = [c for c in neighbours(SPACE, self._best) if c not in seen]
-        return near[0] if near else next((c for c in enumerate_space(SPACE) if c not in seen), None)
+        """The first change of the best so far that is new; then whatever is left."""
+        walks = itertools.chain(neighbours(self._space, self._best), enumerate_space(self._space))
+        return next((c for c in walks if c not in seen), None)
 
     def learn(self, configuration: Configuration, told: Told) -> None:
+        """Move to what is better."""
         if told.values is None:
             return
         score = float(np.dot(self._signs, np.log(told.values)))
@@ -87,28 +94,28 @@ class Greedy:
 
 
 def _plain_tpe(problem: Problem) -> Proposer:
-    return OptunaProposer(problem.spec, SPACE, TPESampler(seed=problem.spec.seed))
+    return OptunaProposer(problem.spec, problem.space, TPESampler(seed=problem.spec.seed))
 
 
 def _joint_tpe(problem: Problem) -> Proposer:
     sampler = TPESampler(multivariate=True, group=True, seed=problem.spec.seed)
-    return OptunaProposer(problem.spec, SPACE, sampler)
+    return OptunaProposer(problem.spec, problem.space, sampler)
 
 
 def _named(name: str) -> Callable[[Problem], Proposer]:
-    return lambda problem: proposer_named(name, problem.spec, SPACE)
+    return lambda problem: proposer_named(name, problem.spec, problem.space)
 
 
 def _surrogate(problem: Problem) -> Proposer:
-    return SurrogateProposer(problem.spec, SPACE)
+    return SurrogateProposer(problem.spec, problem.space)
 
 
 def _informed(problem: Problem) -> Proposer:
-    return SurrogateProposer(problem.spec, SPACE, problem.prior)
+    return SurrogateProposer(problem.spec, problem.space, problem.prior)
 
 
 STRATEGIES = {
-    "grid sweep": Strategy(lambda _p: Sweep()),
+    "grid sweep": Strategy(Sweep),
     "greedy": Strategy(Greedy),
     "random": Strategy(_named("random")),
     "qmc": Strategy(_named("qmc")),
@@ -125,23 +132,3 @@ STRATEGIES = {
     "gp screen prior": Strategy(_informed, screened=True),
     "gp screen prior seeds": Strategy(_informed, screened=True, seeded=True),
 }
-
-
-def good_seeds() -> list[Configuration]:
-    """What somebody who knows such engines would try first."""
-    return [
-        Configuration.of(values)
-        for values in (
-            {"attention_backend": "FLASHINFER"},
-            {"kv_cache_dtype": "fp8"},
-            {"max_num_batched_tokens": 8192, "gpu_memory_utilization": 0.9},
-            {"kv_cache_dtype": "fp8", "attention_backend": "FLASHINFER", "kv_offload_gib": 32},
-            {"kv_offload_gib": 32},
-        )
-    ]
-
-
-def differs(one: Configuration, other: Configuration) -> int:
-    """Parameters on which two differ."""
-    names = {name for name, _ in (*one.items, *other.items)}
-    return sum(one.values.get(n, DEFAULT) != other.values.get(n, DEFAULT) for n in names)
