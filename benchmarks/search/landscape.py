@@ -168,7 +168,7 @@ def behave(columns: Columns, p: Physics) -> Behaviour:
     kv_tokens = np.maximum(kv_gib, 0.01) * 1024**2 / (p.kv_kib_per_token * np.where(fp8, 0.5, 1))
     peak = share * p.memory_gib + p.outside_gib + 0.15 * seqs / 256
     return Behaviour(
-        values=_figures(columns, p, seqs, budget, kv_tokens, offload),
+        values=_figures(columns, p, seqs=seqs, budget=budget, kv_tokens=kv_tokens, offload=offload),
         gpu_margin_gib=np.minimum(kv_gib - 0.2, p.memory_gib - peak),
         host_margin_gib=p.host_total_gib - p.host_headroom_gib - p.host_base_gib - 1.06 * offload,
         kv_tokens_short=longest - kv_tokens,
@@ -191,7 +191,13 @@ def _ttft_s(columns: Columns, p: Physics, seqs: Floats, budget: Floats) -> Float
 
 
 def _figures(
-    columns: Columns, p: Physics, seqs: Floats, budget: Floats, kv_tokens: Floats, offload: Floats
+    columns: Columns,
+    p: Physics,
+    *,
+    seqs: Floats,
+    budget: Floats,
+    kv_tokens: Floats,
+    offload: Floats,
 ) -> Floats:
     fp8 = columns["fp8"]
     concurrent = np.minimum(np.minimum(100.0, seqs), np.maximum(kv_tokens / 640, 1))

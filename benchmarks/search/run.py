@@ -110,13 +110,12 @@ def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
     rows = [head, ["---"] * len(head)]
     for name in dict.fromkeys(t.strategy for t in traces):
         mine = [t for t in traces if t.strategy == name]
-        cells = [name]
-        for mark in marks:
-            cells.append(f"{statistics.median(t.shares[mark - 1] for t in mine):.2f}")
+        medians = (statistics.median(t.shares[mark - 1] for t in mine) for mark in marks)
+        cells = [name, *(f"{median:.2f}" for median in medians)]
         cells.append(f"{np.quantile([t.shares[marks[-1] - 1] for t in mine], 0.1):.2f}")
         ends = [kind for t in mine for kind in t.died[10:]] or [""]
-        for kinds in (MEMORY, REFUSED):
-            cells.append(f"{100 * sum(kind in kinds for kind in ends) / len(ends):.0f}%")
+        shares = (sum(kind in kinds for kind in ends) / len(ends) for kinds in (MEMORY, REFUSED))
+        cells += [f"{share:.0%}" for share in shares]
         cells += [_hours(mine, 0.9), _hours(mine, 0.95)]
         cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
         rows.append(cells)
