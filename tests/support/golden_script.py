@@ -80,6 +80,7 @@ class Seen:
     """One request and what was done about it.
 
     Attributes:
+        number: Of the answer: its id is `cmpl-golden-` and this.
         received_ns: Its last byte was read.
         late_ns: How late the latest chunk was sent, by the script.
         sends_ns: Each content-bearing chunk, taken just before it was handed to the system.
@@ -87,6 +88,7 @@ class Seen:
 
     request_id: str
     path: str
+    number: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
     cached_tokens: int = 0
@@ -242,14 +244,20 @@ class Frames:
         return frames
 
     def event(
-        self, *, chat: bool, text: str, finish: str | None = None, logprobs: object = None
+        self,
+        *,
+        chat: bool,
+        text: str,
+        finish: str | None = None,
+        logprobs: object = None,
+        number: int = 0,
     ) -> dict[str, Any]:
-        """One event's object."""
+        """One event's object; `number` tells answers apart, in the first event of each."""
         said: dict[str, Any] = {"delta": {"content": text}} if chat else {"text": text}
         choice = {"index": 0, **said, "logprobs": logprobs, "finish_reason": finish}
         kind = "chat.completion.chunk" if chat else "text_completion"
         return {
-            "id": "cmpl-golden", "object": kind, "created": 1, "model": self._model,
+            "id": f"cmpl-golden-{number}", "object": kind, "created": 1, "model": self._model,
             "choices": [choice], "usage": None,
         }  # fmt: skip
 

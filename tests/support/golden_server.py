@@ -91,6 +91,7 @@ class GoldenProtocol(asyncio.Protocol):
             return
         seen = Seen(
             request_id=headers.get("x-request-id", ""), path=path, received_ns=received,
+            number=len(state.seen) + 1,
             prompt_tokens=len(ids), cached_tokens=state.prefix_hit(ids), fault=script.fault,
         )  # fmt: skip
         state.seen.append(seen)
@@ -192,11 +193,12 @@ class Answer:
         self._state.running += 1
         self._write(STREAM_HEAD)
         if self._chat:
-            role = self._frames.event(chat=True, text="")
+            role = self._frames.event(chat=True, text="", number=self._seen.number)
             role["choices"][0]["delta"]["role"] = "assistant"
             self._write(chunk(role))
         for _ in range(self._script.empty_chunks):
-            self._write(chunk(self._frames.event(chat=self._chat, text="")))
+            empty = self._frames.event(chat=self._chat, text="", number=self._seen.number)
+            self._write(chunk(empty))
         self._timer = self._loop.call_at(self._due_s(0), self._step)
 
     def stop(self) -> None:
@@ -224,8 +226,8 @@ class Answer:
                 self._timer = self._loop.call_at(due, self._step)
                 return
             frame = self._content[self._sent]
-            if self._sent == self._chunks - 1 and not self._has_logprobs:
-                frame = self._last()
+            if self._sent in {0, self._chunks - 1} and not self._has_logprobs:
+                frame = self._own(self._sent)
             sent_ns = time.monotonic_ns()
             self._seen.sends_ns.append(sent_ns)
             self._write(frame)
@@ -238,11 +240,15 @@ class Answer:
             wait_s = (len(self._state.seen) * 0.618034 % 1) * spread_s
             self._timer = self._loop.call_later(wait_s, self._end)
 
-    def _last(self) -> bytes:
-        """The last content-bearing chunk: what is left of the tokens, and why it ends."""
+    def _own(self, index: int) -> bytes:
+        """The first chunk, which tells the answer's number, or the last, which says why it ends."""
         size = self._script.tokens_per_chunk
-        words = self._words.joined((self._chunks - 1) * size, self._tokens)
-        return chunk(self._frames.event(chat=self._chat, text=words, finish="length"))
+        end = min((index + 1) * size, self._tokens)
+        words = self._words.joined(index * size, end)
+        finish = "length" if index == self._chunks - 1 else None
+        number = self._seen.number
+        event = self._frames.event(chat=self._chat, text=words, finish=finish, number=number)
+        return chunk(event)
 
     def _fault(self) -> bool:
         """Do what the script says goes wrong; whether that ends the stream."""
