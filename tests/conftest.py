@@ -5,6 +5,7 @@ reason, and the summary ends with a table of what was and was not tested for rea
 """
 
 import os
+import signal
 from collections import Counter
 from pathlib import Path
 from typing import Final
@@ -77,3 +78,12 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.line(f"{name}: {ran[name]} ran", green=True)
     for (name, reason), count in sorted(skipped.items()):
         terminalreporter.line(f"{name}: {count} NOT RUN: {reason}", yellow=True, bold=True)
+
+
+def pytest_configure() -> None:
+    """Ctrl-C means Ctrl-C, here and in every process that a test starts.
+
+    A shell that puts the test run into the background makes it ignore SIGINT, and whoever is
+    started by it as well; then a test that sends one would wait for ever.
+    """
+    signal.signal(signal.SIGINT, signal.default_int_handler)

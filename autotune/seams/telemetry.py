@@ -41,9 +41,9 @@ class Sample:
     Keys: gpu_memory_used_bytes, gpu_memory_total_bytes, gpu_utilization_ratio, gpu_power_w,
     gpu_energy_j, gpu_temperature_c, gpu_sm_clock_mhz, gpu_throttle_reasons (bit mask),
     gpu_other_processes_count, host_memory_used_bytes, host_memory_total_bytes,
-    host_memory_pressure_ratio, host_swap_used_bytes, host_cpu_ratio, shm_used_bytes, engine_memory_bytes,
-    engine_cpu_ratio, kv_usage_ratio, requests_running_count, requests_waiting_count,
-    preemptions_count.
+    host_memory_pressure_ratio, host_swap_used_bytes, host_cpu_ratio, shm_used_bytes,
+    engine_memory_bytes, engine_cpu_ratio, kv_usage_ratio, requests_running_count,
+    requests_waiting_count, preemptions_count.
     """
 
     at_ns: int
