@@ -10,13 +10,13 @@ from rich.console import Console
 from autotune.cli.options import JsonOption
 from autotune.clock import Clock, MonotonicClock
 from autotune.engines import ENGINES
-from autotune.errors import ProbeError, UsageError
+from autotune.errors import EngineError, ProbeError, UsageError
 from autotune.load.connect import http_connector
 from autotune.probes import PROBES
 from autotune.records import Applied, Configuration, ProbeResult, ProbeStatus
 from autotune.report.quantities import display, title
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
-from autotune.seams.engine import Capabilities
+from autotune.seams.engine import Capabilities, Engine
 from autotune.seams.probe import ProbeContext, Readiness
 from autotune.seams.requests import Client
 from autotune.spec.matrix import tests_from
@@ -71,7 +71,7 @@ async def _ask(
     async with http_connector(clock)(base_url=url, model=name) as connection:
         client = connection.client
         sources = (*machine_sources(), EngineMetricsSource(client, engine.gauges))
-        applied = await engine.read_back(Configuration(), await _capabilities(client), client, "")
+        applied = await _applied(engine, client)
         async with Sampler(sources, clock, workload.telemetry_interval_s) as sampler:
             for make in PROBES.values():
                 asked = make()
@@ -83,7 +83,7 @@ async def _ask(
                     clock=clock,
                     workload=workload,
                     configuration=Configuration(),
-                    applied=applied if applied.sources else Applied(),
+                    applied=applied,
                     readiness=Readiness(started_ns=clock.now_ns(), healthy_ns=clock.now_ns()),
                     timeline=sampler.timeline,
                     gauges=engine.gauges,
@@ -111,16 +111,17 @@ async def served_model(client: Client, url: str) -> str:
         raise ProbeError(message, hint="Is this an OpenAI-compatible server?") from error
 
 
-async def _capabilities(client: Client) -> Capabilities:
-    """What a running server says of its release; unknown for another engine."""
+async def _applied(engine: Engine, client: Client) -> Applied:
+    """What the server says it runs with: vLLM tells much, another engine nothing."""
     answer = await client.get("/version")
-    release = "unknown"
-    if answer is not None and answer.status == 200:
-        try:
-            release = str(orjson.loads(answer.text)["version"])
-        except (orjson.JSONDecodeError, KeyError, TypeError):
-            release = "unknown"
-    return Capabilities(engine="vllm", release=release, platform="unknown", source="/version")
+    if answer is None or answer.status != 200:
+        return Applied()
+    try:
+        release = str(orjson.loads(answer.text)["version"])
+        capabilities = Capabilities(engine="vllm", release=release, platform="unknown")
+        return await engine.read_back(Configuration(), capabilities, client, "")
+    except (orjson.JSONDecodeError, KeyError, TypeError, EngineError):
+        return Applied()  # some other engine's version: the probes ask it all the same
 
 
 def _table(url: str, results: list[ProbeResult]) -> Table:
