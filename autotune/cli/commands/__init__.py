@@ -14,6 +14,7 @@ from autotune.cli.commands.report import report
 from autotune.cli.commands.results import export, list_studies, recommend, show
 from autotune.cli.commands.simulate import CONTEXT, simulate
 from autotune.cli.commands.study import study
+from autotune.cli.commands.verify import verify
 
 
 def register(app: typer.Typer) -> None:
@@ -28,6 +29,7 @@ def register(app: typer.Typer) -> None:
     app.command("dashboard")(dashboard)
     app.command("recommend")(recommend)
     app.command("export")(export)
+    app.command("verify")(verify)
     app.command("compare")(compare)
     app.command("probe")(probe)
     app.command("simulate", context_settings=CONTEXT)(simulate)
