@@ -47,7 +47,22 @@ def classify(evidence: Evidence, engine: Engine) -> Failure:
         evidence: All there is.
         engine: Whose texts may tell.
     """
-    return engine.explain(evidence) or _by_exit(evidence) or _by_phase(evidence)
+    return (
+        _by_deployer(evidence)
+        or engine.explain(evidence)
+        or _by_exit(evidence)
+        or _by_phase(evidence)
+    )
+
+
+def _by_deployer(evidence: Evidence) -> Failure | None:
+    """What broke under the engine: its last words (a traceback of SIGTERM) only follow from it."""
+    ended = evidence.exit
+    if ended is None or not ended.deployer_fault or ended.stopped_by_us or ended.oom_killed:
+        return None
+    shown = (_exit_line(evidence), *last_lines(evidence.log, 5))
+    return Failure(kind=_K.DEPLOYER_FAULT, phase=evidence.phase, evidence=shown,
+                   message=ended.detail or "the deployer lost the engine")  # fmt: skip
 
 
 def _by_exit(evidence: Evidence) -> Failure | None:
@@ -55,9 +70,6 @@ def _by_exit(evidence: Evidence) -> Failure | None:
     if ended is None or ended.stopped_by_us:
         return None
     shown = (_exit_line(evidence), *last_lines(evidence.log, 5))
-    if ended.deployer_fault:
-        return Failure(kind=_K.DEPLOYER_FAULT, phase=evidence.phase, evidence=shown,
-                       message=ended.detail or "the deployer lost the engine")  # fmt: skip
     if ended.oom_killed:
         return Failure(kind=_K.CONTAINER_OOM, phase=evidence.phase, evidence=shown,
                        message="the memory limit of its trial ended the engine")  # fmt: skip

@@ -71,6 +71,15 @@ def test_exit_and_phase_name_what_the_log_does_not(evidence: Evidence, kind: Fai
     assert named(evidence) is kind
 
 
+def test_what_broke_under_the_engine_comes_before_its_last_words() -> None:
+    """A Docker engine that stops ends its containers, which then print tracebacks."""
+    told = Failure(kind=FailureKind.DIED_UNDER_LOAD, phase="probe:ttft", message="by the log")
+    exit_code = ExitEvidence(exit_code=143, signal=15, deployer_fault=True, detail="was away")
+    evidence = Evidence(phase="probe:ttft", healthy_once=True, exit=exit_code)
+
+    assert classify(evidence, Silent(told)).kind is FailureKind.DEPLOYER_FAULT  # type: ignore[arg-type] # as above
+
+
 def test_the_engines_own_text_comes_first() -> None:
     """A root cause in the log beats the exit code that it led to."""
     told = Failure(kind=FailureKind.KV_TOO_SMALL, phase="starting", message="by the log")
