@@ -83,7 +83,7 @@ class Problem(ABC):
 
     @cached_property
     def reference(self) -> FloatArray:
-        """Losses that count as nothing: nine tenths of the feasible are better, in each objective."""
+        """Losses that count as nothing: nine tenths of what is feasible are better, each time."""
         return np.asarray(np.quantile(losses_of(self.feasible_values()), 0.9, axis=0))
 
     @cached_property
