@@ -38,7 +38,8 @@ class TrialRunner(Protocol):
         """Deploy, measure, stop; exactly one record comes back, whatever happened.
 
         Cancellation (Ctrl-C) ends the trial cleanly and still returns a record, of kind
-        `FailureKind.INTERRUPTED`; the caller stores it and then raises `CancelledError`.
+        `FailureKind.INTERRUPTED` unless its outcome was known by then; the caller stores it and
+        then raises `CancelledError`.
 
         Raises:
             AutotuneError: Only for what would stop every further trial too.

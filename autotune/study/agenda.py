@@ -4,6 +4,7 @@ Order: the baseline, retries, repairs, trials that Ctrl-C cut off, seeds. When n
 here the sampler is asked.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,12 @@ def is_interrupted(record: TrialRecord) -> bool:
     """Whether Ctrl-C cut it off: then it is as if it had not been run."""
     failure = record.outcome.failure
     return failure is not None and failure.kind is FailureKind.INTERRUPTED
+
+
+def is_stopped(record: TrialRecord) -> bool:
+    """Whether Ctrl-C came while this trial ran, be it after the trial's outcome was known."""
+    task = asyncio.current_task()
+    return is_interrupted(record) or (task is not None and task.cancelling() > 0)
 
 
 def counts(record: TrialRecord) -> bool:

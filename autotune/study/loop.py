@@ -26,7 +26,7 @@ from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
 from autotune.seams.trial import TrialRequest, TrialRunner
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
-from autotune.study.agenda import Planned, counts, is_interrupted, next_planned
+from autotune.study.agenda import Planned, counts, is_stopped, next_planned
 from autotune.study.ask_tell import AskTell
 from autotune.study.budget import BudgetWatch, SettledRule
 from autotune.study.outcomes import constraints_of
@@ -184,7 +184,7 @@ class _Loop:
         record = await self._run(request)
         predicted = {**predictions(screening), **record.predicted}
         self._finish(replace(record, predicted=predicted))
-        if is_interrupted(record):
+        if is_stopped(record):
             raise asyncio.CancelledError
         return record
 

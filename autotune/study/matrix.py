@@ -20,7 +20,7 @@ from autotune.seams.trial import TrialRequest, TrialRunner
 from autotune.spec.matrix import Cell
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
-from autotune.study.agenda import Planned, is_interrupted
+from autotune.study.agenda import Planned, is_stopped
 from autotune.study.loop import reference_answers
 from autotune.study.outcomes import constraints_of
 from autotune.study.settled import left_out_of
@@ -160,7 +160,7 @@ class _Matrix:
             self._keep(early, settled, cell)
             raise
         record = self._keep(record, settled, cell)
-        if is_interrupted(record):
+        if is_stopped(record):
             raise asyncio.CancelledError
         return record
 

@@ -30,6 +30,7 @@ class Attempt:
     phase_name: str = "preparing"
     broken_off: str | None = None
     healthy_once: bool = False
+    is_decided: bool = False
     phases: list[PhaseSpan] = field(default_factory=list)
     probes: list[ProbeResult] = field(default_factory=list)
     limits: tuple[LimitCheck, ...] = ()

@@ -91,9 +91,10 @@ class Trials:
             await self._run(attempt)
         except asyncio.CancelledError:
             message = "stopped by the user"
-            attempt.fail(
-                Failure(kind=FailureKind.INTERRUPTED, phase=attempt.where, message=message)
-            )
+            if not attempt.is_decided:  # else only the clearing up was hurried
+                attempt.fail(
+                    Failure(kind=FailureKind.INTERRUPTED, phase=attempt.where, message=message)
+                )
         except ImageMissingError as error:
             if request.image is None:
                 raise
@@ -130,6 +131,7 @@ class Trials:
             try:
                 session = Session(attempt, self._spec, self._tools, plan, deployment, self._before)
                 await session.run(files.telemetry)
+                attempt.is_decided = True
             finally:
                 with attempt.phase("stopping"):
                     await deploying.__aexit__(None, None, None)

@@ -155,6 +155,7 @@ class FakeDeployer:
         self.error = error
         self.running = 0
         self.started = 0
+        self.stop_takes_s = 0.0
         self.last: FakeDeployment | None = None
 
     async def preflight(self, plan: LaunchPlan) -> None:
@@ -174,6 +175,8 @@ class FakeDeployer:
             yield self.last
         finally:
             self.running -= 1
+            if self.stop_takes_s:
+                await self.clock.sleep(self.stop_takes_s)
 
     async def sweep(self, study: str) -> tuple[str, ...]:
         """Nothing was left."""

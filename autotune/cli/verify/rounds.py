@@ -11,7 +11,7 @@ from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
 from autotune.seams.trial import TrialRequest, TrialRunner
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
-from autotune.study.agenda import is_interrupted
+from autotune.study.agenda import is_stopped
 from autotune.study.loop import reference_answers
 from autotune.study.outcomes import constraints_of
 from autotune.study.synthetic_records import ended_early
@@ -109,7 +109,7 @@ class _Rounds:
             self._keep(ended_early(self._spec, request, f"the verification was ended: {error}"))
             raise
         self._keep(record)
-        if is_interrupted(record):
+        if is_stopped(record):
             raise asyncio.CancelledError
         return self._made[-1]
 

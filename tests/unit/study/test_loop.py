@@ -192,6 +192,27 @@ def test_ctrl_c_stores_the_record_and_the_study_goes_on(bench: Bench) -> None:
     assert len(bench.runner.requests) == TRIALS + 1
 
 
+def test_ctrl_c_after_a_trial_has_its_outcome_ends_the_study_too(bench: Bench) -> None:
+    """It came while the server of a failed trial was being stopped: that outcome stands."""
+
+    def cancel_and_fail(_configuration: Configuration) -> Failure:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        task_was_told.append(len(bench.runner.requests))
+        return fail(FailureKind.GPU_OOM)
+
+    task_was_told: list[int] = []
+    bench.runner.judge = cancel_and_fail
+    with pytest.raises(asyncio.CancelledError):
+        bench.run()
+    assert task_was_told == [1]
+    (record,) = bench.store.records()
+    assert record.outcome.failure is not None
+    assert record.outcome.failure.kind is FailureKind.GPU_OOM
+    assert bench.open().ledger.trials[0].state is TrialState.PRUNED
+
+
 def test_an_error_of_the_machine_ends_the_study_with_a_record(bench: Bench) -> None:
     """What stops every trial is raised on; the trial is on disk and is run again later."""
     bench.runner.script = {2: HostError("no room on the disk")}

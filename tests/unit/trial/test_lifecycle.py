@@ -280,6 +280,27 @@ def test_ctrl_c_stops_the_server_and_still_gives_a_record(tmp_path: Path) -> Non
     assert b.deployer.running == 0
 
 
+def test_ctrl_c_while_the_server_is_stopped_keeps_what_was_measured(tmp_path: Path) -> None:
+    """Every probe has answered by then; only the clearing up is cut short."""
+    b = bench(tmp_path)
+    b.deployer.stop_takes_s = 5.0
+
+    async def cancelled() -> TrialRecord:
+        task = asyncio.ensure_future(b.runner.run(request()))
+        while b.deployer.started == 0 or b.deployer.running:
+            await b.clock.sleep(0.1)
+        assert not task.done()
+        task.cancel()
+        return await task
+
+    record = b.clock.run(cancelled())
+
+    assert record.outcome.status is OutcomeStatus.MEASURED
+    assert record.metrics == {"ttft_8k_ns": 1e9}
+    assert record.phases[-1].name == "stopping"
+    assert record.phases[-1].duration_ns < 5e9
+
+
 def test_a_fault_of_the_deployer_is_not_the_configurations(tmp_path: Path) -> None:
     """It may be tried again."""
     record = bench(tmp_path, error=DeployerError("the daemon went away", hint="look")).run()
