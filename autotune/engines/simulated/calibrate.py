@@ -1,97 +1,40 @@
-"""Fits a card's efficiencies to trials of real vLLM on a real card.
+"""Fits a card's efficiencies to trials of real vLLM on a real card, and says how well.
 
-Each record's configuration is replayed on the simulated card; the logarithms of predicted over
-measured metrics are made small by least squares (`scipy.optimize.least_squares`), over the
-logarithms of the parameters. A weak pull towards the start value keeps a parameter where it was
-if no record speaks about it. A share of the records is left out, and the error is that on them.
+Each record's configuration is replayed on the simulated card (`replay`); `fitting` moves the
+card's parameters until metrics agree, `memory_fit` its memory constants until the ledgers do.
+The error is that on records that a fit has not seen: a share left out by lot, or one
+configuration after the other left out with all its repeats.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
-from math import log
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 import yaml
-from scipy.optimize import least_squares
 from scipy.stats import spearmanr
 
 from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.card import Calibration, Card
-from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.fitting import FITTED_METRICS, Fitter, Observation, Play
 from autotune.engines.simulated.memory_fit import Account, with_fitted_memory
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import LoadFigures, Replay, replayed_metrics, whole_load
 from autotune.errors import UsageError
-from autotune.records import MemoryLedger, TrialRecord
+from autotune.records import OutcomeStatus, TrialRecord
 from autotune.seams.engine import ModelFacts
 from autotune.spec.workload import Workload
 
-FITTED_METRICS: Final = (
-    "output_tokens_per_s",
-    "ttft_8k_ns",
-    "ttft_16k_ns",
-    "itl_p50_ns",
-    "itl_single_ns",
-    "ttft_short_ns",
-    "ttft_loaded_p50_ns",
-)
-_WEIGHTS: Final = {"ttft_short_ns": 0.3, "ttft_loaded_p50_ns": 0.3}
-"""Figures that hang on the client and the host's mood count less."""
-_KV_TOKENS: Final = "context_capacity_tokens"
-_PULL: Final = 0.05
-_WIDEST: Final = log(6.0)
+THROUGHPUT: Final = "output_tokens_per_s"
+KV_TOKENS: Final = "context_capacity_tokens"
 _FEWEST: Final = 4
+_NO_RESULT: Final = frozenset({OutcomeStatus.FAILED, OutcomeStatus.SCREENED})
 
-PARAMETERS: Final = (
-    "gemm.compute",
-    "gemm.bandwidth",
-    "gpu.layer_us",
-    "gpu.iteration_us",
-    "gpu.token_traffic",
-    "host.iteration_us",
-    "host.sequence_us",
-    "host.graph_launch_us",
-    "host.piecewise_layer_us",
-    "host.compiled_layer_us",
-    "host.eager_layer_us",
-    "host.frontend_chunk_us",
-    "host.frontend_request_us",
-    "host.frontend_prompt_token_us",
-    "host.request_latency_us",
-    "host.latency_us",
-    "host.prefill_token_us",
-    "host.offload_iteration_us",
-)
-_BACKEND_PARAMETERS: Final = ("prefill", "decode", "fp8_prefill", "fp8_decode", "host_us")
-_SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
-_LARGEST_SHARE: Final = 1.2
-
-
-Play = Callable[[Card, "Observation"], dict[str, float] | None]
-"""Predicts an observation's metrics on a card; None if the server would not come up."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Observation:
-    """One measured configuration.
-
-    Attributes:
-        name: For reports.
-        replay: How it is played on the simulated card.
-        measured: Metric to measured value.
-        ledger: The start's own account of memory, where its log has one.
-        kv_tokens: Tokens of the KV cache that the server reported.
-    """
-
-    name: str
-    replay: Replay
-    measured: Mapping[str, float]
-    ledger: MemoryLedger | None = None
-    kv_tokens: int | None = None
+Errors = Mapping[str, tuple[float, ...]]
+"""Metric to relative errors |predicted - measured| / measured."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,7 +43,7 @@ class Fit:
 
     Attributes:
         card: With fitted efficiencies and where they are from.
-        errors: Metric to relative errors on the records left out, in their order.
+        errors: On the records left out, in their order.
         fitted_errors: The same on the records that were fitted.
         rank_correlation: Spearman's, of output tokens/s over all records; None under four.
         left_out: Names of the records left out.
@@ -108,8 +51,8 @@ class Fit:
     """
 
     card: Card
-    errors: Mapping[str, tuple[float, ...]]
-    fitted_errors: Mapping[str, tuple[float, ...]]
+    errors: Errors
+    fitted_errors: Errors
     rank_correlation: float | None
     left_out: tuple[str, ...]
     unplayable: tuple[str, ...] = ()
@@ -129,7 +72,7 @@ def observation_from(
         for tag in FITTED_METRICS
         if (value := record.metrics.get(tag)) is not None and value > 0
     }
-    if record.simulated or not measured:
+    if record.simulated or not measured or record.outcome.status in _NO_RESULT:
         return None
     applied = record.applied
     replay = Replay(
@@ -141,11 +84,13 @@ def observation_from(
         weights_bytes=model.weights_bytes,
     )
     return Observation(
-        name=record.label or f"trial {record.number}",
+        name=f"{record.study} {record.label or record.number}",
         replay=replay,
         measured=measured,
         ledger=record.ledger,
         kv_tokens=replay.kv_tokens,
+        study=record.study,
+        settings=record.configuration.items,
     )
 
 
@@ -160,7 +105,7 @@ def calibrate(
     parameters: Sequence[str] | None = None,
     figures: LoadFigures = whole_load,
 ) -> Fit:
-    """Fit a card.
+    """Fit a card to some observations and hold it against the others.
 
     Args:
         observations: Of one card, on one kind of host.
@@ -169,15 +114,13 @@ def calibrate(
         release: That was measured, for the file.
         held_out_share: Share of the observations that the fit does not see.
         seed: Which those are.
-        parameters: What is fitted; None for `PARAMETERS` and the attention of the backends that
-            were measured.
-
+        parameters: What is fitted; None for all that the observations speak of.
         figures: How the probe that measured makes metrics of a load's records.
 
     Raises:
         UsageError: If there are too few observations.
     """
-    play = partial(_played, figures=figures)
+    play = player(figures)
     playable = [o for o in observations if play(card, o) is not None]
     unplayable = tuple(o.name for o in observations if o not in playable)
     if len(playable) < _FEWEST:
@@ -187,25 +130,95 @@ def calibrate(
     count = min(round(len(playable) * held_out_share), len(playable) - 3)
     left_out = [playable[i] for i in sorted(order[:count])]
     fitted = [playable[i] for i in sorted(order[count:])]
-    remembered = with_fitted_memory(card, [a for o in fitted if (a := _account(card, o))])
-    better = _Fitter(remembered, fitted, parameters, play).run()
-    errors = _errors(better, left_out, play)
+    better = fitted_card(card, fitted, play, parameters)
+    errors = errors_of(better, left_out, play)
     calibration = Calibration(
         date=date,
         release=release,
         records=len(fitted),
         held_out_records=len(left_out),
-        median_error={m: round(float(np.median(e)), 4) for m, e in errors.items()},
-        p90_error={m: round(float(np.percentile(e, 90)), 4) for m, e in errors.items()},
+        **summary_of(errors),
     )
     return Fit(
         card=better.model_copy(update={"calibrated": calibration}),
         errors=errors,
-        fitted_errors=_errors(better, fitted, play),
-        rank_correlation=_rank_correlation(better, playable, play),
+        fitted_errors=errors_of(better, fitted, play),
+        rank_correlation=rank_correlation(better, playable, play),
         left_out=tuple(o.name for o in left_out),
         unplayable=unplayable,
     )
+
+
+def cross_validated(
+    observations: Sequence[Observation],
+    card: Card,
+    play: Play,
+    parameters: Sequence[str] | None = None,
+) -> Errors:
+    """Errors of each observation on a card fitted without it and without its repeats.
+
+    Repeats are observations of the same model with the same settings, in whatever study.
+    """
+    pooled: dict[str, list[float]] = {}
+    kinds = [_kind(card, o) for o in observations]
+    for kind in dict.fromkeys(kinds):
+        inside = [o for o, k in zip(observations, kinds, strict=True) if k != kind]
+        outside = [o for o, k in zip(observations, kinds, strict=True) if k == kind]
+        errors = errors_of(fitted_card(card, inside, play, parameters), outside, play)
+        for metric, values in errors.items():
+            pooled.setdefault(metric, []).extend(values)
+    return {metric: tuple(values) for metric, values in sorted(pooled.items())}
+
+
+def player(figures: LoadFigures = whole_load) -> Play:
+    """Replays observations, with the load's figures made this way."""
+    return partial(_played, figures=figures)
+
+
+def fitted_card(
+    card: Card,
+    observations: Sequence[Observation],
+    play: Play,
+    parameters: Sequence[str] | None = None,
+) -> Card:
+    """The card whose memory and efficiencies explain these observations best."""
+    accounts = [a for o in observations if (a := _account(card, o)) is not None]
+    return Fitter(with_fitted_memory(card, accounts), observations, play, parameters).run()
+
+
+def errors_of(card: Card, observations: Sequence[Observation], play: Play) -> Errors:
+    """Relative errors of predictions, by metric, in the observations' order."""
+    errors: dict[str, list[float]] = {}
+    for observation in observations:
+        predicted = play(card, observation) or {}
+        for metric, value in observation.measured.items():
+            if metric in predicted:
+                errors.setdefault(metric, []).append(abs(predicted[metric] - value) / value)
+        tokens = observation.kv_tokens
+        if tokens:
+            error = abs(_kv_tokens(card, observation) - tokens) / tokens
+            errors.setdefault(KV_TOKENS, []).append(error)
+    return {metric: tuple(values) for metric, values in sorted(errors.items())}
+
+
+def summary_of(errors: Errors) -> dict[str, dict[str, float]]:
+    """Median and 90th percentile of each metric's errors, as the card's file holds them."""
+    return {
+        "median_error": {m: round(float(np.median(e)), 4) for m, e in errors.items()},
+        "p90_error": {m: round(float(np.percentile(e, 90)), 4) for m, e in errors.items()},
+    }
+
+
+def rank_correlation(card: Card, observations: Sequence[Observation], play: Play) -> float | None:
+    """Spearman's, of output tokens/s; None under four observations."""
+    pairs = [
+        (played[THROUGHPUT], o.measured[THROUGHPUT])
+        for o in observations
+        if THROUGHPUT in o.measured and (played := play(card, o)) is not None
+    ]
+    if len(pairs) < _FEWEST:
+        return None
+    return float(spearmanr([p for p, _ in pairs], [m for _, m in pairs]).statistic)
 
 
 def write_card(card: Card, path: Path) -> None:
@@ -218,73 +231,14 @@ def write_card(card: Card, path: Path) -> None:
     path.write_text(f"# {card.title}. Written by `autotune calibrate`.\n{text}", encoding="utf-8")
 
 
-class _Fitter:
-    """The least-squares problem."""
-
-    def __init__(
-        self,
-        card: Card,
-        observations: Sequence[Observation],
-        parameters: Sequence[str] | None,
-        play: Play,
-    ) -> None:
-        self._card, self._observations, self._play = card, observations, play
-        self._names = list(parameters or _all_parameters(card, observations))
-        self._start = np.array([value_of(card, name) for name in self._names])
-        self._names = [n for n, v in zip(self._names, self._start, strict=True) if v > 0]
-        self._start = self._start[self._start > 0]
-
-    def run(self) -> Card:
-        """The card that explains the observations best."""
-        upper = np.array([self._most(n, v) for n, v in zip(self._names, self._start, strict=True)])
-        solution = least_squares(
-            self._residuals,
-            np.zeros(len(self._names)),
-            bounds=(-_WIDEST, upper),
-            diff_step=0.02,
-            loss="soft_l1",
-            f_scale=0.1,
-            max_nfev=12,
-        )
-        return self._at(solution.x)
-
-    @staticmethod
-    def _most(name: str, start: float) -> float:
-        """Upper bound of log(value / start): no efficiency beyond the peak and a little."""
-        if name.rpartition(".")[2] in _SHARES:
-            return max(1e-3, log(_LARGEST_SHARE / start))
-        return _WIDEST
-
-    def _at(self, x: "np.ndarray[Any, np.dtype[np.float64]]") -> Card:
-        values = {n: float(v) for n, v in zip(self._names, self._start * np.exp(x), strict=True)}
-        return with_values(self._card, values)
-
-    def _residuals(
-        self, x: "np.ndarray[Any, np.dtype[np.float64]]"
-    ) -> "np.ndarray[Any, np.dtype[np.float64]]":
-        card = self._at(x)
-        residuals = list(_PULL * x)
-        for observation in self._observations:
-            predicted = self._play(card, observation) or {}
-            residuals += [
-                _WEIGHTS.get(metric, 1.0) * log(predicted[metric] / value)
-                if predicted.get(metric)
-                else 0.0
-                for metric, value in sorted(observation.measured.items())
-            ]
-        return np.array(residuals)
-
-
-def _all_parameters(card: Card, observations: Sequence[Observation]) -> tuple[str, ...]:
-    backends = sorted({_backend_of(card, o) for o in observations})
-    attention = (f"attention.{b}.{p}" for b in backends for p in _BACKEND_PARAMETERS)
-    return (*PARAMETERS, *attention)
-
-
 def _account(card: Card, observation: Observation) -> Account | None:
     ledger, replay = observation.ledger, observation.replay
     if ledger is None:
         return None
+    if ledger.activation_gib is None:
+        # Profiling was skipped, as it is for servers that start side by side: what free memory
+        # lost during the capture of graphs then went to its neighbours, too.
+        ledger = replace(ledger, graphs_gib=None)
     return Account(
         settings=replay.settings_on(card),
         shape=replay.shape,
@@ -293,10 +247,19 @@ def _account(card: Card, observation: Observation) -> Account | None:
     )
 
 
-def _backend_of(card: Card, observation: Observation) -> str:
-    """The backend that an observation runs with, as the server would choose it."""
-    name = observation.replay.settings_on(card).attention_backend
-    return name if name in card.attention else "FLASH_ATTN"
+def _kind(card: Card, observation: Observation) -> object:
+    """Equal for observations of the same model with the same settings, memory aside."""
+    replay = observation.replay
+    settings = replace(
+        replay.settings_on(card),
+        port=0,
+        explicit=(),
+        backend_is_explicit=False,
+        gpu_memory_utilization=0.0,
+        kv_cache_memory_bytes=None,
+        offload_bytes=min(1, replay.settings_on(card).offload_bytes),
+    )
+    return replay.shape, settings
 
 
 def _played(card: Card, observation: Observation, figures: LoadFigures) -> dict[str, float] | None:
@@ -306,41 +269,12 @@ def _played(card: Card, observation: Observation, figures: LoadFigures) -> dict[
         return None
 
 
-def _errors(
-    card: Card, observations: Sequence[Observation], play: Play
-) -> dict[str, tuple[float, ...]]:
-    """Relative errors |predicted - measured| / measured, by metric."""
-    errors: dict[str, list[float]] = {}
-    for observation in observations:
-        predicted = play(card, observation) or {}
-        for metric, value in observation.measured.items():
-            if metric in predicted:
-                errors.setdefault(metric, []).append(abs(predicted[metric] - value) / value)
-        tokens = observation.kv_tokens
-        if tokens:
-            error = abs(_kv_tokens(card, observation) - tokens) / tokens
-            errors.setdefault(_KV_TOKENS, []).append(error)
-    return {metric: tuple(values) for metric, values in sorted(errors.items())}
-
-
 def _kv_tokens(card: Card, observation: Observation) -> int:
     """Tokens that the simulated KV cache would hold; 0 if the server would not come up."""
     try:
         return observation.replay.memory_on(card).plan().kv_tokens
     except StartRefused:
         return 0
-
-
-def _rank_correlation(card: Card, observations: Sequence[Observation], play: Play) -> float | None:
-    tag = "output_tokens_per_s"
-    pairs = [
-        (played[tag], o.measured[tag])
-        for o in observations
-        if tag in o.measured and (played := play(card, o)) is not None
-    ]
-    if len(pairs) < _FEWEST:
-        return None
-    return float(spearmanr([p for p, _ in pairs], [m for _, m in pairs]).statistic)
 
 
 def _rounded(value: Any) -> Any:

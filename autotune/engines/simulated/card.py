@@ -84,6 +84,8 @@ class AttentionEfficiency(StrictModel):
         decode: Of the memory's peak, reading the KV cache.
         fp8_prefill: Factor on `prefill` with an fp8 KV cache.
         fp8_decode: Factor on `decode` with an fp8 KV cache (half the bytes, some conversion).
+        sequence_token_ns: GPU time per layer and token of the longest sequence that decodes, of
+            a kernel that does not spread one sequence over the chip.
         layer_us: Further GPU time per layer and iteration (planning, small kernels).
         host_us: Further host time per iteration (metadata, planning).
     """
@@ -92,6 +94,7 @@ class AttentionEfficiency(StrictModel):
     decode: float = Field(gt=0, le=1.2)
     fp8_prefill: float = Field(default=0.9, gt=0)
     fp8_decode: float = Field(default=0.8, gt=0)
+    sequence_token_ns: float = Field(default=0.0, ge=0)
     layer_us: float = Field(default=0.0, ge=0)
     host_us: float = Field(default=0.0, ge=0)
 
@@ -124,17 +127,19 @@ class HostCosts(StrictModel):
         piecewise_layer_us: Per layer where attention runs between pieces of a graph.
         compiled_layer_us: Per layer of compiled code without a graph.
         eager_layer_us: Per layer without compilation.
-        frontend_chunk_us: API server, per chunk that is streamed.
-        frontend_token_us: API server, per token (detokenizing).
+        frontend_chunk_us: API server, per chunk that is streamed; while it is busy, tokens
+            join the next chunk, and the engine runs on.
         frontend_request_us: API server, per request: HTTP, validation, hand-over.
+        frontend_turn_us: The part of that which is done in one turn of the event loop.
         frontend_prompt_token_us: API server, per prompt token.
         request_latency_us: Way of a request from the client to the engine, in no queue.
         latency_us: Way of a token from the engine to the client, in no queue.
         v0_iteration_us: As `iteration_us`, in the V0 engine: no separate processes.
         v0_sequence_us: As `sequence_us`, in the V0 engine.
-        async_overlap: Share of the host's time that async scheduling hides behind the GPU.
+        overlap_sharpness: How well async scheduling hides the shorter of GPU and host time: an
+            iteration takes their p-norm with this exponent, for either is late at times.
         offload_iteration_us: The KV offload's bookkeeping, per iteration.
-        offload_store_ratio: Slowdown of an iteration whose new blocks go to host memory.
+        offload_store_us: The same, per prompt chunk whose blocks go to host memory.
     """
 
     iteration_us: float = Field(default=1100.0, ge=0)
@@ -144,17 +149,17 @@ class HostCosts(StrictModel):
     piecewise_layer_us: float = Field(default=60.0, ge=0)
     compiled_layer_us: float = Field(default=110.0, ge=0)
     eager_layer_us: float = Field(default=330.0, ge=0)
-    frontend_chunk_us: float = Field(default=17.0, ge=0)
-    frontend_token_us: float = Field(default=4.0, ge=0)
+    frontend_chunk_us: float = Field(default=45.0, ge=0)
     frontend_request_us: float = Field(default=600.0, ge=0)
+    frontend_turn_us: float = Field(default=75.0, ge=0)
     frontend_prompt_token_us: float = Field(default=0.35, ge=0)
     request_latency_us: float = Field(default=3500.0, ge=0)
     latency_us: float = Field(default=1500.0, ge=0)
     v0_iteration_us: float = Field(default=2600.0, ge=0)
     v0_sequence_us: float = Field(default=45.0, ge=0)
-    async_overlap: float = Field(default=1.0, ge=0, le=1)
+    overlap_sharpness: float = Field(default=4.0, ge=1)
     offload_iteration_us: float = Field(default=90.0, ge=0)
-    offload_store_ratio: float = Field(default=0.015, ge=0)
+    offload_store_us: float = Field(default=1400.0, ge=0)
 
 
 class Transfer(StrictModel):

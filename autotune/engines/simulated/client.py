@@ -69,7 +69,7 @@ class SimulatedClient:
             return failed(RequestErrorKind.TIMEOUT, message)
         except EngineDied:
             return failed(RequestErrorKind.CUT_OFF, "the stream ended before its end mark")
-        return self._record(request, scheduled, sent_ns, answer, server)
+        return self._record(request, scheduled, sent_ns, answer)
 
     def _record(
         self,
@@ -77,10 +77,8 @@ class SimulatedClient:
         scheduled_ns: int,
         sent_ns: int,
         answer: Answer,
-        server: SimulatedServer,
     ) -> RequestRecord:
-        interval = server.settings.stream_interval
-        chunks = chunk_times(answer.times_ns, interval)
+        chunks = answer.chunks_ns
         text, raw = _content(request, len(chunks), answer)
         return RequestRecord(
             request_id=request.request_id,
@@ -90,7 +88,7 @@ class SimulatedClient:
             chunk_ns=chunks,
             end_ns=max(self._clock.now_ns(), chunks[-1] if chunks else 0),
             prompt_tokens=answer.prompt_tokens,
-            output_tokens=len(answer.times_ns),
+            output_tokens=answer.output_tokens,
             cached_tokens=answer.cached_tokens,
             finish_reason="length",
             text=text,
@@ -120,7 +118,7 @@ class SimulatedClient:
 
 def _content(request: GenerationRequest, chunks: int, answer: Answer) -> tuple[str, dict[str, Any]]:
     """Text and log-probabilities, as far as somebody will look at them."""
-    question, count = request.prompt.text, len(answer.times_ns)
+    question, count = request.prompt.text, answer.output_tokens
     key = question or repr(request.prompt.segments)
     said = Words(key, question=question or "")
     raw: dict[str, Any] = {}
@@ -134,13 +132,3 @@ def _content(request: GenerationRequest, chunks: int, answer: Answer) -> tuple[s
     if request.prompt_logprobs is not None:
         raw["prompt_logprobs"] = tuple(prompt_logprobs(key, answer.prompt_tokens))
     return ("" if question is None else said.text(chunks)), raw
-
-
-def chunk_times(times_ns: tuple[int, ...], interval: int) -> tuple[int, ...]:
-    """When chunks came: the first token at once, then every `interval` tokens, and the end."""
-    if interval <= 1 or len(times_ns) <= 1:
-        return times_ns
-    chunks = [times_ns[0], *times_ns[interval::interval]]
-    if chunks[-1] != times_ns[-1]:
-        chunks.append(times_ns[-1])
-    return tuple(chunks)

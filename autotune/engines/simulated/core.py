@@ -142,6 +142,13 @@ class EngineCore:
         """Share of time that the GPU works just now."""
         return 0.0 if self._run is None else self._run.busy_ratio
 
+    def pace(self) -> tuple[int, float]:
+        """Streams that get a token per iteration just now, and its seconds; (0, 0.0) at rest."""
+        run = self._run
+        if run is None:
+            return 0, 0.0
+        return run.step.load.sampled, (int(run.ends_ns[0]) - run.start_ns) / NS_PER_S
+
     # ---- inside ----
 
     def _begin(self, now_ns: int) -> None:
@@ -168,7 +175,7 @@ class EngineCore:
         else:
             seconds = self._costs.decode_run_s(step.load, step.growth, count)
         if step.stores:
-            seconds = seconds * self._costs.store_factor
+            seconds = seconds + self._costs.store_s(step.stores)
         busy = min(1.0, self._costs.gpu_s(step.load) / float(seconds[0]))
         if self._noise:
             seconds = seconds * (1 + self._noise * self._random.standard_normal(count)).clip(0.5)
@@ -198,7 +205,7 @@ class EngineCore:
             if self._timer is not None:
                 self._timer.cancel()
             if kept:
-                self._commit(run, run.ends_ns[:kept])
+                self._hand_out(run.step, self._commit(run, run.ends_ns[:kept]))
             return
         self._keep_until(now_ns)
         self._wake_at(int(run.ends_ns[-1]), self._ended)
@@ -209,24 +216,50 @@ class EngineCore:
             return
         self._run = None
         end_ns = int(run.ends_ns[-1])
-        self._commit(run, run.ends_ns)
+        finished = self._commit(run, run.ends_ns)
         now_ns = self._clock.now_ns()
         self._begin(end_ns if now_ns - end_ns < _LATE_NS else now_ns)
+        self._hand_out(run.step, finished)
 
     def _landed(self) -> None:
         if self._run is None:
             self._begin(self._clock.now_ns())
 
-    def _commit(self, run: _Run, ends_ns: IntArray) -> None:
-        finished = self.scheduler.commit(run.step, ends_ns)
-        lasted = int(ends_ns[-1]) - run.start_ns
-        self.meter.busy_ns += lasted * run.busy_ratio
-        for watcher in tuple(self._on_step):
-            watcher(run.step, ends_ns)
+    def _commit(self, run: _Run, ends_ns: IntArray) -> list[Sequence]:
+        """Book iterations that have ended; returns the sequences that have all their tokens."""
+        times_ns = ends_ns.copy()
+        late_ns = self._costs.handover_s(run.step.load) * NS_PER_S
+        times_ns[:-1] += np.minimum(np.diff(ends_ns), round(late_ns))  # the last: _hand_out
+        finished = self.scheduler.commit(run.step, times_ns)
+        self.meter.busy_ns += (int(ends_ns[-1]) - run.start_ns) * run.busy_ratio
+        if not self._streams:
+            for watcher in tuple(self._on_step):
+                watcher(run.step, ends_ns)
+        return finished
+
+    def _hand_out(self, step: Step, finished: list[Sequence]) -> None:
+        """Give out the last iteration's tokens, which async scheduling does one launch later."""
+        late_ns = self._until_launched_ns()
+        self.scheduler.delay_last(step, late_ns)
+        late_s = late_ns / NS_PER_S
+        loop = asyncio.get_running_loop()
+        if self._streams:
+            ends_ns = np.array([self._clock.now_ns()])
+            for watcher in tuple(self._on_step):
+                loop.call_later(late_s, watcher, step, ends_ns)
         for sequence in finished:
             done = self._on_done.pop(sequence, None)
-            if done is not None:
+            if done is not None and late_s:
+                loop.call_later(late_s, done, sequence)
+            elif done is not None:
                 done(sequence)
+
+    def _until_launched_ns(self) -> int:
+        """How long the launch of the present run keeps the engine core from older tokens."""
+        if self._run is None:
+            return 0
+        late_ns = round(self._costs.handover_s(self._run.step.load) * NS_PER_S)
+        return min(late_ns, int(self._run.ends_ns[0]) - self._run.start_ns)
 
     def _wake_at(self, time_ns: int, call: Callable[[], None]) -> None:
         if self._timer is not None:

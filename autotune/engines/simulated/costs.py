@@ -20,6 +20,7 @@ from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 
 _US: Final = 1e-6
+_LEAST_SHARE: Final = 0.02
 FloatArray = npt.NDArray[np.float64]
 
 
@@ -30,6 +31,7 @@ class Load:
     Attributes:
         decode_sequences: Sequences that get one token each.
         decode_kv_tokens: Tokens in their KV caches, together, as far as attention reads them.
+        longest_kv_tokens: Tokens in the longest of their KV caches.
         prefill_tokens: Prompt tokens that are computed.
         prefill_pairs: Sum over prompt chunks of (query, key) pairs that attention looks at.
         prefill_kv_tokens: Tokens that those chunks read from the KV cache.
@@ -39,6 +41,7 @@ class Load:
 
     decode_sequences: int = 0
     decode_kv_tokens: float = 0.0
+    longest_kv_tokens: int = 0
     prefill_tokens: int = 0
     prefill_pairs: float = 0.0
     prefill_kv_tokens: float = 0.0
@@ -83,9 +86,12 @@ class CostModel:
         return self._settings.scheduler_steps
 
     @property
-    def store_factor(self) -> float:
-        """What copying new blocks to host memory makes of an iteration's time."""
-        return 1.0 + self._card.host.offload_store_ratio
+    def chunk_ns(self) -> float:
+        """The API server's work for one chunk of an answer; V0 does not merge chunks."""
+        if not self._settings.v1:
+            return 0.0
+        host = self._card.host
+        return host.frontend_chunk_us * 1e3 * self._jitter.host
 
     # ---- one iteration ----
 
@@ -112,19 +118,31 @@ class CostModel:
         return seconds * self._jitter.gpu
 
     def _join(self, gpu: float | FloatArray, load: Load) -> float | FloatArray:
-        """Put GPU, launches, engine core and API server together."""
-        settings, host = self._settings, self._card.host
+        """Put GPU, launches and engine core together.
+
+        Async scheduling hides the host's work for decoding behind the GPU. An iteration with
+        prompt chunks is launched at the GPU's pace (seen on an H100 with 0.26.0: tokens of a
+        prefill came when the next one had ended), which leaves nothing to hide behind.
+        """
+        settings, power = self._settings, self._card.host.overlap_sharpness
         launch, core = self._launch_s(load), self._core_s(load)
+        if settings.async_scheduling and not load.prefill_tokens:
+            longer, shorter = np.maximum(gpu, core + launch), np.minimum(gpu, core + launch)
+            return longer * (1 + (shorter / longer) ** power) ** (1 / power)
         steps = settings.scheduler_steps if load.prefill_tokens == 0 else 1
-        if settings.async_scheduling:
-            hidden = (core + launch) * host.async_overlap
-            shown = (core + launch) - hidden
-            time = np.maximum(gpu, hidden) + shown
-        else:
-            time = np.maximum(gpu, launch) + core / steps
-        if not settings.v1:
-            return time
-        return np.maximum(time, self._frontend_s(load))
+        return np.maximum(gpu, launch) + core / steps
+
+    def handover_s(self, following: Load) -> float:
+        """How long an iteration's tokens wait for the launch of the one that follows, at most.
+
+        With async scheduling the engine core launches it before it looks at the tokens
+        (`step_with_batch_queue`, vLLM `v1/engine/core.py`, 0.26.0).
+        """
+        if not self._settings.async_scheduling:
+            return 0.0
+        if following.prefill_tokens:
+            return self.iteration_s(following)
+        return self._core_s(following) + self._launch_s(following)
 
     # ---- GPU ----
 
@@ -156,8 +174,9 @@ class CostModel:
         layers = shape.layers - shape.stateless_layers
         flops = 4.0 * layers * shape.heads * shape.head_dim * load.prefill_pairs
         kv_tokens = load.decode_kv_tokens + load.prefill_kv_tokens
-        seconds = flops / self._attention_peak + kv_tokens * self._kv_bytes / self._kv_bandwidth
-        return seconds + layers * self._attention.layer_us * _US
+        read = kv_tokens * self._kv_bytes / self._kv_bandwidth
+        read = max(read, layers * load.longest_kv_tokens * self._attention.sequence_token_ns * 1e-9)
+        return flops / self._attention_peak + read + layers * self._attention.layer_us * _US
 
     def _rest_s(self, load: Load) -> float:
         shape, gpu = self._shape, self._card.gpu
@@ -205,17 +224,24 @@ class CostModel:
             seconds += host.offload_iteration_us
         return seconds * _US * self._jitter.host
 
-    def _frontend_s(self, load: Load) -> float:
-        """The API server's work for an iteration's tokens; a process of its own in V1."""
-        host = self._card.host
-        per_token = host.frontend_token_us + host.frontend_chunk_us / self._settings.stream_interval
-        return load.sampled * per_token * _US * self._jitter.host
-
     def admission_s(self, prompt_tokens: int) -> float:
         """The API server's time for a request before the engine core sees it."""
         host = self._card.host
         seconds = host.frontend_request_us + host.frontend_prompt_token_us * prompt_tokens
         return seconds * _US * self._jitter.host
+
+    def intake_share(self, requests: int, streams: int, iteration_s: float) -> float:
+        """Share of the API server's time for requests that come in beside running streams.
+
+        All take turns in one event loop. Streams leave it free between their chunks; where they
+        have no pauses, shares go by what a turn of each takes.
+        """
+        sending_s = streams * self.chunk_ns * 1e-9 / self._settings.stream_interval
+        if not sending_s or not iteration_s:
+            return 1.0
+        free = 1.0 - min(1.0, sending_s / iteration_s)
+        turns_s = requests * self._card.host.frontend_turn_us * _US * self._jitter.host
+        return max(free, turns_s / (turns_s + sending_s), _LEAST_SHARE)
 
     def request_latency_s(self) -> float:
         """Way of a request to the engine core, beside the API server's work for it."""
@@ -226,6 +252,10 @@ class CostModel:
         return self._card.host.latency_us * _US * self._jitter.host
 
     # ---- KV offload ----
+
+    def store_s(self, chunks: int) -> float:
+        """Time that an iteration takes longer because of prompt chunks that go to host memory."""
+        return chunks * self._card.host.offload_store_us * _US * self._jitter.host
 
     def transfer_s(self, blocks: int, *, pinned: bool = True) -> float:
         """Seconds to copy so many blocks between host memory and GPU."""

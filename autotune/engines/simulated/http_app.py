@@ -114,7 +114,7 @@ class HttpFace:
             answer = await self._server.answer(sequence)
         except EngineDied:
             return _error(500, "EngineCore encountered an issue.", "InternalServerError")
-        count = len(answer.times_ns)
+        count = answer.output_tokens
         choice: dict[str, Any] = {"index": 0, "finish_reason": "length", "stop_reason": None}
         text = asked.words.text(count)
         choice |= (

@@ -86,6 +86,7 @@ def whole_load(records: Sequence[RequestRecord]) -> dict[str, float | None]:
         / (end - start),
         "ttft_loaded_p50_ns": float(median(r.ttft_ns or 0 for r in records)),
         "itl_p50_ns": float(np.median(gaps)),
+        "tpot_p50_ns": float(median(_tpot_ns(r) for r in records)),
     }
 
 
@@ -131,11 +132,11 @@ async def _measure(
     metrics |= {tag: value for tag, value in loaded.items() if value is not None}
     for length, name in _CONTEXTS.items():
         output = workload.long_context_output_tokens
-        if length not in workload.long_context_tokens:
+        longest = min(server.plan.max_model_len, server.plan.kv_tokens)
+        if length not in workload.long_context_tokens or length > longest:
             continue
-        if length + output > min(server.plan.max_model_len, server.plan.kv_tokens):
-            continue
-        record = await client.generate(_request(f"long-{name}", length, output))
+        tokens = min(length, longest - output)  # as the probe does: the answer needs its room
+        record = await client.generate(_request(f"long-{name}", tokens, output))
         metrics[f"ttft_{name}_ns"] = float(record.ttft_ns or 0)
         rest_s = (record.end_ns - (record.first_token_ns or 0)) / NS_PER_S
         metrics[f"decode_{name}_tokens_per_s"] = (output - 1) / rest_s
@@ -176,6 +177,10 @@ def _request(name: str, tokens: int, output: int) -> GenerationRequest:
     seed = int.from_bytes(name.encode()[-8:], "big")
     prompt = Prompt(segments=(Segment(seed, tokens),))
     return GenerationRequest(request_id=name, prompt=prompt, max_tokens=output, timeout_s=1e6)
+
+
+def _tpot_ns(record: RequestRecord) -> float:
+    return (record.end_ns - (record.first_token_ns or 0)) / max(1, (record.output_tokens or 0) - 1)
 
 
 def _gaps(record: RequestRecord) -> IntArray:

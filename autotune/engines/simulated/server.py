@@ -19,6 +19,7 @@ from autotune.engines.simulated.blocks import BlockPool, spans
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.core import EngineCore
 from autotune.engines.simulated.costs import CostModel, Jitter
+from autotune.engines.simulated.frontend import Intake, chunk_times
 from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.offload import HostTier
 from autotune.engines.simulated.prefix import PrefixIndex
@@ -43,12 +44,13 @@ class Answer:
     """What a request got.
 
     Attributes:
-        times_ns: When each token reached the client, in order.
+        chunks_ns: When chunks of tokens reached the client, in order.
         cached_tokens: Prompt tokens that came from a cache.
     """
 
     prompt_tokens: int
-    times_ns: tuple[int, ...]
+    output_tokens: int
+    chunks_ns: tuple[int, ...]
     cached_tokens: int
     preemptions: int
 
@@ -96,7 +98,7 @@ class SimulatedServer:
             clock, scheduler, self.costs, noise=noise.iteration, random=random, streams=streams
         )
         self._index = PrefixIndex()
-        self._frontend_free_ns = 0
+        self._intake = Intake(clock, self._share_of_intake)
         self._waiting: set[asyncio.Future[Sequence]] = set()
         self._streams: set[asyncio.Queue[int | None]] = set()
 
@@ -152,11 +154,13 @@ class SimulatedServer:
         finally:
             self._waiting.discard(future)
             self.core.abort(sequence)
+        stamps = sequence.token_stamps(self.core.scheduler.log)
+        sent = chunk_times(stamps, self.settings.stream_interval, self.costs.chunk_ns)
         latency_ns = round(latency_s * NS_PER_S)
-        times = sequence.token_times_ns(self.core.scheduler.log)
         return Answer(
             prompt_tokens=sequence.prompt_tokens,
-            times_ns=tuple(time + latency_ns for time in times),
+            output_tokens=len(stamps),
+            chunks_ns=tuple(time + latency_ns for time in sent),
             cached_tokens=sequence.cached_tokens or 0,
             preemptions=sequence.preemptions,
         )
@@ -192,14 +196,20 @@ class SimulatedServer:
             self.core.abort(sequence)
 
     def enter(self, sequence: Sequence, done: Callable[[Sequence], None]) -> None:
-        """The API server takes a request in, one after the other, and hands it on."""
+        """The API server takes a request in and hands it on."""
         if self.core.is_stopped:
             return
-        now_ns = self._clock.now_ns()
-        cost_ns = round(self.costs.admission_s(sequence.prompt_tokens) * NS_PER_S)
-        self._frontend_free_ns = max(now_ns, self._frontend_free_ns) + cost_ns
-        delay_s = (self._frontend_free_ns - now_ns) / NS_PER_S + self.costs.request_latency_s()
-        asyncio.get_running_loop().call_later(delay_s, self.core.submit, sequence, done)
+        loop, way_s = asyncio.get_running_loop(), self.costs.request_latency_s()
+
+        def hand_on() -> None:
+            loop.call_later(way_s, self.core.submit, sequence, done)
+
+        self._intake.take(self.costs.admission_s(sequence.prompt_tokens), hand_on)
+
+    def _share_of_intake(self, requests: int) -> float:
+        """The API server's time that requests get beside the streams that run."""
+        streams, iteration_s = self.core.pace()
+        return self.costs.intake_share(requests, streams, iteration_s)
 
     def die(self) -> None:
         """The engine is gone; whoever waits is told."""

@@ -19,7 +19,7 @@ class Step:
         chunks: Sequences whose prompt goes on, with the tokens computed.
         count: Iterations in a row; more than one only without chunks.
         growth: KV tokens that each iteration adds to the reading of the next.
-        stores: Whether new blocks go to host memory.
+        stores: Prompt chunks whose blocks go to host memory.
     """
 
     load: Load
@@ -27,7 +27,7 @@ class Step:
     chunks: list[tuple[Sequence, int]]
     count: int = 1
     growth: float = 0.0
-    stores: bool = False
+    stores: int = 0
 
 
 @dataclass(slots=True)
@@ -61,6 +61,7 @@ def work_of(
     load = Load(
         decode_sequences=len(decodes),
         decode_kv_tokens=read,
+        longest_kv_tokens=max((s.computed_tokens for s in decodes), default=0),
         prefill_tokens=sum(tokens for _, tokens in chunks),
         prefill_pairs=sum(attention_pairs(shape, t, s.computed_tokens) for s, t in chunks),
         prefill_kv_tokens=float(sum(s.computed_tokens for s, _ in chunks)),

@@ -99,7 +99,7 @@ def test_async_scheduling_hides_the_host_behind_the_gpu() -> None:
     alone = _batch_rate()
     hidden = _batch_rate("--async-scheduling", iteration_us=500.0)
     shown = _batch_rate("--no-async-scheduling", iteration_us=500.0)
-    assert hidden == pytest.approx(alone, rel=0.02)
+    assert hidden == pytest.approx(alone, rel=0.03)
     assert 64 / shown - 64 / alone == pytest.approx(500e-6, rel=0.05)
 
 
@@ -110,12 +110,78 @@ def test_eager_launches_bound_a_small_model() -> None:
     assert _batch_rate(eager_layer_us=300.0) > 2 * rate
 
 
-def test_fewer_chunks_cost_the_api_server_less() -> None:
-    """--stream-interval divides the front end's work per chunk."""
-    one = _batch_rate(frontend_chunk_us=100.0)
-    ten = _batch_rate("--stream-interval", "10", frontend_chunk_us=100.0)
-    assert 64 / one == pytest.approx(64 * 100e-6, rel=0.03)
-    assert ten > 2 * one
+def _chunk_gaps_s(*options: str, chunk_us: float = 100.0) -> tuple[float, int]:
+    """Median gap between chunks of 64 streams, and the tokens of all."""
+    card = plain_card()
+    host = card.host.model_copy(update={"frontend_chunk_us": chunk_us})
+    machine = machine_of(card.model_copy(update={"host": host}), QWEN_1B5)
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[float, int]:
+        asked = [request(f"r{i}", (i, 64), output=64) for i in range(64)]
+        records = await closed_loop(client, asked, 64)
+        gaps = np.concatenate([np.diff(np.array(r.chunk_ns)) for r in records])
+        return float(np.median(gaps)) / 1e9, sum(r.output_tokens or 0 for r in records)
+
+    return served(talk, *options, machine=machine)
+
+
+def test_tokens_join_the_next_chunk_while_the_api_server_is_busy() -> None:
+    """64 streams x 100 us: chunks come every 6.4 ms, whatever the engine's pace."""
+    assert _chunk_gaps_s() == pytest.approx((6.4e-3, 64 * 64), rel=0.01)
+    assert _batch_rate(frontend_chunk_us=100.0) == pytest.approx(_batch_rate(), rel=0.03)
+
+
+def test_longer_chunks_cost_the_api_server_less() -> None:
+    """With --stream-interval 10 it keeps up: a chunk comes with every tenth token."""
+    iteration_s, _ = _chunk_gaps_s(chunk_us=0.0)
+    gap_s, _ = _chunk_gaps_s("--stream-interval", "10")
+    assert gap_s == pytest.approx(10 * iteration_s, rel=0.01)
+
+
+def test_requests_that_come_together_are_taken_in_together() -> None:
+    """Processor sharing: of 20 requests at once, 1 ms of work each, none is in before 20 ms."""
+    card = plain_card()
+    host = card.host.model_copy(update={"frontend_request_us": 1000.0})
+    machine = machine_of(card.model_copy(update={"host": host}), QWEN_1B5)
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> list[int]:
+        asked = [request(f"r{i}", (i, 16), output=2) for i in range(20)]
+        return sorted(r.ttft_ns or 0 for r in await closed_loop(client, asked, 20))
+
+    first, *_, last = served(talk, machine=machine)
+    assert first > 20e6
+    assert last < 30e6
+
+
+def test_async_scheduling_hands_a_prefills_token_out_after_the_next_launch() -> None:
+    """Without graphs the launch of the first decode delays the first token by as much."""
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> int:
+        return (await client.generate(request("a", (1, 64)))).ttft_ns or 0
+
+    card = plain_card()
+    host = card.host.model_copy(update={"eager_layer_us": 500.0})
+    machine = machine_of(card.model_copy(update={"host": host}), QWEN_1B5)
+    late = served(talk, "--enforce-eager", machine=machine)
+    prompt = served(talk, "--enforce-eager", "--no-async-scheduling", machine=machine)
+    assert late - prompt == pytest.approx(28 * 500e3, rel=0.01)
+
+
+def test_one_long_sequence_bounds_a_kernel_that_does_not_spread_it() -> None:
+    """Layers x tokens x sequence_token_ns per decode step, however few the bytes."""
+    card = plain_card()
+    slow = card.attention["TRITON_ATTN"].model_copy(update={"sequence_token_ns": 50.0})
+    machine = machine_of(card.model_copy(update={"attention": {**card.attention,
+                                                               "TRITON_ATTN": slow}}))  # fmt: skip
+
+    async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[int, ...]:
+        return (await client.generate(request("a", (1, 10_000), output=4))).chunk_ns
+
+    step = {backend: np.diff(served(talk, "--attention-backend", backend, machine=machine))[-1]
+            for backend in ("FLASH_ATTN", "TRITON_ATTN")}  # fmt: skip
+    read_ns = 10_002 * _KV_BYTES / _H100_BYTES_PER_S * 1e9
+    extra_ns = 28 * 10_002 * 50.0 - read_ns
+    assert step["TRITON_ATTN"] - step["FLASH_ATTN"] == pytest.approx(extra_ns, rel=0.01)
 
 
 @pytest.mark.parametrize(

@@ -137,6 +137,49 @@ def test_requests_are_pushed_out_when_the_kv_cache_is_short_and_only_then() -> N
     assert _preemptions(200) == 0
 
 
+def _pushed_out(*options: str) -> tuple[int, int]:
+    """Preemptions of 40 requests on a KV cache for 32 of them, and tokens given out."""
+
+    async def talk(client: SimulatedClient, server: SimulatedServer) -> tuple[int, int]:
+        asked = [request(f"r{i}", (i, 128), output=128) for i in range(40)]
+        await closed_loop(client, asked, 40)
+        counters = server.core.scheduler.counters
+        return counters.preemptions, counters.generation_tokens
+
+    return served(talk, *options, blocks=512)
+
+
+def test_with_an_offload_and_async_scheduling_a_full_kv_cache_pushes_nearly_all_out() -> None:
+    """Blocks come free an iteration late; on an H100 that made 1,807 preemptions of 36."""
+    plain, tokens = _pushed_out()
+    offload, offload_tokens = _pushed_out("--kv-offloading-size", "8")
+    in_step, _ = _pushed_out("--kv-offloading-size", "8", "--no-async-scheduling")
+    assert plain > 0
+    assert offload > 5 * plain
+    assert in_step < 2 * plain
+    assert tokens == offload_tokens == 40 * 128
+
+
+def test_what_a_request_had_generated_is_found_again_when_it_returns() -> None:
+    """Pushed out after 200 tokens, it computes again no more than was evicted meanwhile."""
+
+    def computed(caching: str) -> int:
+        prefilled = 0
+
+        async def talk(client: SimulatedClient, server: SimulatedServer) -> int:
+            def watch(step: Step, _ends: IntArray) -> None:
+                nonlocal prefilled
+                prefilled += step.load.prefill_tokens
+
+            server.core.on_step(watch)
+            await closed_loop(client, [request(f"r{i}", (i, 64), output=200) for i in range(8)], 8)
+            return prefilled
+
+        return served(talk, caching, blocks=100)
+
+    assert 8 * 64 < computed("--enable-prefix-caching") < computed("--no-enable-prefix-caching")
+
+
 def test_a_request_that_was_pushed_out_takes_longer() -> None:
     """Recomputing costs time: the same load ends later on a short KV cache."""
 

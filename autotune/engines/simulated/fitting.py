@@ -1,0 +1,206 @@
+"""The least-squares problem of a calibration: which parameters, how they move, what they explain.
+
+Residuals are logarithms of predicted over measured, parameters are logarithms too, so that ten
+per cent up and down weigh the same and nothing turns negative. A weak pull towards the start
+value keeps a parameter where it was if no record speaks about it.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import Any, Final
+
+import numpy as np
+from scipy.optimize import least_squares
+
+from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.replay import Replay
+from autotune.engines.simulated.settings import GraphMode, ServeSettings
+from autotune.records import MemoryLedger, Scalar
+
+FITTED_METRICS: Final[Mapping[str, float]] = {
+    "output_tokens_per_s": 1.0,
+    "ttft_8k_ns": 1.0,
+    "ttft_16k_ns": 1.0,
+    "ttft_32k_ns": 0.5,
+    "tpot_p50_ns": 1.0,
+    "itl_p50_ns": 1.0,
+    "itl_single_ns": 1.0,
+    "decode_8k_tokens_per_s": 0.3,
+    "decode_32k_tokens_per_s": 0.3,
+    "ttft_short_ns": 0.3,
+    "ttft_loaded_p50_ns": 0.3,
+    "e2e_p50_ns": 0.5,
+}
+"""What is fitted, and how much it counts: figures that hang on the client and the host's mood,
+or that say the same as another one, count less."""
+
+PARAMETERS: Final = (
+    "gemm.compute",
+    "gemm.bandwidth",
+    "gpu.layer_us",
+    "gpu.token_traffic",
+    "gpu.eager_traffic",
+    "host.iteration_us",
+    "host.sequence_us",
+    "host.piecewise_layer_us",
+    "host.compiled_layer_us",
+    "host.eager_layer_us",
+    "host.frontend_chunk_us",
+    "host.frontend_request_us",
+    "host.frontend_prompt_token_us",
+    "host.request_latency_us",
+    "host.offload_iteration_us",
+    "host.offload_store_us",
+)
+BACKEND_PARAMETERS: Final = ("prefill", "decode", "fp8_prefill", "fp8_decode", "sequence_token_ns")
+_SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
+_LARGEST_SHARE: Final = 1.2
+_PULL: Final = 0.05
+_WIDEST: Final = log(6.0)
+_STEP: Final = 0.04
+_EVALUATIONS: Final = 8
+
+Floats = np.ndarray[Any, np.dtype[np.float64]]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Observation:
+    """One measured configuration.
+
+    Attributes:
+        name: For reports.
+        replay: How it is played on the simulated card.
+        measured: Metric to measured value.
+        ledger: The start's own account of memory, where its log has one.
+        kv_tokens: Tokens of the KV cache that the server reported.
+        study: Measured side by side: only these are compared with each other.
+        settings: Parameter to value, as it was asked for.
+    """
+
+    name: str
+    replay: Replay
+    measured: Mapping[str, float]
+    ledger: MemoryLedger | None = None
+    kv_tokens: int | None = None
+    study: str = ""
+    settings: tuple[tuple[str, Scalar], ...] = ()
+
+
+Play = Callable[[Card, Observation], dict[str, float] | None]
+"""Predicts an observation's metrics on a card; None if the server would not come up."""
+
+
+class Fitter:
+    """Moves a card's parameters until it explains observations.
+
+    Args:
+        card: Start values; its peaks and memory stay.
+        observations: What it is to explain.
+        play: How it explains.
+        parameters: What moves; None for `PARAMETERS` and the attention backends that are seen.
+    """
+
+    def __init__(
+        self,
+        card: Card,
+        observations: Sequence[Observation],
+        play: Play,
+        parameters: Sequence[str] | None = None,
+    ) -> None:
+        self._card, self._observations, self._play = card, observations, play
+        self._settings = [o.replay.settings_on(card) for o in observations]
+        names = parameters or self._all_parameters()
+        self.names = [name for name in names if value_of(card, name) > 0]
+        self._start = np.array([value_of(card, name) for name in self.names])
+
+    def run(self) -> Card:
+        """The card that explains the observations best."""
+        upper = [self._most(name, value) for name, value in zip(self.names, self._start)]  # noqa: B905 - made together above
+        solution = least_squares(
+            self._residuals,
+            np.zeros(len(self.names)),
+            jac=self._jacobian,
+            bounds=(-_WIDEST, np.array(upper)),
+            loss="soft_l1",
+            f_scale=0.1,
+            max_nfev=_EVALUATIONS,
+        )
+        return self._at(solution.x)
+
+    def _all_parameters(self) -> tuple[str, ...]:
+        backends = sorted({backend_of(self._card, s) for s in self._settings})
+        attention = tuple(f"attention.{b}.{p}" for b in backends for p in BACKEND_PARAMETERS)
+        return (*PARAMETERS, *attention)
+
+    @staticmethod
+    def _most(name: str, start: float) -> float:
+        """Upper bound of log(value / start): no efficiency beyond the peak and a little."""
+        if name.rpartition(".")[2] in _SHARES:
+            return max(1e-3, log(_LARGEST_SHARE / start))
+        return _WIDEST
+
+    def _at(self, x: Floats) -> Card:
+        values = self._start * np.exp(x)
+        return with_values(
+            self._card, {n: float(v) for n, v in zip(self.names, values, strict=True)}
+        )
+
+    def _residuals(self, x: Floats) -> Floats:
+        card = self._at(x)
+        parts = [self._misses(card, index) for index in range(len(self._observations))]
+        return np.concatenate([_PULL * x, *parts])
+
+    def _misses(self, card: Card, index: int) -> Floats:
+        """Weighted log(predicted / measured) of one observation's metrics."""
+        observation = self._observations[index]
+        predicted = self._play(card, observation) or {}
+        return np.array(
+            [
+                FITTED_METRICS.get(metric, 1.0) * log(predicted[metric] / value)
+                if predicted.get(metric)
+                else 0.0
+                for metric, value in sorted(observation.measured.items())
+            ]
+        )
+
+    def _jacobian(self, x: Floats) -> Floats:
+        """Forward differences; an observation that a parameter cannot touch is not played."""
+        here = self._at(x)
+        before = [self._misses(here, index) for index in range(len(self._observations))]
+        columns = []
+        for position, name in enumerate(self.names):
+            moved = x.copy()
+            moved[position] += _STEP
+            there = self._at(moved)
+            pull = np.zeros(len(x))
+            pull[position] = _PULL
+            parts = [
+                (self._misses(there, index) - old) / _STEP
+                if touches(name, self._settings[index], self._card)
+                else np.zeros(len(old))
+                for index, old in enumerate(before)
+            ]
+            columns.append(np.concatenate([pull, *parts]))
+        return np.array(columns).T
+
+
+def backend_of(card: Card, settings: ServeSettings) -> str:
+    """The attention backend's name in the card's file."""
+    name = settings.attention_backend
+    return name if name in card.attention else "FLASH_ATTN"
+
+
+def touches(name: str, settings: ServeSettings, card: Card) -> bool:
+    """Whether a parameter can change anything for a server with these settings."""
+    eager = settings.graph_mode is GraphMode.EAGER
+    if name.startswith("attention."):
+        _, backend, parameter = name.split(".")
+        seen = backend == backend_of(card, settings)
+        return seen and (settings.fp8_kv or not parameter.startswith("fp8_"))
+    if "eager" in name:
+        return eager
+    if name in {"gpu.token_traffic", "host.piecewise_layer_us", "host.compiled_layer_us"}:
+        return not eager
+    return settings.offload_bytes > 0 or "offload" not in name
