@@ -5,6 +5,8 @@ dashboard and for whoever knows Optuna. What to try next comes from a `Proposer`
 """
 
 import json
+from dataclasses import replace
+from datetime import UTC
 from typing import Final
 
 import optuna
@@ -24,7 +26,7 @@ from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
 from autotune.study.attributes import attributes_of
 from autotune.study.distributions import distributions_of, raw_values, suggest
-from autotune.study.outcomes import told_as
+from autotune.study.outcomes import constraints_of, told_as
 from autotune.study.proposals import Proposer
 from autotune.study.storage import displayed_values, frozen, open_ledger, quiet
 
@@ -87,6 +89,14 @@ class AskTell:
 
     def tell(self, record: TrialRecord) -> None:
         """Finish a trial; its record must be in the store already."""
+        self._write_down(record)
+        self._proposer.learn(record.configuration, told_as(record, self._spec))
+        if _interrupted(record):
+            self._seen.discard(record.configuration)
+        else:
+            self._seen.add(record.configuration)
+
+    def _write_down(self, record: TrialRecord) -> None:
         told = told_as(record, self._spec)
         trial = self._running.pop(record.number)
         with quiet():
@@ -96,11 +106,6 @@ class AskTell:
                 trial.set_user_attr(name, attribute)
             values = displayed_values(told, self._spec)
             self._ledger.tell(trial, values, state=told.state)
-        self._proposer.learn(record.configuration, told)
-        if _interrupted(record):
-            self._seen.discard(record.configuration)
-        else:
-            self._seen.add(record.configuration)
 
     def add_finished(self, record: TrialRecord) -> None:
         """Enter a trial that never ran (screened), in one step."""
@@ -120,17 +125,23 @@ class AskTell:
         """End trials that a dead autotune left running.
 
         A trial whose record had reached the disk is told now. For the others a record is written
-        that says so, which the loop retries once. Left running they would repel the sampler.
+        that says so, which the loop retries once. Left running they would repel the sampler; left
+        waiting they would lend their numbers and parameters to the trials that come next.
         """
+        while self._ledger.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
+            with quiet():
+                self._ledger.ask()
         known = {record.number: record for record in self._store.records()}
         ended = []
         for trial in self._ledger.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
             self._running[trial.number] = optuna.Trial(self._ledger, trial._trial_id)  # noqa: SLF001
             record = known.get(trial.number)
-            if record is None:
-                record = _orphan(trial, self._spec.name)
-                self._store.append(record)
-                ended.append(record)
+            if record is not None:  # what it tells has been learnt from the store
+                self._write_down(record)
+                continue
+            record = _orphan(trial, self._spec)
+            self._store.append(record)
+            ended.append(record)
             self.tell(record)
         return tuple(ended)
 
@@ -140,7 +151,7 @@ def _interrupted(record: TrialRecord) -> bool:
     return failure is not None and failure.kind is FailureKind.INTERRUPTED
 
 
-def _orphan(trial: FrozenTrial, study: str) -> TrialRecord:
+def _orphan(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     """The record of a trial whose controller died."""
     attributes = trial.user_attrs
     failure = Failure(
@@ -148,12 +159,15 @@ def _orphan(trial: FrozenTrial, study: str) -> TrialRecord:
         phase="unknown",
         message="autotune itself was killed while this trial ran",
     )
-    return TrialRecord(
-        study=study,
+    start = trial.datetime_start  # Optuna keeps it local and naive
+    record = TrialRecord(
+        study=spec.name,
         number=trial.number,
         kind=TrialKind(attributes.get("kind", TrialKind.SEARCH)),
         label=str(attributes.get("label", "")),
         configuration=Configuration.of(json.loads(attributes.get(ASKED, "{}"))),
         outcome=Outcome(status=OutcomeStatus.FAILED, failure=failure),
-        wall_start="" if trial.datetime_start is None else trial.datetime_start.isoformat(),
+        simulated=spec.engine.name == "simulated",
+        wall_start="" if start is None else start.astimezone(UTC).isoformat(),
     )
+    return replace(record, constraints=constraints_of(record, spec))

@@ -1,6 +1,7 @@
 """A study from first to last trial on a runner that measures a made-up landscape."""
 
 import asyncio
+import json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -20,7 +21,9 @@ from autotune.store import TrialStore
 from autotune.study.agenda import counts
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
-from autotune.study.proposals import proposer_named
+from autotune.study.outcomes import Told
+from autotune.study.proposals import OptunaProposer, proposer_named
+from autotune.study.storage import quiet
 from tests.unit.study.fakes import SPACE, FakeRunner, study_spec
 
 
@@ -295,6 +298,48 @@ def test_an_exhausted_space_ends_the_study(tmp_path: Path) -> None:
     searched = [r for r in end.records if r.kind is not TrialKind.FINALIST]
     assert len(searched) == 2 * 4  # the baseline is one of them
     assert "every configuration" in end.reason
+
+
+def test_a_controller_killed_between_two_writes_shifts_no_trial(bench: Bench) -> None:
+    """A trial that was entered and not yet begun keeps its number and settings for itself."""
+    bench.run()
+    waiting = Configuration.of({"max_num_batched_tokens": 128, "kv_offload_gib": 16})
+    bench.open().ledger.enqueue_trial(
+        {"max_num_batched_tokens": 128, "kv_offload_gib": 16},
+        user_attrs={"kind": "search", "asked": json.dumps(waiting.values)},
+    )
+    bench.spec = study_spec(budget={"trials": TRIALS + 3})
+    end = bench.run()
+    assert end.records[TRIALS].configuration == waiting
+    trials = bench.open().ledger.trials
+    assert all(t.state.is_finished() for t in trials)
+    for record in end.records:
+        asked = trials[record.number].user_attrs.get("asked")
+        assert asked is None or Configuration.of(json.loads(asked)) == record.configuration
+
+
+def test_a_record_that_had_reached_the_disk_is_learnt_once(bench: Bench) -> None:
+    """The controller was killed after the record was written and before Optuna heard of it."""
+    bench.run()
+    record = bench.store.records()[-1]
+    heard: list[Configuration] = []
+
+    class Listening(OptunaProposer):
+        def learn(self, configuration: Configuration, told: Told) -> None:
+            heard.append(configuration)
+            super().learn(configuration, told)
+
+    study = bench.open().ledger
+    number = record.number + 1
+    with quiet():
+        study.enqueue_trial({}, user_attrs={"kind": "search", "asked": "{}"})
+        study.ask()
+    bench.store.append(replace(record, number=number))
+    proposer = Listening(bench.spec, SPACE, optuna.samplers.RandomSampler(seed=0))
+    opened = AskTell(bench.spec, SPACE, bench.store, proposer)
+    assert opened.sweep() == ()
+    assert len(heard) == number + 1
+    assert opened.ledger.trials[number].state is TrialState.COMPLETE
 
 
 def test_a_controller_that_was_killed_leaves_no_running_trial(bench: Bench) -> None:
