@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -42,8 +43,9 @@ class StudyLock:
             message = f"study {self._path.parent.name!r} is being run by process {owner}"
             hint = "Wait for it, end it, or give this run another --name."
             raise StudyConflictError(message, hint=hint) from error
-        os.ftruncate(descriptor, 0)
-        os.write(descriptor, f"{os.getpid()}\n".encode())
+        with suppress(OSError):  # a full disk: the lock holds, only its owner's number is missing
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
         return self
 

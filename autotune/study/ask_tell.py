@@ -28,7 +28,7 @@ from autotune.study.attributes import attributes_of
 from autotune.study.distributions import distributions_of, raw_values, suggest
 from autotune.study.outcomes import constraints_of, told_as
 from autotune.study.proposals import Proposer
-from autotune.study.storage import displayed_values, frozen, open_ledger, quiet
+from autotune.study.storage import displayed_values, frozen, open_ledger, writing
 
 ASKED: Final = "asked"
 """User attribute: the configuration as JSON, so that a trial cut off by a crash can be named."""
@@ -72,9 +72,13 @@ class AskTell:
         return self._proposer.expected_gain
 
     def start(self, configuration: Configuration, kind: TrialKind, label: str = "") -> int:
-        """Enter a trial as running; its number."""
+        """Enter a trial as running; its number.
+
+        Raises:
+            StoreError: If the database cannot be written.
+        """
         raw = raw_values(self._space, configuration)
-        with quiet():
+        with writing(self._store.paths.database):
             asked = json.dumps(configuration.values)
             attributes = {"kind": kind.value, ASKED: asked, **({"label": label} if label else {})}
             self._ledger.enqueue_trial(dict(raw), user_attrs=attributes)
@@ -88,7 +92,11 @@ class AskTell:
         return trial.number
 
     def tell(self, record: TrialRecord) -> None:
-        """Finish a trial; its record must be in the store already."""
+        """Finish a trial; its record must be in the store already.
+
+        Raises:
+            StoreError: If the database cannot be written; the next run tells it then.
+        """
         self._write_down(record)
         self._proposer.learn(record.configuration, told_as(record, self._spec))
         if _interrupted(record):
@@ -99,7 +107,7 @@ class AskTell:
     def _write_down(self, record: TrialRecord) -> None:
         told = told_as(record, self._spec)
         trial = self._running.pop(record.number)
-        with quiet():
+        with writing(self._store.paths.database):
             for key, value in told.constraints.items():
                 trial.set_constraint(key, value)
             for name, attribute in attributes_of(record, root=self._store.paths.root).items():
@@ -109,7 +117,7 @@ class AskTell:
 
     def add_finished(self, record: TrialRecord) -> None:
         """Enter a trial that never ran (screened), in one step."""
-        with quiet():
+        with writing(self._store.paths.database):
             self._ledger.add_trial(
                 frozen(record, self._spec, self._space, self._distributions,
                        root=self._store.paths.root)
@@ -129,7 +137,7 @@ class AskTell:
         waiting they would lend their numbers and parameters to the trials that come next.
         """
         while self._ledger.get_trials(deepcopy=False, states=(TrialState.WAITING,)):
-            with quiet():
+            with writing(self._store.paths.database):
                 self._ledger.ask()
         known = {record.number: record for record in self._store.records()}
         ended = []

@@ -43,6 +43,23 @@ def quiet() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def writing(database: Path) -> Iterator[None]:
+    """Quiet, and a database that refuses is an error of ours.
+
+    Raises:
+        StoreError: If the disk is full or the file is damaged.
+    """
+    try:
+        with quiet():
+            yield
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        first = str(error.__cause__ or error).splitlines()[0]
+        message = f"{database} cannot be written: {first}"
+        hint = "Check free space of that disk; the records are safe, the same command goes on."
+        raise StoreError(message, hint=hint) from error
+
+
 def storage_url(database: Path) -> str:
     """The database as SQLAlchemy names it."""
     return f"sqlite:///{database}"

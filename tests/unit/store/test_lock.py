@@ -43,6 +43,13 @@ def test_it_can_be_taken_again_after_release(tmp_path: Path) -> None:
             assert (tmp_path / "lock").exists()
 
 
+def test_a_full_disk_does_not_keep_the_lock_from_holding() -> None:
+    """`/dev/full` takes no byte: the owner's number is missing, the lock is there."""
+    path = Path("/dev/full")
+    with StudyLock(path), pytest.raises(StudyConflictError), StudyLock(path):
+        pass
+
+
 def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     """A file where the study's folder should be is told, not raised through."""
     (tmp_path / "file").write_text("")

@@ -2,8 +2,10 @@
 
 import asyncio
 import json
+import sqlite3
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from optuna.trial import TrialState
 
 from autotune.clock import VirtualClock
-from autotune.errors import HostError, NothingFeasibleError
+from autotune.errors import HostError, NothingFeasibleError, StoreError
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, OutcomeStatus, TrialKind
 from autotune.seams.events import Event, Notice, TrialEnded, TrialStarted
@@ -370,6 +372,29 @@ def test_a_record_that_was_never_told_is_told(bench: Bench) -> None:
     bench.spec = study_spec(budget={"trials": TRIALS + 1})
     bench.run()
     assert len(bench.runner.requests) == asked
+    assert bench.open().ledger.trials[number].state is TrialState.COMPLETE
+
+
+def test_a_database_that_refuses_is_one_clear_error(bench: Bench) -> None:
+    """No traceback of Optuna's; the record is safe, and the same command goes on."""
+    bench.run()
+    bench.spec = study_spec(budget={"trials": TRIALS + 1})
+    opened = bench.open()
+    configuration = Configuration.of({"max_num_batched_tokens": 128, "kv_offload_gib": 0})
+    number = opened.start(configuration, TrialKind.SEARCH)
+    last = next(r for r in reversed(bench.store.records()) if r.is_feasible)
+    record = replace(last, number=number, configuration=configuration)
+    bench.store.append(record)
+    database = bench.store.paths.database
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE trial_user_attributes RENAME TO gone")
+    with pytest.raises(StoreError, match="cannot be written") as caught:
+        opened.tell(record)
+    assert str(database) in caught.value.message
+    assert "goes on" in caught.value.hint
+    with closing(sqlite3.connect(database)) as connection:
+        connection.execute("ALTER TABLE gone RENAME TO trial_user_attributes")
+    bench.run()
     assert bench.open().ledger.trials[number].state is TrialState.COMPLETE
 
 
