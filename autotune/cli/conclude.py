@@ -5,16 +5,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import orjson
-from pydantic import TypeAdapter
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from autotune.analysis.criteria import Criterion, success_criteria
 from autotune.analysis.measurements import baseline_of
 from autotune.analysis.recommend import Recommendation, recommend
 from autotune.cli.json_lines import record_as_json
-from autotune.errors import NothingFeasibleError
+from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
-from autotune.records import TrialRecord
+from autotune.records import OutcomeStatus, TrialRecord
 from autotune.report.exports.service import Service, service_from
 from autotune.report.exports.write import write_recommendation
 from autotune.report.table import Table, to_rich
@@ -184,8 +184,21 @@ def service_of(
     record: TrialRecord,
     recommendation: Recommendation | None = None,
 ) -> Service:
-    """The ordinary service that a trial becomes."""
-    launch = _LAUNCH.validate_json(paths.trial(record.number).launch.read_bytes())
+    """The ordinary service that a trial becomes.
+
+    Raises:
+        UsageError: If the trial was never started.
+        StoreError: If what it was started with cannot be read.
+    """
+    path = paths.trial(record.number).launch
+    if record.outcome.status is OutcomeStatus.SCREENED and not path.exists():
+        message = f"trial {record.number} was never started, so there is no command to export"
+        raise UsageError(message, hint=f"`autotune show {paths.name}` lists those that were.")
+    try:
+        launch = _LAUNCH.validate_json(path.read_bytes())
+    except (OSError, ValidationError) as error:
+        message = f"{path} cannot be read: {str(error).splitlines()[0]}"
+        raise StoreError(message, hint="Without it that trial cannot be exported.") from error
     settings = () if recommendation is None else recommendation.settings
     return service_from(
         record, launch, spec, reasons={setting.parameter: setting.text for setting in settings}
