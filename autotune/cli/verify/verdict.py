@@ -21,6 +21,9 @@ from autotune.spec.study import StudySpec
 
 LEVEL: Final = 0.05
 """Two-sided level of an interval, and of the verdict over all objectives together (Bonferroni)."""
+SMALLEST: Final = 0.02
+"""A relative difference that is called none, however many repeats tell it from the noise: repeats
+within an hour say nothing of what lies between two days."""
 _ASSUMED_WEIGHT: Final = 2.0
 """Degrees of freedom of the value that `analysis.noise` assumes."""
 
@@ -74,10 +77,10 @@ class Compared:
             return Verdict.NOT_MEASURED
         if self.equal_arms is False:
             return Verdict.DIFFERS
-        if not self.against_study.tells:
+        if not _apart(self.against_study):
             return Verdict.AGREES
-        moved = self.machine is not None and self.machine.tells
-        alike = self.steady is not None and not self.steady.tells
+        moved = self.machine is not None and _apart(self.machine)
+        alike = self.steady is not None and not _apart(self.steady)
         return Verdict.MOVED if moved and alike else Verdict.DIFFERS
 
 
@@ -196,8 +199,13 @@ class _Sides:
             against_study=spread.ratio((now,), (then,), level=self.level),
             machine=spread.ratio((base,), (then_base,), level=self.level),
             steady=spread.ratio((now, then_base), (base, then), level=self.level),
-            equal_arms=not arms.tells if self.is_default and arms is not None else None,
+            equal_arms=not _apart(arms) if self.is_default and arms is not None else None,
         )
+
+
+def _apart(ratio: Ratio) -> bool:
+    """Whether a ratio is a difference: beyond its interval, and not too small to matter."""
+    return ratio.tells and abs(math.log(ratio.value)) > math.log1p(SMALLEST)
 
 
 def _known(noise: Noise) -> Spread:

@@ -130,7 +130,8 @@ def _volumes(service: Service) -> list[Any]:
     ]
     if service.shm_bytes is not None:
         memory = {"medium": "Memory", "sizeLimit": str(service.shm_bytes)}
-        found.append(Commented({"name": "shm", "emptyDir": memory}, "as in the study"))
+        why = "as in the study" if service.image is not None else "64 MiB are too small for vLLM"
+        found.append(Commented({"name": "shm", "emptyDir": memory}, why))
     for index, mount in enumerate(_host_mounts(service)):
         found.append({"name": f"host-{index}", "hostPath": {"path": str(mount.source)}})
     return found

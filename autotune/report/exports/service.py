@@ -4,13 +4,19 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import PurePosixPath
 from typing import Final
 
-from autotune.engines.vllm.launch import CONTAINER_CACHE, CONTAINER_HUB, shm_bytes
-from autotune.engines.vllm.releases import parse_release, release_table
-from autotune.errors import EngineError, UsageError
+from autotune.engines.vllm.launch import CONTAINER_HUB
+from autotune.engines.vllm.releases import release_table
+from autotune.errors import UsageError
 from autotune.records import TrialKind, TrialRecord
+from autotune.report.exports.harness import (
+    HARNESS_FLAGS,
+    HARNESS_PASSTHROUGH,
+    service_env,
+    service_mounts,
+    service_shm_bytes,
+)
 from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
@@ -22,27 +28,6 @@ _SIMULATED: Final = (
     "a real study before you rely on them."
 )
 _EVERY_TRIAL: Final = "as in every trial of the study"
-
-_HARNESS_ENVIRONMENT: Final[Mapping[str, str]] = {
-    "VLLM_SERVER_DEV_MODE": "opens /server_info and other endpoints to whoever reaches the port",
-    "VLLM_LOGGING_LEVEL": "the debug log was read for figures",
-    "VLLM_LOG_STATS_INTERVAL": "statistics were logged more often than anybody reads them",
-    "VLLM_CACHE_ROOT": "autotune's own cache; a service has the engine's ordinary one",
-    "TRITON_CACHE_DIR": "as before",
-    "FLASHINFER_WORKSPACE_BASE": "as before",
-    "DG_JIT_CACHE_DIR": "as before",
-    "HF_HOME": "the weights are mounted where the image looks for them anyway",
-}
-"""Variables that only the measuring needed, and why they do not leave it."""
-
-_HARNESS_PASSTHROUGH: Final = frozenset({"HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"})
-"""Docker hands a machine's proxies to every container (~/.docker/config.json, "proxies")."""
-
-_HARNESS_FLAGS: Final = frozenset({
-    "--host", "--port", "--uvicorn-log-level", "--disable-uvicorn-access-log",
-    "--disable-access-log-for-endpoints", "--enable-log-requests", "--disable-log-requests",
-})  # fmt: skip
-"""Options of a trial's start that an export sets anew or leaves to the engine."""
 
 _VARIABLES: Final[Mapping[str, str]] = {"--kv-offloading-size": "KV_OFFLOAD_SIZE"}
 """Options whose variable in `.env` is not simply the option in capitals."""
@@ -171,13 +156,9 @@ def service_from(
     options = _together(
         _option(flag, value, record, reasons or {}, of_study=flag in asked)
         for flag, value in raw_options
-        if flag not in _HARNESS_FLAGS
+        if flag not in HARNESS_FLAGS
     )
-    env = {
-        name: value
-        for name, value in launch.env.items()
-        if name not in _HARNESS_ENVIRONMENT or name in spec.engine.env
-    }
+    env = service_env(launch, spec)
     return Service(
         study=record.study,
         trial=record.number,
@@ -186,14 +167,14 @@ def service_from(
         options=options,
         env=env,
         env_reasons={name: _env_reason(name, record, reasons or {}) for name in env},
-        passthrough=tuple(n for n in launch.env_passthrough if n not in _HARNESS_PASSTHROUGH),
+        passthrough=tuple(n for n in launch.env_passthrough if n not in HARNESS_PASSTHROUGH),
         image=launch.image,
         digest=_digest(record.environment.get("image_digest"), launch.image),
         bind_host=spec.bind_host,
         port=spec.port or SERVICE_PORT,
         container_port=launch.container_port,
-        mounts=_mounts(launch, spec),
-        shm_bytes=_shm_bytes(record, launch),
+        mounts=service_mounts(launch, spec),
+        shm_bytes=service_shm_bytes(record, launch),
         memory_limit_bytes=launch.memory_limit_bytes,
         gpus=launch.gpus,
         health_path=launch.health_path,
@@ -201,30 +182,6 @@ def service_from(
         simulated=record.simulated,
         header=_header(record),
     )
-
-
-def _mounts(launch: LaunchPlan, spec: StudySpec) -> tuple[Mount, ...]:
-    """The trial's folders, without autotune's own cache; weights that lie in it stay mounted."""
-    asked = {mount.target for mount in spec.engine.mounts}
-    found = []
-    for mount in launch.mounts:
-        if mount.target != str(CONTAINER_CACHE) or mount.target in asked:
-            found.append(mount)
-        elif launch.env.get("HF_HOME", "").startswith(f"{CONTAINER_CACHE}/"):
-            hub = PurePosixPath(launch.env["HF_HOME"]).relative_to(CONTAINER_CACHE)
-            found.append(Mount(source=mount.source / hub, target=str(CONTAINER_HUB)))
-    return tuple(found)
-
-
-def _shm_bytes(record: TrialRecord, launch: LaunchPlan) -> int | None:
-    """Of the trial's container; of a trial without one, what a container would have got."""
-    if launch.image is not None or launch.shm_bytes is not None:
-        return launch.shm_bytes
-    try:
-        release = parse_release(record.environment.get("engine_release", ""))
-    except EngineError:
-        return None
-    return shm_bytes(record.configuration, release)
 
 
 def split_command(

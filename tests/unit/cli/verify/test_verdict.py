@@ -122,6 +122,12 @@ def test_better_than_the_study_is_a_difference_too() -> None:
     assert speed_of(judged(rounds([100] * 3, [180] * 3))) is Verdict.DIFFERS
 
 
+@pytest.mark.parametrize(("off", "says"), [(1.01, Verdict.AGREES), (1.04, Verdict.DIFFERS)])
+def test_many_repeats_make_no_difference_out_of_one_per_cent(off: float, says: Verdict) -> None:
+    """Forty rounds without any noise; four per cent is one."""
+    assert speed_of(judged(rounds([100] * 40, [140 * off] * 40))) is says
+
+
 def test_an_objective_that_was_not_measured_is_no_agreement() -> None:
     """None is not measured, never 0."""
     found = judged(rounds([100], [None]))
