@@ -13,7 +13,7 @@ from typing import Final
 from autotune.analysis.finalists import next_finalist, proof_trials
 from autotune.analysis.pareto import pareto_front
 from autotune.clock import Clock
-from autotune.errors import AutotuneError, NothingFeasibleError
+from autotune.errors import AutotuneError, HostError, NothingFeasibleError
 from autotune.records import (
     Failure,
     OutcomeStatus,
@@ -62,6 +62,7 @@ async def run_study(
 
     Raises:
         NothingFeasibleError: If the first trials all fail; nothing further is tried.
+        HostError: If several trials in a row fail by the host's fault.
         AutotuneError: What would stop every further trial too.
         CancelledError: After Ctrl-C, once the running trial is on disk.
     """
@@ -85,6 +86,7 @@ class _Loop:
         self._settled = SettledRule(spec.search.stop_below_gain)
         self._stopped = ""
         self._records: list[TrialRecord] = []
+        self._resumed = 0
 
     async def run(self) -> StudyEnd:
         self._resume()
@@ -96,6 +98,7 @@ class _Loop:
             if reason is not None:
                 return self._end(reason)
             self._abort_if_nothing_works()
+            self._abort_if_the_host_fails()
             if screened_in_a_row >= MAX_SCREENED_IN_A_ROW:
                 self._stop_searching(
                     f"{screened_in_a_row} proposals in a row could not have fitted"
@@ -160,6 +163,7 @@ class _Loop:
             self._observer(Notice(text=text, level="warning"))
         orphans = self._ask_tell.sweep()
         self._records += orphans
+        self._resumed = len(self._records)
         if self._records:
             done = sum(counts(record) for record in self._records)
             self._observer(Notice(text=f"going on with {self._spec.name!r}: {done} trials done"))
@@ -247,12 +251,14 @@ class _Loop:
     def _abort_if_nothing_works(self) -> None:
         """End a study whose first trials all failed: the next ones would cost time for nothing.
 
+        Those of earlier runs do not count, for what stopped them may have been mended since.
+
         Raises:
             NothingFeasibleError: Naming the commonest failure.
         """
-        tried = [r for r in self._records if counts(r) or r.kind is TrialKind.RETRY]
-        first = tried[: self._spec.budget.abort_after_failures]
-        if len(first) < self._spec.budget.abort_after_failures or any(map(served, tried)):
+        most = self._spec.budget.abort_after_failures
+        first = self._tried_in_this_run()[:most]
+        if len(first) < most or any(map(served, self._records)):
             return
         failures = [r.outcome.failure for r in first if r.outcome.failure is not None]
         kind, count = Counter(f.kind for f in failures).most_common(1)[0]
@@ -264,6 +270,27 @@ class _Loop:
         log = self._store.paths.trial(first[0].number).log
         hint = f"Mend that first; the engine's own words are in {log}."
         raise NothingFeasibleError(message, hint=hint)
+
+    def _abort_if_the_host_fails(self) -> None:
+        """End a run whose last trials all failed through no fault of their configurations.
+
+        A Docker engine that went away in the night would else use up the whole budget.
+
+        Raises:
+            HostError: Naming the last failure.
+        """
+        most = self._spec.budget.abort_after_failures
+        last = self._tried_in_this_run()[-most:]
+        if len(last) < most or any(r.outcome.status is not OutcomeStatus.FAILED for r in last):
+            return
+        failure = last[-1].outcome.failure
+        what = "" if failure is None else f": {failure.kind.value} ({failure.message})"
+        message = f"the last {most} trials failed through no fault of their configurations{what}"
+        raise HostError(message, hint="Mend that; the same command goes on from there.")
+
+    def _tried_in_this_run(self) -> list[TrialRecord]:
+        made = self._records[self._resumed :]
+        return [r for r in made if counts(r) or r.kind is TrialKind.RETRY]
 
 
 def served(record: TrialRecord) -> bool:
