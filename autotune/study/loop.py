@@ -299,8 +299,15 @@ def served(record: TrialRecord) -> bool:
 
 
 def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | None:
-    """What the baseline's probes answered, by probe; None before it has been measured."""
-    for record in reversed(records):
-        if record.is_feasible and record.kind in {TrialKind.BASELINE, TrialKind.MATRIX}:
-            return {probe.probe: probe.reference for probe in record.probes if probe.reference}
+    """What the baseline's probes answered, by probe; None before it has been measured.
+
+    Its answers are the default's whatever limit it breaks, and also where it was run again as a
+    retry. Only the first trial of it gives some: later ones are held against that one.
+    """
+    defaults = {r.configuration for r in records if r.kind is TrialKind.BASELINE}
+    for record in records:
+        if record.kind is TrialKind.MATRIX or record.configuration in defaults:
+            found = {probe.probe: probe.reference for probe in record.probes if probe.reference}
+            if found:
+                return dict(found)
     return None
