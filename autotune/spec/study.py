@@ -1,5 +1,6 @@
 """Studies: what is searched, for which model, on what, towards what, within what."""
 
+import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -15,6 +16,9 @@ Preference = Literal["balanced", "throughput", "latency", "context"]
 
 NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
 MODEL_PATTERN = r"^[^\s\x00-\x1f-][^\x00-\x1f]{0,1023}$"
+_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
+"""Names of variables that hold secrets; TOKENIZERS_PARALLELISM is none."""
+
 IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$"
 
 
@@ -116,6 +120,24 @@ class EngineModel(StrictModel):
     hardware: str | None = None  # simulated: which card, e.g. "rtx-5070"
     host_memory_gib: float | None = Field(default=None, gt=0)  # simulated
     trust_remote_code: bool = False
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Self:
+        """What a study file holds is recorded, reported and exported."""
+        secret = next((name for name in self.env if _SECRET.search(name)), None)
+        if secret is not None:
+            message = (
+                f"env holds {secret}, and a study file is recorded and exported; leave it out and "
+                f"`export {secret}=...` before: HF_TOKEN is passed on by name"
+            )
+            raise ValueError(message)
+        if any(argument.split("=")[0] == "--api-key" for argument in self.arguments):
+            message = (
+                "arguments hold --api-key, and a study file is recorded and exported; trials "
+                "listen on bind_host only, so leave it out and give the exported service its key"
+            )
+            raise ValueError(message)
+        return self
 
 
 class Budget(StrictModel):

@@ -41,6 +41,10 @@ def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
         ({"engine": {"deployer": "podman"}}, "engine -> deployer", "docker"),
         ({"engine": {"image": "-rm"}}, "engine -> image", "pattern"),
         ({"engine": {"command": []}}, "engine -> command", "at least 1"),
+        ({"engine": {"env": {"HF_TOKEN": "x"}}}, "engine", "export HF_TOKEN"),
+        ({"engine": {"env": {"VLLM_API_KEY": "x"}}}, "engine", "recorded and exported"),
+        ({"engine": {"arguments": ["--api-key", "x"]}}, "engine", "--api-key"),
+        ({"engine": {"arguments": ["--api-key=x"]}}, "engine", "--api-key"),
         ({"engine": {"mounts": [{"source": "a", "target": "b"}]}},
          "engine -> mounts -> 0 -> target", "pattern"),
         ({"name": "../up"}, "name", "pattern"),
@@ -80,6 +84,14 @@ def test_bad_input_names_the_field(fields: dict[str, Any], field: str, says: str
     assert error.message.startswith(f"study.yaml: {field}")
     assert says in error.message
     assert error.hint
+
+
+def test_a_secret_in_a_file_is_refused_without_being_said() -> None:
+    """Neither message nor hint repeats it; a variable that only sounds like one is none."""
+    error = error_of(engine={"env": {"MY_PASSWORD": "hunter2hunter2"}})
+    assert "MY_PASSWORD" in error.message
+    assert "hunter2" not in error.message + error.hint
+    study_from({"engine": {"env": {"TOKENIZERS_PARALLELISM": "false"}}}, where="study.yaml")
 
 
 def test_an_objective_by_its_tag_takes_the_declared_direction() -> None:
