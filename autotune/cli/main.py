@@ -1,5 +1,6 @@
 """The command `autotune`: parse, wire, exit code."""
 
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -29,7 +30,21 @@ commands.register(app)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the program and exit; an error that is ours is one message, a hint and an exit code."""
+    end_cleanly_on_signals()
     sys.exit(run(arguments))
+
+
+def end_cleanly_on_signals() -> None:
+    """`kill`, a service manager and a terminal that is closed end the program as Ctrl-C does.
+
+    Python would die at once and leave a container with the GPU. What the caller ignores (nohup)
+    stays ignored.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a script's `autotune ... &`
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, lambda _number, _frame: signal.raise_signal(signal.SIGINT))
 
 
 def run(arguments: Sequence[str] | None = None) -> int:
