@@ -65,9 +65,10 @@ def run(arguments: Sequence[str] | None = None) -> int:
             errors.print(f"hint: {one_line(error.hint)}", markup=False)
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
-        errors.print("stopped; the same command goes on where it was", markup=False)
-        return EXIT_INTERRUPTED
+        result = EXIT_INTERRUPTED
     except _WRONG_COMMAND_LINE as error:
         error.show()
         return int(error.exit_code)
+    if result == EXIT_INTERRUPTED:  # what typer makes of Ctrl-C
+        errors.print("stopped; the same command goes on where it was", markup=False)
     return result if isinstance(result, int) else 0
