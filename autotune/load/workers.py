@@ -123,6 +123,7 @@ class ProcessLoad:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=_PIPE_LIMIT_BYTES,
+                start_new_session=True,  # the terminal's Ctrl-C is for the controller alone
             )
             for _ in range(missing)
         ]

@@ -66,6 +66,20 @@ def test_no_worker_outlives_the_load() -> None:
     assert workers() == []
 
 
+def test_the_terminals_ctrl_c_does_not_reach_a_worker() -> None:
+    """It would print a traceback over the view; the controller ends it instead."""
+
+    async def main(golden: Golden) -> None:
+        client = HttpClient(base_url=golden.base_url, model="golden", clock=CLOCK)
+        async with client, ProcessLoad(client, CLOCK, processes=1) as load:
+            await load.run(plan(2, 2))
+            (worker,) = workers()
+            assert os.getpgid(worker.pid) != os.getpgrp()
+
+    with golden_server(ttft_ms=0, itl_ms=5) as golden:
+        CLOCK.run(main(golden))
+
+
 def test_a_worker_that_dies_marks_the_load_as_the_clients_fault() -> None:
     """Its requests are failed, and the reason names the client: the server is not to blame."""
 
