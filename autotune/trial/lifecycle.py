@@ -146,6 +146,9 @@ class Trials:
         port = self._spec.port or self._tools.free_port(base.bind_host)
         if image is None or image == base.target.image:
             return replace(base, port=port)
+        if base.target.deployer == "process":
+            message = f"it asks for the image {image}, and this study starts no containers"
+            raise EngineError(message, hint="Give --deployer docker, or leave the image out.")
         target = replace(base.target, image=image)
         if image not in self._other_images:
             self._other_images[image] = await self._tools.engine.detect(target)

@@ -81,13 +81,14 @@ def bench(
     engine: FakeEngine | None = None,
     error: Exception | None = None,
     spec: StudySpec = SPEC,
+    deployer_name: str = "fake",
 ) -> Bench:
     """Put a runner together; the default server is healthy after 10 s and lives for ever."""
     clock = VirtualClock()
     deployer = FakeDeployer(script or Script(), clock, error)
     engine = engine or FakeEngine()
     context = LaunchContext(
-        target=EngineTarget(deployer="fake", command=("fake",)),
+        target=EngineTarget(deployer=deployer_name, command=("fake",)),
         capabilities=CAPABILITIES,
         hardware=HARDWARE,
         model=ModelFacts(name="m"),
@@ -348,6 +349,18 @@ def test_a_cell_with_an_image_of_its_own_has_that_ones_release(tmp_path: Path) -
     assert first.environment["image"] == second.environment["image"] == "old:1"
     assert first.environment["engine_release"] == CAPABILITIES.release
     assert [target.image for target in engine.detected] == ["old:1"]
+
+
+def test_a_cell_with_an_image_is_not_run_as_a_process(tmp_path: Path) -> None:
+    """Another release would be measured under its name, on every address of the machine."""
+    b = bench(tmp_path, deployer_name="process")
+
+    record = b.clock.run(b.runner.run(replace(request(TrialKind.MATRIX), image="old:1")))
+
+    assert failure_of(record).kind is FailureKind.UNSUPPORTED_COMBINATION
+    assert "old:1" in failure_of(record).message
+    assert "--deployer docker" in failure_of(record).evidence[0]
+    assert b.deployer.started == 0
 
 
 def test_an_image_of_a_cell_that_is_missing_ends_only_the_cell(tmp_path: Path) -> None:
