@@ -8,8 +8,9 @@ trials alone.
 import math
 from collections.abc import Sequence
 
+from autotune.analysis.choice import score, weights_of
 from autotune.analysis.measurements import Measured, baseline_of, grouped
-from autotune.analysis.recommend import recommend, score, weights_of
+from autotune.analysis.recommend import recommend
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 

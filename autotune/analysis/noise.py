@@ -37,6 +37,11 @@ class Noise:
     repeats: int
 
     @property
+    def freedom(self) -> float:
+        """Degrees of freedom for comparisons; what is assumed is taken as known."""
+        return self.repeats + _ASSUMED_WEIGHT if self.repeats else math.inf
+
+    @property
     def floor(self) -> float:
         """Smallest relative difference between two single trials that counts."""
         return SIGNIFICANT * self.relative_sd * math.sqrt(2.0)

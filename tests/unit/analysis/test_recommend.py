@@ -2,7 +2,8 @@
 
 import pytest
 
-from autotune.analysis.recommend import differences, recommend, weights_of
+from autotune.analysis.choice import differences, weights_of
+from autotune.analysis.recommend import recommend
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
 from autotune.spec.study import study_from
@@ -139,3 +140,23 @@ def test_weights_are_even_without_a_matching_objective() -> None:
     """Preferring context where context is no objective is the balanced choice."""
     spec = study_from({"objectives": ["output_tokens_per_s", "ttft_8k_ns"]}, where="test")
     assert weights_of(spec.objectives, "context") == (1.0, 1.0)
+
+
+def test_among_many_rivals_a_lucky_one_is_not_enough() -> None:
+    """A gain that would count for one rival is luck when it is the best of forty."""
+    one = [BASELINE, trial(1, 1220.0, a=1)]
+    assert not recommend(one, SPEC).keep_default
+    crowd = [trial(2 + i, 1000.0, b=i) for i in range(39)]
+    assert recommend([*one, *crowd], SPEC).keep_default
+
+
+def test_what_the_study_could_have_seen_is_told() -> None:
+    """More repeats, smaller effects: the least that would have counted shrinks."""
+    single = recommend([BASELINE, trial(1, 1010.0, a=1)], SPEC)
+    proofs = [
+        trial(10 + i, 1000.0 + i % 3, kind=TrialKind.FINALIST, **({"a": 1} if i % 2 else {}))
+        for i in range(12)
+    ]
+    repeated = recommend([BASELINE, trial(1, 1010.0, a=1), *proofs], SPEC)
+    assert repeated.proved
+    assert 0 < repeated.detectable["ttft_8k_ns"] < single.detectable["ttft_8k_ns"]
