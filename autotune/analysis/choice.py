@@ -46,6 +46,16 @@ def score(candidate: Measured, objectives: Sequence[Objective], weights: Sequenc
 
 
 class Chooser:
+    """Chooses among candidates that were measured.
+
+    Args:
+        candidates: Configurations with their figures.
+        objectives: The study's.
+        weights: Of each objective.
+        noise: Of each objective's metric.
+        baseline: What gains are counted from; a candidate itself where it is feasible.
+    """
+
     def __init__(
         self,
         candidates: Sequence[Measured],
@@ -70,9 +80,11 @@ class Chooser:
         return min(rivals, key=lambda c: (self._overrides(c), -self._score(c)))
 
     def is_baseline(self, candidate: Measured) -> bool:
+        """Whether it is the default."""
         return candidate is self._baseline
 
     def gains(self, candidate: Measured) -> dict[str, float]:
+        """Objective to ratio against the baseline; empty without one."""
         if self._baseline is not None:
             pairs = zip(self._objectives, candidate.logs, self._baseline.logs, strict=True)
             return {o.metric: math.exp(mine - theirs) for o, mine, theirs in pairs}
@@ -97,6 +109,7 @@ class Chooser:
         return found
 
     def reason(self, chosen: Measured, prefer: Preference) -> str:
+        """Why it was chosen, one line."""
         if self._baseline is None:
             why = _why_infeasible(self._compared)
             return f"best {prefer} score among the feasible trials; {why}"
