@@ -12,7 +12,7 @@ from tests.support.command import Place
 
 MOST_BYTES: Final = 400 * 10**6
 GROWTH_BYTES: Final = 80 * 10**6
-"""What the last 400 trials may add: 0.2 MB each (0.12 were seen: their records and the sampler's)."""
+"""What the last 400 trials may add, 0.2 MB each; 0.12 were seen: records and the sampler's own."""
 
 SHORT: Final = """
 engine: {name: simulated}
