@@ -9,7 +9,9 @@ set -euo pipefail
 what=${1:?usage: docker_engine.sh start|stop DIR}
 dir=${2:?usage: docker_engine.sh start|stop DIR}
 socket=$dir/docker.sock
-bridge=autotune-ci0   # a bridge of its own, so that another engine's docker0 is left alone
+# A bridge and a subnet of its own by DIR's name: docker0 and other engines' bridges are left alone.
+number=$(($(cksum <<<"$dir" | cut -d' ' -f1) % 250))
+bridge=autotune-ci$number
 say() { echo "docker_engine: $*" >&2; }
 
 running() { [ -s "$dir/pid" ] && kill -0 "$(cat "$dir/pid")" 2>/dev/null; }
@@ -27,7 +29,7 @@ start() {
   mkdir -p "$dir"
   if ! ip link show "$bridge" >/dev/null 2>&1; then
     ip link add name "$bridge" type bridge
-    ip addr add 172.31.251.1/24 dev "$bridge"
+    ip addr add "172.31.$number.1/24" dev "$bridge"
   fi
   ip link set "$bridge" up
   setsid dockerd --data-root "$dir/data" --exec-root "$dir/exec" --pidfile "$dir/pid" \
