@@ -89,6 +89,8 @@ def run(workbench: Workbench, view: View) -> StudyEnd:
     spec = workbench.spec
     announce(workbench, view)
     store = TrialStore(workbench.paths, spec.name)
+    for record in store.records():  # what earlier runs of it have taught the memory model
+        workbench.backend.engine.learn(record)
     space = workbench.space.space
     ask_tell = AskTell(spec, space, store, proposer_for(spec, space))
     runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
