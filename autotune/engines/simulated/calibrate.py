@@ -132,12 +132,14 @@ def calibrate(
     fitted = [playable[i] for i in sorted(order[count:])]
     better = fitted_card(card, fitted, play, parameters)
     errors = errors_of(better, left_out, play)
+    summary = summary_of(errors)
     calibration = Calibration(
         date=date,
         release=release,
         records=len(fitted),
         held_out_records=len(left_out),
-        **summary_of(errors),
+        median_error=summary["median_error"],
+        p90_error=summary["p90_error"],
     )
     return Fit(
         card=better.model_copy(update={"calibrated": calibration}),
@@ -160,7 +162,7 @@ def cross_validated(
     Repeats are observations of the same model with the same settings, in whatever study.
     """
     pooled: dict[str, list[float]] = {}
-    kinds = [_kind(card, o) for o in observations]
+    kinds = [kind_of(card, o) for o in observations]
     for kind in dict.fromkeys(kinds):
         inside = [o for o, k in zip(observations, kinds, strict=True) if k != kind]
         outside = [o for o, k in zip(observations, kinds, strict=True) if k == kind]
@@ -247,7 +249,7 @@ def _account(card: Card, observation: Observation) -> Account | None:
     )
 
 
-def _kind(card: Card, observation: Observation) -> object:
+def kind_of(card: Card, observation: Observation) -> object:
     """Equal for observations of the same model with the same settings, memory aside."""
     replay = observation.replay
     settings = replace(

@@ -26,7 +26,8 @@ class Calibration(StrictModel):
         date: ISO 8601 day.
         release: vLLM release that was measured.
         records: Trial records that were fitted.
-        held_out_records: Records that were left out of the fit.
+        held_out_records: Records that were left out of a fit, and predicted.
+        method: How they were left out.
         median_error: Metric to median relative error on the records left out.
         p90_error: Metric to 90th percentile of it.
     """
@@ -35,6 +36,7 @@ class Calibration(StrictModel):
     release: str
     records: int = Field(ge=1)
     held_out_records: int = Field(ge=0)
+    method: str = "left out by lot"
     median_error: dict[str, float] = Field(default_factory=dict)
     p90_error: dict[str, float] = Field(default_factory=dict)
 

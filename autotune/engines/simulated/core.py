@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 
 from autotune.clock import Clock
-from autotune.engines.simulated.costs import CostModel
+from autotune.engines.simulated.costs import CostModel, FloatArray
 from autotune.engines.simulated.scheduler import Scheduler
 from autotune.engines.simulated.sequence import IntArray, Sequence
 from autotune.engines.simulated.step import Step
@@ -205,7 +205,7 @@ class EngineCore:
             if self._timer is not None:
                 self._timer.cancel()
             if kept:
-                self._hand_out(run.step, self._commit(run, run.ends_ns[:kept]))
+                self._hand_out(run, self._commit(run, run.ends_ns[:kept]))
             return
         self._keep_until(now_ns)
         self._wake_at(int(run.ends_ns[-1]), self._ended)
@@ -219,7 +219,7 @@ class EngineCore:
         finished = self._commit(run, run.ends_ns)
         now_ns = self._clock.now_ns()
         self._begin(end_ns if now_ns - end_ns < _LATE_NS else now_ns)
-        self._hand_out(run.step, finished)
+        self._hand_out(run, finished)
 
     def _landed(self) -> None:
         if self._run is None:
@@ -227,9 +227,10 @@ class EngineCore:
 
     def _commit(self, run: _Run, ends_ns: IntArray) -> list[Sequence]:
         """Book iterations that have ended; returns the sequences that have all their tokens."""
-        times_ns = ends_ns.copy()
-        late_ns = self._costs.handover_s(run.step.load) * NS_PER_S
-        times_ns[:-1] += np.minimum(np.diff(ends_ns), round(late_ns))  # the last: _hand_out
+        times_ns, load = ends_ns.copy(), run.step.load
+        lasted_ns = np.diff(ends_ns, prepend=run.start_ns)
+        late_s = self._costs.handover_s(load, lasted_ns[:-1] / NS_PER_S, load)
+        times_ns[:-1] += _at_most(late_s, lasted_ns[1:])  # of the last: _hand_out
         finished = self.scheduler.commit(run.step, times_ns)
         self.meter.busy_ns += (int(ends_ns[-1]) - run.start_ns) * run.busy_ratio
         if not self._streams:
@@ -237,9 +238,9 @@ class EngineCore:
                 watcher(run.step, ends_ns)
         return finished
 
-    def _hand_out(self, step: Step, finished: list[Sequence]) -> None:
-        """Give out the last iteration's tokens, which async scheduling does one launch later."""
-        late_ns = self._until_launched_ns()
+    def _hand_out(self, run: _Run, finished: list[Sequence]) -> None:
+        """Give out the last iteration's tokens, perhaps after the launch of the next."""
+        late_ns, step = self._held_back_ns(run), run.step
         self.scheduler.delay_last(step, late_ns)
         late_s = late_ns / NS_PER_S
         loop = asyncio.get_running_loop()
@@ -254,18 +255,27 @@ class EngineCore:
             elif done is not None:
                 done(sequence)
 
-    def _until_launched_ns(self) -> int:
-        """How long the launch of the present run keeps the engine core from older tokens."""
-        if self._run is None:
+    def _held_back_ns(self, run: _Run) -> int:
+        """How long the launch of the present run keeps the engine core from a run's last tokens."""
+        following = self._run
+        if following is None:
             return 0
-        late_ns = round(self._costs.handover_s(self._run.step.load) * NS_PER_S)
-        return min(late_ns, int(self._run.ends_ns[0]) - self._run.start_ns)
+        lasted_ns = np.diff(run.ends_ns, prepend=run.start_ns)[-1:]
+        load = following.step.load
+        late_s = self._costs.handover_s(run.step.load, lasted_ns / NS_PER_S, load)
+        return int(_at_most(late_s, following.ends_ns[:1] - following.start_ns)[0])
 
     def _wake_at(self, time_ns: int, call: Callable[[], None]) -> None:
         if self._timer is not None:
             self._timer.cancel()
         delay_s = max(0, time_ns - self._clock.now_ns()) / NS_PER_S
         self._timer = asyncio.get_running_loop().call_later(delay_s, call)
+
+
+def _at_most(late_s: float | FloatArray, longest_ns: IntArray) -> IntArray:
+    """Delays in nanoseconds, none longer than the iteration that causes it."""
+    late_ns: IntArray = np.minimum(np.multiply(late_s, NS_PER_S), longest_ns).astype(np.int64)
+    return late_ns
 
 
 def _in_bursts(ends_ns: IntArray, steps: int) -> IntArray:

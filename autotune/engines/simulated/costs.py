@@ -53,6 +53,11 @@ class Load:
         """Tokens that go through the model."""
         return self.decode_sequences + self.prefill_tokens
 
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some sequences decode while prompts of others are computed."""
+        return self.decode_sequences > 0 and self.prefill_tokens > 0
+
 
 @dataclass(frozen=True, kw_only=True)
 class Jitter:
@@ -120,9 +125,8 @@ class CostModel:
     def _join(self, gpu: float | FloatArray, load: Load) -> float | FloatArray:
         """Put GPU, launches and engine core together.
 
-        Async scheduling hides the host's work for decoding behind the GPU. An iteration with
-        prompt chunks is launched at the GPU's pace (seen on an H100 with 0.26.0: tokens of a
-        prefill came when the next one had ended), which leaves nothing to hide behind.
+        Async scheduling hides the host's work for decoding behind the GPU. With prompt chunks
+        there is nothing to hide behind (see `handover_s`).
         """
         settings, power = self._settings, self._card.host.overlap_sharpness
         launch, core = self._launch_s(load), self._core_s(load)
@@ -132,17 +136,31 @@ class CostModel:
         steps = settings.scheduler_steps if load.prefill_tokens == 0 else 1
         return np.maximum(gpu, launch) + core / steps
 
-    def handover_s(self, following: Load) -> float:
-        """How long an iteration's tokens wait for the launch of the one that follows, at most.
+    def handover_s(
+        self, load: Load, lasted_s: float | FloatArray, following: Load
+    ) -> float | FloatArray:
+        """How long tokens of an iteration wait in the engine core, if so long at all.
 
-        With async scheduling the engine core launches it before it looks at the tokens
-        (`step_with_batch_queue`, vLLM `v1/engine/core.py`, 0.26.0).
+        With async scheduling it launches the following iteration before it looks at them
+        (`step_with_batch_queue`, vLLM `v1/engine/core.py`, 0.26.0), and it launches one iteration
+        ahead of the GPU. The launch of an iteration that mixes prompt chunks and decodes lasts as
+        long as the iteration: on an H100, the first tokens of such a batch came when the next
+        batch had ended, those of a batch of prompts alone did not.
+
+        Args:
+            load: Of the iteration.
+            lasted_s: How long it took.
+            following: The iteration that runs next.
         """
         if not self._settings.async_scheduling:
             return 0.0
-        if following.prefill_tokens:
-            return self.iteration_s(following)
-        return self._core_s(following) + self._launch_s(following)
+        if following.is_mixed:
+            return np.inf
+        launched: float | FloatArray = lasted_s
+        if not load.is_mixed:
+            launched = np.minimum(lasted_s, self._core_s(load) + self._launch_s(load))
+        next_launch = self._core_s(following) + self._launch_s(following)
+        return np.asarray(np.maximum(0.0, launched + next_launch - lasted_s), dtype=np.float64)
 
     # ---- GPU ----
 

@@ -6,15 +6,18 @@ from pathlib import Path
 import pytest
 
 from autotune.engines.model_shape import shape_of
+from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.calibrate import (
-    FITTED_METRICS,
-    Observation,
     calibrate,
+    cross_validated,
+    kind_of,
     observation_from,
+    player,
     write_card,
 )
 from autotune.engines.simulated.card import Card, card_named
-from autotune.engines.simulated.card_values import with_values
+from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.fitting import FITTED_METRICS, Observation, touches
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
 from autotune.errors import UsageError
@@ -191,3 +194,78 @@ def test_an_unknown_parameter_is_an_error() -> None:
     for name in ("gemm.compte", "attention.NO_SUCH.prefill", "nothing.at_all"):
         with pytest.raises(KeyError):
             with_values(card_named("h100"), {name: 1.0})
+
+
+def test_starts_that_skipped_profiling_say_nothing_of_graphs() -> None:
+    """Beside others that start, free memory lost during the capture is not this server's."""
+    start = card_named("h100")
+    ledger = MemoryLedger(weights_gib=2.98, graphs_gib=16.75)
+    observations = [replace(o, ledger=ledger) for o in _observations(start)[:5]]
+    fit = calibrate(observations, start, date="d", release="r", parameters=("gemm.compute",))
+    assert fit.card.memory.graph_layer_kib == pytest.approx(start.memory.graph_layer_kib, rel=0.01)
+
+
+def test_each_configuration_is_left_out_with_its_repeats() -> None:
+    """Errors are on what a fit has not seen: eager's cost stays unknown while eager is out."""
+    start = card_named("h100")
+    truth = with_values(start, {"host.eager_layer_us": start.host.eager_layer_us * 2,
+                                "gemm.compute": 0.5})  # fmt: skip
+    seen = _observations(truth)[:3]
+    twice = [*seen, replace(seen[1], name="eager again")]
+    fitted = ("gemm.compute", "host.eager_layer_us")
+    errors = cross_validated(twice, start, player(), fitted)
+    assert len(errors["itl_single_ns"]) == 4
+    assert len(errors["ttft_8k_ns"]) == 4
+    eager = sorted(errors["itl_single_ns"])[-2:]
+    assert eager[0] == pytest.approx(eager[1], rel=1e-6)
+    assert eager[0] > 0.3
+    assert sorted(errors["ttft_8k_ns"])[1] < 0.05
+
+
+def test_servers_are_of_one_kind_whatever_their_memory_and_port() -> None:
+    """A default that is written out, a port and a share of memory make no other server."""
+    card = card_named("h100")
+
+    def kind(*options: str) -> object:
+        replay = Replay(argv=("vllm", "serve", "m", *options), shape=shape_of(QWEN_7B),
+                        release=release_named("0.26.0"), workload=_SMALL)  # fmt: skip
+        return kind_of(card, Observation(name="o", replay=replay, measured={}))
+
+    same = ("--port", "9", "--gpu-memory-utilization", "0.5", "--attention-backend", "FLASH_ATTN")
+    assert kind() == kind(*same)
+    assert kind() != kind("--enforce-eager")
+    assert kind("--kv-offloading-size", "16") == kind("--kv-offloading-size", "32")
+    assert kind("--kv-offloading-size", "16") != kind()
+
+
+@pytest.mark.parametrize(
+    ("parameter", "options", "expected"),
+    [
+        ("host.eager_layer_us", (), False),
+        ("host.eager_layer_us", ("--enforce-eager",), True),
+        ("host.compiled_layer_us", ("--enforce-eager",), False),
+        ("host.offload_store_us", (), False),
+        ("host.offload_store_us", ("--kv-offloading-size", "8"), True),
+        ("attention.TRITON_ATTN.prefill", (), False),
+        ("attention.TRITON_ATTN.prefill", ("--attention-backend", "TRITON_ATTN"), True),
+        ("attention.FLASH_ATTN.fp8_decode", (), False),
+        ("attention.FLASH_ATTN.fp8_decode", ("--kv-cache-dtype", "fp8"), True),
+        ("gemm.compute", (), True),
+    ],
+)
+def test_a_parameter_that_cannot_matter_is_not_played(
+    parameter: str, options: tuple[str, ...], expected: bool
+) -> None:
+    """What is called untouched is untouched: the metrics do not move with the parameter."""
+    card = card_named("h100")
+    machine = Machine(release=release_named("0.26.0"), card=card, shape=shape_of(QWEN_1B5),
+                      model_name="m")  # fmt: skip
+    argv = ("vllm", "serve", "m", *options)
+    settings = settings_from(argv, {}, machine)
+    assert touches(parameter, settings, card) is expected
+    replay = Replay(argv=argv, shape=shape_of(QWEN_1B5), release=release_named("0.26.0"),
+                    workload=_SMALL)  # fmt: skip
+    changed = with_values(card, {parameter: value_of(card, parameter) * 0.5})
+    moved = replayed_metrics(card, replay) != replayed_metrics(changed, replay)
+    assert moved or not expected
+    assert not moved or expected

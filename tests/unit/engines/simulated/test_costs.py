@@ -175,7 +175,7 @@ def test_one_long_sequence_bounds_a_kernel_that_does_not_spread_it() -> None:
                                                                "TRITON_ATTN": slow}}))  # fmt: skip
 
     async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[int, ...]:
-        return (await client.generate(request("a", (1, 10_000), output=4))).chunk_ns
+        return tuple((await client.generate(request("a", (1, 10_000), output=4))).chunk_ns)
 
     step = {backend: np.diff(served(talk, "--attention-backend", backend, machine=machine))[-1]
             for backend in ("FLASH_ATTN", "TRITON_ATTN")}  # fmt: skip

@@ -1,0 +1,339 @@
+"""The tables of docs/results/README.md, made of the records and of the files beside them.
+
+    python -m benchmarks.gpu.results_table [--check]
+
+Writes each table between its two marks in the README; with --check only says whether the page
+is what the records give.
+"""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from autotune.records import OutcomeStatus, TrialRecord
+from benchmarks.gpu.published import RESULTS, STUDIES, records_of
+
+PAGE: Final = RESULTS.parent / "README.md"
+_SIDE_BY_SIDE: Final = ("hopper-1.5b", "hopper-7b")
+_DASH: Final = "-"
+
+# metric -> head, divisor to the unit, format
+_SHOWN: Final[Mapping[str, tuple[str, float, str]]] = {
+    "output_tokens_per_s": ("out tok/s", 1.0, ",.0f"),
+    "ttft_short_ns": ("TTFT short ms", 1e6, ".1f"),
+    "ttft_loaded_p50_ns": ("TTFT loaded p50 ms", 1e6, ".0f"),
+    "tpot_p50_ns": ("TPOT p50 ms", 1e6, ".2f"),
+    "itl_p50_ns": ("ITL p50 ms", 1e6, ".2f"),
+    "itl_single_ns": ("ITL single ms", 1e6, ".2f"),
+    "ttft_8k_ns": ("TTFT 8K ms", 1e6, ".0f"),
+    "ttft_16k_ns": ("TTFT 16K ms", 1e6, ".0f"),
+    "ttft_32k_ns": ("TTFT 32K ms", 1e6, ".0f"),
+    "decode_32k_tokens_per_s": ("decode at 32K tok/s", 1.0, ".0f"),
+    "context_capacity_tokens": ("KV tokens", 1.0, ",.0f"),
+    "preemptions_count": ("preempted", 1.0, ",.0f"),
+}
+_EFFECTS: Final = (
+    "output_tokens_per_s",
+    "ttft_short_ns",
+    "tpot_p50_ns",
+    "itl_single_ns",
+    "ttft_8k_ns",
+    "ttft_16k_ns",
+    "ttft_32k_ns",
+    "decode_32k_tokens_per_s",
+)
+_STARTUP: Final = (
+    ("startup_ns", "until healthy"),
+    ("startup_import_ns", "imports"),
+    ("startup_weights_ns", "weights"),
+    ("startup_compile_ns", "torch.compile"),
+    ("startup_graphs_ns", "CUDA graphs"),
+)
+
+Rows = Iterable[Sequence[str]]
+
+
+def machines() -> str:
+    """What ran on what."""
+    rows = []
+    for study in STUDIES:
+        records = records_of(study)
+        told = next(r.environment for r in records if "gpu" in r.environment)
+        gib = {key: int(told[key]) / 2**30 for key in ("gpu_memory_bytes", "host_memory_bytes")}
+        measured = sum(r.outcome.status is OutcomeStatus.MEASURED for r in records)
+        rows.append(
+            (
+                study,
+                told["model"],
+                told["gpu"],
+                f"{gib['gpu_memory_bytes']:.1f} GiB",
+                told["gpu_driver"],
+                f"{told['host_cpu_count']} cores, {gib['host_memory_bytes']:.0f} GiB",
+                f"{told['engine']} {told['engine_release']}",
+                f"{measured} of {len(records)}",
+                f"{min(r.wall_start for r in records)[:16]} UTC",
+            )
+        )
+    heads = ("study", "shape", "card", "its memory", "driver", "host", "engine", "measured",
+             "first trial")  # fmt: skip
+    return _markdown(heads, rows)
+
+
+def measured(study: str) -> str:
+    """Every trial of a study with its main metrics."""
+    rows = [
+        (_label(r), _outcome(r), *(_figure(r.metrics, metric) for metric in _SHOWN))
+        for r in records_of(study)
+    ]
+    return _markdown(("trial", "outcome", *(head for head, _, _ in _SHOWN.values())), rows)
+
+
+def effects(study: str) -> str:
+    """What each setting changed against the study's base."""
+    records = records_of(study)
+    base = next(r for r in records if r.label == "base")
+    rows = []
+    for record in records:
+        if record is not base:
+            changes = (_change(record.metrics, base.metrics, metric) for metric in _EFFECTS)
+            rows.append((_label(record), *changes))
+    return _markdown(("setting", *(_SHOWN[m][0].rpartition(" ")[0] for m in _EFFECTS)), rows)
+
+
+def repeats() -> str:
+    """The same configuration of the 1.5B shape, three times: what noise is."""
+    first = next(r for r in records_of("hopper-1.5b") if r.label == "base")
+    others = [r for r in records_of("small-card") if r.label in {"baseline", "A"}]
+    rows = []
+    for metric in ("output_tokens_per_s", *_SHOWN):
+        values = [r.metrics.get(metric) for r in (first, *others)]
+        if metric in {"context_capacity_tokens", "preemptions_count"} or None in values:
+            continue
+        known = [v for v in values if v is not None]
+        row = (_SHOWN[metric][0], *(_figure(r.metrics, metric) for r in (first, *others)),
+               f"{max(known) / min(known) - 1:.0%}")  # fmt: skip
+        if row not in rows:
+            rows.append(row)
+    heads = ("metric", "hopper-1.5b base", "small-card baseline", "small-card A", "highest/lowest")
+    return _markdown(heads, rows)
+
+
+def startup() -> str:
+    """Seconds of every start by phase, as the engine's log tells them."""
+    rows = []
+    for study in STUDIES:
+        for record in records_of(study):
+            if record.metrics.get("startup_ns"):
+                seconds = (_seconds(record.metrics.get(metric)) for metric, _ in _STARTUP)
+                rows.append((study, _label(record), *seconds))
+    return _markdown(("study", "trial", *(head for _, head in _STARTUP)), rows)
+
+
+def cost() -> str:
+    """Seconds of card time per trial, by phase."""
+    phases = ("starting", "probe:ttft", "probe:throughput", "probe:long_context",
+              "probe:prefix_cache", "stopping", "waiting_for_memory")  # fmt: skip
+    rows: list[Sequence[str]] = []
+    for record in records_of("small-card"):
+        spent = {p.name: (p.end_ns - p.start_ns) / 1e9 for p in record.phases}
+        if spent:
+            total = sum(spent.values())
+            parts = (f"{spent[p]:.1f}" if p in spent else _DASH for p in phases)
+            rows.append(("small-card", _label(record), *parts, f"{total:.0f}"))
+    for study in _SIDE_BY_SIDE:
+        for name, wall_s, count in _groups(study):
+            rows.append((study, name, *(_DASH for _ in phases), f"{wall_s / count:.0f}"))
+    return _markdown(("study", "trial", *phases, "in all"), rows)
+
+
+def errors() -> str:
+    """What was predicted before and after the calibration, against what was measured."""
+    before = _predicted("simulated-before.json")
+    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    rows = []
+    for metric in account["fitted"]["median_error"]:
+        then = _misses(before, metric)
+        old = (f"{np.median(then):.1%}", f"{np.percentile(then, 90):.1%}") if then else (_DASH,) * 2
+        kinds = ("left_out", "cross_validated", "fitted")
+        new = (_share(account.get(k, {}).get(f"{part}_error", {}).get(metric))
+               for k in kinds for part in ("median", "p90"))  # fmt: skip
+        rows.append((metric, *old, *new))
+    heads = ["metric"]
+    for kind in ("before", "a third left out", "each configuration left out", "fitted to all"):
+        heads += [f"{kind}: median", "p90"]
+    ranks = (
+        f"Rank correlation of output tokens/s: {_rank(before):.2f} before, "
+        f"{account['left_out']['rank_correlation']:.2f} with a third left out, "
+        f"{account['rank_correlation']:.2f} fitted to all. "
+        f"Left out by lot: {', '.join(account['left_out']['records'])}."
+    )
+    return f"{_markdown(heads, rows)}\n\n{ranks}"
+
+
+def signs() -> str:
+    """Measured effects above 10% and the calibrated simulator's."""
+    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    rows = [
+        (
+            effect["name"],
+            effect["metric"],
+            f"{effect['measured']:+.1%}",
+            f"{effect['predicted']:+.1%}",
+            "repeat, noise" if not effect["settings"]
+            else "right" if effect["sign_is_right"] else "**wrong**",
+        )
+        for effect in account["effects"]
+    ]  # fmt: skip
+    return _markdown(("configuration", "metric", "measured", "predicted", "sign"), rows)
+
+
+def parameters() -> str:
+    """What the fit moved."""
+    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    rows = [(f"`{name}`", f"{old:.4g}", f"{new:.4g}")
+            for name, (old, new) in account["parameters"].items()]  # fmt: skip
+    return _markdown(("parameter", "start", "fitted"), rows)
+
+
+def matrix() -> str:
+    """As `autotune matrix` printed it."""
+    return (RESULTS / "small-card" / "matrix.md").read_text(encoding="utf-8").strip()
+
+
+TABLES: Final[Mapping[str, Callable[[], str]]] = {
+    "machines": machines,
+    "hopper-7b": lambda: measured("hopper-7b"),
+    "hopper-1.5b": lambda: measured("hopper-1.5b"),
+    "small-card": lambda: measured("small-card"),
+    "effects-7b": lambda: effects("hopper-7b"),
+    "effects-1.5b": lambda: effects("hopper-1.5b"),
+    "repeats": repeats,
+    "matrix": matrix,
+    "startup": startup,
+    "cost": cost,
+    "errors": errors,
+    "signs": signs,
+    "parameters": parameters,
+}
+
+
+def filled(page: str) -> str:
+    """The page with every table between its marks made anew.
+
+    Raises:
+        ValueError: If a mark is missing.
+    """
+    for name, make in TABLES.items():
+        begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
+        if begin not in page or end not in page:
+            message = f"{PAGE.name} lacks the marks of table {name}"
+            raise ValueError(message)
+        before, rest = page.split(begin)
+        page = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
+    return page
+
+
+def _groups(study: str) -> list[tuple[str, float, int]]:
+    """Each group that was started together: its labels, wall seconds, and number."""
+    groups: dict[str, list[TrialRecord]] = {}
+    for record in records_of(study):
+        started = record.wall_start[:16]  # servers of one group are started within a minute
+        groups.setdefault(started, []).append(record)
+    found = []
+    for members in groups.values():
+        last = max(members, key=lambda r: r.metrics.get("startup_ns") or 0.0)
+        measuring = sum(p.end_ns - p.start_ns for p in last.phases)
+        wall_ns = (last.metrics.get("startup_ns") or 0.0) + measuring
+        found.append((", ".join(_label(r) for r in members), wall_ns / 1e9, len(members)))
+    return found
+
+
+def _predicted(name: str) -> dict[tuple[str, int], Mapping[str, float]]:
+    content: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
+    return {
+        (study, int(number)): metrics
+        for study, trials in content["predictions"].items()
+        for number, metrics in trials.items()
+    }
+
+
+def _pairs(
+    predictions: Mapping[tuple[str, int], Mapping[str, float]], metric: str
+) -> list[tuple[float, float]]:
+    found = []
+    for study in STUDIES:
+        for record in records_of(study):
+            value = record.metrics.get(metric)
+            said = predictions.get((study, record.number), {}).get(metric)
+            if value and said and record.outcome.status is OutcomeStatus.MEASURED:
+                found.append((said, value))
+    return found
+
+
+def _misses(predictions: Mapping[tuple[str, int], Mapping[str, float]], metric: str) -> list[float]:
+    return [abs(said - value) / value for said, value in _pairs(predictions, metric)]
+
+
+def _rank(predictions: Mapping[tuple[str, int], Mapping[str, float]]) -> float:
+    from scipy.stats import spearmanr  # noqa: PLC0415 - slow to import
+
+    said, value = zip(*_pairs(predictions, "output_tokens_per_s"), strict=True)
+    return float(spearmanr(said, value).statistic)
+
+
+def _label(record: TrialRecord) -> str:
+    return record.label or str(record.number)
+
+
+def _outcome(record: TrialRecord) -> str:
+    failure = record.outcome.failure
+    status = record.outcome.status.value
+    return status if failure is None else f"{status}: {failure.kind.value}"
+
+
+def _figure(metrics: Mapping[str, float | None], metric: str) -> str:
+    value = metrics.get(metric)
+    _, divisor, form = _SHOWN[metric]
+    return _DASH if value is None else format(value / divisor, form)
+
+
+def _change(
+    metrics: Mapping[str, float | None], base: Mapping[str, float | None], metric: str
+) -> str:
+    value, against = metrics.get(metric), base.get(metric)
+    return _DASH if value is None or not against else f"{value / against - 1:+.0%}"
+
+
+def _seconds(value_ns: float | None) -> str:
+    return _DASH if value_ns is None else f"{value_ns / 1e9:.1f}"
+
+
+def _share(value: float | None) -> str:
+    return _DASH if value is None else f"{value:.1%}"
+
+
+def _markdown(heads: Sequence[str], rows: Rows) -> str:
+    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+
+
+def main() -> None:
+    """Write the tables, or check them."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="write nothing")
+    asked = parser.parse_args()
+    page = PAGE.read_text(encoding="utf-8")
+    made = filled(page)
+    if asked.check and made != page:
+        sys.exit(f"{Path(PAGE).name} is not what the records give; run this without --check")
+    if not asked.check:
+        PAGE.write_text(made, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
