@@ -2,6 +2,7 @@
 
 import typer
 
+from autotune.cli.commands.calibrate import calibrate
 from autotune.cli.commands.clean import clean
 from autotune.cli.commands.compare import compare
 from autotune.cli.commands.dashboard import dashboard
@@ -33,5 +34,6 @@ def register(app: typer.Typer) -> None:
     app.command("compare")(compare)
     app.command("probe")(probe)
     app.command("simulate", context_settings=CONTEXT)(simulate)
+    app.command("calibrate")(calibrate)
     app.command("metrics")(metrics)
     app.command("clean")(clean)
