@@ -24,6 +24,7 @@ from autotune.engines.simulated.card import CARDS, Calibration, card_named
 from autotune.engines.simulated.card_values import value_of
 from autotune.engines.simulated.effects import effects_of
 from autotune.engines.simulated.fitting import Fitter
+from autotune.engines.simulated.memory_fit import with_fitted_memory
 from benchmarks.gpu.published import RESULTS, figures_then, observed
 
 START: Final = RESULTS / "h100-start.yaml"
@@ -54,7 +55,9 @@ def main() -> None:
         },
     }
     _say(f"a third left out: {account['left_out']}")
-    card = calibration.fitted_card(start, observations, play)
+    accounts = calibration.accounts_of(start, observations)
+    fitter = Fitter(with_fitted_memory(start, accounts), observations, play)
+    card = fitter.run()
     account["fitted"] = calibration.summary_of(calibration.errors_of(card, observations, play))
     account["rank_correlation"] = calibration.rank_correlation(card, observations, play)
     account["effects"] = [
@@ -62,11 +65,12 @@ def main() -> None:
         for effect in effects_of(card, observations, play)
         if abs(effect.measured) > LARGE_EFFECT or not effect.settings
     ]
-    names = Fitter(start, observations, play).names
-    account["parameters"] = {name: [value_of(start, name), value_of(card, name)] for name in names}
+    account["parameters"] = {
+        name: [value_of(start, name), value_of(card, name)] for name in fitter.names
+    }
     unseen, method = split.errors, f"{len(split.left_out)} left out by lot"
     if asked.cross_validate:
-        unseen = calibration.cross_validated(observations, start, play)
+        unseen = calibration.cross_validated(fitter, start, observations, play)
         account["cross_validated"] = calibration.summary_of(unseen)
         method = "each configuration left out in turn"
         _say(f"cross-validated: {account['cross_validated']}")

@@ -152,21 +152,25 @@ def calibrate(
 
 
 def cross_validated(
-    observations: Sequence[Observation],
-    card: Card,
-    play: Play,
-    parameters: Sequence[str] | None = None,
+    fitter: Fitter, card: Card, observations: Sequence[Observation], play: Play
 ) -> Errors:
     """Errors of each observation on a card fitted without it and without its repeats.
 
     Repeats are observations of the same model with the same settings, in whatever study.
+
+    Args:
+        fitter: Has run over the observations.
+        card: Where it started.
+        observations: Of one card.
+        play: As the fitter plays them.
     """
     pooled: dict[str, list[float]] = {}
     kinds = [kind_of(card, o) for o in observations]
     for kind in dict.fromkeys(kinds):
-        inside = [o for o, k in zip(observations, kinds, strict=True) if k != kind]
-        outside = [o for o, k in zip(observations, kinds, strict=True) if k == kind]
-        errors = errors_of(fitted_card(card, inside, play, parameters), outside, play)
+        outside = [i for i, k in enumerate(kinds) if k == kind]
+        inside = [o for i, o in enumerate(observations) if i not in outside]
+        fitted = with_fitted_memory(fitter.without(outside), accounts_of(card, inside))
+        errors = errors_of(fitted, [observations[i] for i in outside], play)
         for metric, values in errors.items():
             pooled.setdefault(metric, []).extend(values)
     return {metric: tuple(values) for metric, values in sorted(pooled.items())}
@@ -177,6 +181,11 @@ def player(figures: LoadFigures = whole_load) -> Play:
     return partial(_played, figures=figures)
 
 
+def accounts_of(card: Card, observations: Sequence[Observation]) -> list[Account]:
+    """What the observations' starts told of their memory."""
+    return [a for o in observations if (a := _account(card, o)) is not None]
+
+
 def fitted_card(
     card: Card,
     observations: Sequence[Observation],
@@ -184,8 +193,8 @@ def fitted_card(
     parameters: Sequence[str] | None = None,
 ) -> Card:
     """The card whose memory and efficiencies explain these observations best."""
-    accounts = [a for o in observations if (a := _account(card, o)) is not None]
-    return Fitter(with_fitted_memory(card, accounts), observations, play, parameters).run()
+    remembered = with_fitted_memory(card, accounts_of(card, observations))
+    return Fitter(remembered, observations, play, parameters).run()
 
 
 def errors_of(card: Card, observations: Sequence[Observation], play: Play) -> Errors:

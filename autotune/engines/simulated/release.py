@@ -46,8 +46,12 @@ class Release:
 
     @property
     def graphs_in_budget(self) -> bool:
-        """Whether graph memory is taken from the share (on by default from 0.20.0)."""
-        return self.since(0, 20)
+        """Whether graph memory is taken from the share (on by default from 0.20.0).
+
+        From 0.25.0 dense models run on the second model runner, whose estimate of its graphs is 0
+        before 0.29.0 (v1/worker/gpu/model_runner.py; ledgers of 0.26.0 on an H100).
+        """
+        return self.since(0, 20) and (self.since(0, 29) or not self.since(0, 25))
 
     @property
     def async_default(self) -> bool:

@@ -17,7 +17,7 @@ from autotune.engines.simulated.calibrate import (
 )
 from autotune.engines.simulated.card import Card, card_named
 from autotune.engines.simulated.card_values import value_of, with_values
-from autotune.engines.simulated.fitting import FITTED_METRICS, Observation, touches
+from autotune.engines.simulated.fitting import FITTED_METRICS, Fitter, Observation, touches
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
 from autotune.errors import UsageError
@@ -212,8 +212,10 @@ def test_each_configuration_is_left_out_with_its_repeats() -> None:
                                 "gemm.compute": 0.5})  # fmt: skip
     seen = _observations(truth)[:3]
     twice = [*seen, replace(seen[1], name="eager again")]
-    fitted = ("gemm.compute", "host.eager_layer_us")
-    errors = cross_validated(twice, start, player(), fitted)
+    fitter = Fitter(start, twice, player(), ("gemm.compute", "host.eager_layer_us"))
+    together = fitter.run()
+    assert together.host.eager_layer_us == pytest.approx(truth.host.eager_layer_us, rel=0.05)
+    errors = cross_validated(fitter, start, twice, player())
     assert len(errors["itl_single_ns"]) == 4
     assert len(errors["ttft_8k_ns"]) == 4
     eager = sorted(errors["itl_single_ns"])[-2:]

@@ -80,6 +80,9 @@ def test_a_start_writes_the_lines_of_its_release(release: str, tmp_path: Path) -
     templates = _templates("vllm_logs", release)
     for name, mark in _LINES.items():
         written = [text for text in texts if mark in text]
+        if mark.startswith("Estimated CUDA graph") and not release_named(release).graphs_in_budget:
+            assert written == []  # the text is in the release, on the runner that is not used
+            continue
         assert bool(written) == bool(_about(templates[name], mark)), (name, written)
         for text in written:
             assert _matches(text, templates[name]), (name, text, templates[name])
