@@ -304,10 +304,10 @@ class TrialRecord:
     def is_feasible(self) -> bool:
         """Whether it may be recommended.
 
-        A trial of `autotune verify` may not: it ran exported files instead of the engine's own
-        launch plan, and is measured whole even where a limit is missed.
+        A cell of a matrix and a trial of `autotune verify` may not: they are measured whole even
+        where a limit is missed, to be compared and not to be chosen.
         """
-        return self.is_measured and self.kind is not TrialKind.VERIFY
+        return self.is_measured and self.kind not in {TrialKind.MATRIX, TrialKind.VERIFY}
 
     @property
     def is_measured(self) -> bool:

@@ -14,7 +14,7 @@ from autotune.analysis.recommend import Recommendation, recommend
 from autotune.cli.json_lines import record_as_json
 from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
-from autotune.records import OutcomeStatus, TrialRecord
+from autotune.records import OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.exports.service import Service, service_from
 from autotune.report.exports.write import write_recommendation
 from autotune.report.table import Table, to_rich
@@ -121,6 +121,10 @@ class Summary:
         Raises:
             NothingFeasibleError: If there is nothing to recommend.
         """
+        if self.records and all(r.kind is TrialKind.MATRIX for r in self.records):
+            message = f"{self.spec.name!r} is a matrix: its cells are compared, none is chosen"
+            hint = "`autotune study` searches and recommends; the matrix's table is beside it."
+            raise NothingFeasibleError(message, hint=hint)
         if self.recommendation is None:
             message = f"none of the {len(self.records)} trials of {self.spec.name!r} is feasible"
             hint = f"`autotune report {self.spec.name}` shows why each one failed."

@@ -82,7 +82,7 @@ class LiveState:
         self.counts[status] = self.counts.get(status, 0) + 1
         self.done += 1
         self.trial = self.phase = None
-        if record.is_feasible:
+        if record.is_measured:
             self.figures[record.number] = tuple(
                 record.metrics.get(o.metric) for o in self.objectives
             )
@@ -224,7 +224,7 @@ def _recent(state: LiveState, width: int) -> list[RenderableType]:
     for record in reversed(state.recent):
         sign, style = _STATUS[record.outcome.status]
         star = "★" if record.number in state.front else " "
-        text = _figures(state, record) if record.is_feasible else ended_text(record, ())
+        text = _figures(state, record) if record.is_measured else ended_text(record, ())
         head = f"{sign}{star}{record.number:>4} "
         lines.append(Text.assemble((head, style), shorten(text, max(10, width - len(head) - 1))))
     return lines

@@ -3,6 +3,7 @@
 import os
 import platform
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from autotune.seams.engine import (
     ModelFacts,
     ResolvedSpace,
 )
-from autotune.seams.events import Observer
+from autotune.seams.events import Event, Observer
 from autotune.seams.requests import Client, Connector
 from autotune.seams.telemetry import Hardware, Source
 from autotune.spec.files import read_yaml
@@ -85,7 +86,7 @@ class Workbench:
             probes={name: make() for name, make in PROBES.items()},
             environment=environment_of(self.context),
             simulated=backend.simulated,
-            observer=observer,
+            observer=_unbreakable(observer),
         )
 
 
@@ -244,3 +245,13 @@ def environment_of(context: LaunchContext) -> dict[str, str]:
         "python": platform.python_version(),
     }
     return {key: value for key, value in found.items() if value}
+
+
+def _unbreakable(observer: Observer) -> Observer:
+    """A view whose terminal or pipe has gone must end neither the watching nor the stopping."""
+
+    def told(event: Event) -> None:
+        with suppress(OSError):
+            observer(event)
+
+    return told

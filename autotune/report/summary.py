@@ -61,7 +61,7 @@ def facts(findings: Findings) -> tuple[str, ...]:
     records = findings.records
     environment = records[-1].environment if records else {}
     engine = f"{environment.get('engine', '')} {environment.get('engine_release', '')}".strip()
-    measured = sum(record.is_feasible for record in records)
+    measured = sum(record.is_measured for record in records)
     parts = [
         findings.spec.model,
         environment.get("gpu", ""),

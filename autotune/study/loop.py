@@ -295,7 +295,7 @@ class _Loop:
 
 def served(record: TrialRecord) -> bool:
     """Whether the server answered at least one probe."""
-    return record.is_feasible or any(p.status is ProbeStatus.MEASURED for p in record.probes)
+    return record.is_measured or any(p.status is ProbeStatus.MEASURED for p in record.probes)
 
 
 def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | None:

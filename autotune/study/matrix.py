@@ -97,7 +97,7 @@ class _Matrix:
             if record.outcome.status is OutcomeStatus.FAILED:
                 return None
             covered = wanted <= {probe.probe for probe in record.probes}
-            return record if covered or not record.is_feasible else None
+            return record if covered or not record.is_measured else None
         return None
 
     async def measure(self, name: str, cell: Cell, *, done: int, total: int) -> None:

@@ -14,7 +14,13 @@ from typing import Final
 
 from pydantic import TypeAdapter
 
-from autotune.errors import AutotuneError, DeployerError, EngineError, ImageMissingError
+from autotune.errors import (
+    AutotuneError,
+    DeployerError,
+    EngineError,
+    HostError,
+    ImageMissingError,
+)
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
 from autotune.seams.deployment import Identity, LaunchPlan
@@ -80,6 +86,7 @@ class Trials:
 
         Raises:
             ImageMissingError: The study's own image; every further trial would miss it too.
+            HostError: The trial's files cannot be written.
         """
         attempt = Attempt(
             request=request,
@@ -103,6 +110,9 @@ class Trials:
             attempt.fail(_refused(FailureKind.UNSUPPORTED_COMBINATION, attempt, error))
         except DeployerError as error:
             attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
+        except OSError as error:
+            message = f"the trial's files cannot be written: {error.strerror or error}"
+            raise HostError(message, hint="Check rights and free space of that disk.") from error
         record = attempt.record()
         self._tools.engine.learn(record)
         return record
@@ -165,6 +175,8 @@ class Trials:
         )
         if left:
             attempt.notes.append(left)
+            # Somebody else took it, and will not give it back for the trials that follow either.
+            self._idle = IdleLevel.of(await look(self._tools.machine_sources))
 
 
 def _refused(kind: FailureKind, attempt: Attempt, error: AutotuneError) -> Failure:

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from pydantic import TypeAdapter
 
-from autotune.cli.conclude import service_of
-from autotune.errors import StoreError, UsageError
+from autotune.cli.conclude import conclude, service_of
+from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
 from autotune.records import (
     Configuration,
@@ -60,3 +60,16 @@ def test_a_trial_becomes_the_service_that_it_was(tmp_path: Path) -> None:
     paths.trial(3).root.mkdir(parents=True)
     paths.trial(3).launch.write_bytes(TypeAdapter(LaunchPlan).dump_json(DOCKER))
     assert service_of(StudySpec(), paths, RECORD).image == DOCKER.image
+
+
+def test_a_matrix_is_compared_and_recommends_nothing(tmp_path: Path) -> None:
+    """Its cells are measured whole even where they break a limit."""
+    cell = replace(RECORD, kind=TrialKind.MATRIX, metrics={"output_tokens_per_s": 9.0})
+    spec = StudySpec(name="s")
+
+    summary = conclude(spec, StudyPaths(tmp_path), [cell])
+
+    assert summary.recommendation is None
+    with pytest.raises(NothingFeasibleError) as caught:
+        summary.require_feasible()
+    assert "matrix" in caught.value.message

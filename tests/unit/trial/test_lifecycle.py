@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from autotune.clock import VirtualClock
-from autotune.errors import DeployerError, EngineError, ImageMissingError
+from autotune.errors import DeployerError, EngineError, HostError, ImageMissingError
 from autotune.paths import StudyPaths
 from autotune.records import (
     Applied,
@@ -378,3 +378,14 @@ def test_what_the_engine_cannot_be_told_is_the_configurations_fault(tmp_path: Pa
     b = bench(tmp_path, error=EngineError("no such option"))
 
     assert failure_of(b.run()).kind is FailureKind.UNSUPPORTED_COMBINATION
+
+
+def test_files_that_cannot_be_written_end_the_study_with_clear_words(tmp_path: Path) -> None:
+    """The next trial would meet the same disk."""
+    b = bench(tmp_path)
+    (tmp_path / SPEC.name).write_text("a file where a folder should be")
+
+    with pytest.raises(HostError) as caught:
+        b.run()
+
+    assert caught.value.hint
