@@ -73,6 +73,7 @@ class EngineCore:
         self._on_step: list[Callable[[Step, IntArray], None]] = []
         self.meter = Meter()
         self.is_stopped = False
+        self.held_back_s = 0.0  # how long the tokens of the last iteration wait to be given out
 
     # ---- outside ----
 
@@ -244,10 +245,10 @@ class EngineCore:
         self.scheduler.delay_last(step, late_ns)
         late_s = late_ns / NS_PER_S
         loop = asyncio.get_running_loop()
+        self.held_back_s = late_s
         if self._streams:
-            ends_ns = np.array([self._clock.now_ns()])
             for watcher in tuple(self._on_step):
-                loop.call_later(late_s, watcher, step, ends_ns)
+                watcher(step, run.ends_ns)
         for sequence in finished:
             done = self._on_done.pop(sequence, None)
             if done is not None and late_s:

@@ -172,23 +172,26 @@ class SimulatedServer:
             EngineDied: If the engine goes meanwhile.
         """
         queue: asyncio.Queue[int | None] = asyncio.Queue()
-        told = 0
+        loop = asyncio.get_running_loop()
+        told = given = 0
 
         def tell(step: Step, _ends: IntArray) -> None:
             nonlocal told
             concerned = sequence in step.decodes or any(s is sequence for s, _ in step.chunks)
             if concerned and sequence.generated_tokens > told:
-                queue.put_nowait(sequence.generated_tokens - told)
+                count = sequence.generated_tokens - told
+                loop.call_later(self.core.held_back_s, queue.put_nowait, count)
                 told = sequence.generated_tokens
 
         self.core.on_step(tell)
         self._streams.add(queue)
         self.enter(sequence, lambda _finished: None)
         try:
-            while told < sequence.wanted_tokens or not queue.empty():
+            while given < sequence.wanted_tokens:
                 count = await queue.get()
                 if count is None:
                     raise EngineDied
+                given += count
                 yield count
         finally:
             self.core.off_step(tell)
