@@ -108,7 +108,7 @@ def test_a_healthy_server_answers_like_vllm(tmp_path: Path) -> None:
         for record in (first, second):
             assert record.error is None
             assert (record.prompt_tokens, record.output_tokens) == (1024, 20)
-            assert len(record.chunk_ns) == 20
+            assert 1 < len(record.chunk_ns) <= 20  # a late reader gets several tokens at once
         assert (first.cached_tokens, second.cached_tokens) == (0, 1008)
         scored = await client.generate(
             GenerationRequest(request_id="p", prompt=long, max_tokens=1, prompt_logprobs=0)
