@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import resource
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -202,8 +203,7 @@ def test_the_recommendation_serves(whole: Whole) -> None:
     if compose is None:
         pytest.skip("neither `docker compose` nor docker-compose is installed here")
     folder = whole.study.place.folder / "studies" / whole.study.name / "recommended"
-    if compose[-1].endswith("docker-compose"):
-        compose += ["-f", str(for_old_compose(folder / "docker-compose.yml"))]
+    compose += ["-f", str(startable_here(folder / "docker-compose.yml", compose[-1]))]
     port = free_port("127.0.0.1")
     environment = {**os.environ, "VLLM_PORT": str(port)}
 
@@ -221,18 +221,23 @@ def test_the_recommendation_serves(whole: Whole) -> None:
         run("down", "-v")
 
 
-def for_old_compose(file: Path) -> Path:
-    """The same services for docker-compose 1.29, Debian 12's, which lacks `create_host_path`.
+def startable_here(file: Path, program: str) -> Path:
+    """The exported file, less two things that a test machine may lack; else as it is.
 
-    What the option does is done here; nothing else is changed.
+    docker-compose 1.29, which Debian 12 has, does not know `create_host_path`: what it does is
+    done here. An engine in a sandbox may not lift the limit on locked memory.
     """
     raw = yaml.safe_load(file.read_text())
     for service in raw["services"].values():
-        for volume in service.get("volumes", []):
-            if isinstance(volume, dict) and volume.pop("bind", {}).get("create_host_path"):
+        if resource.getrlimit(resource.RLIMIT_MEMLOCK)[1] != resource.RLIM_INFINITY:
+            service["ulimits"].pop("memlock")
+        if program == "compose":
+            continue
+        for volume in service["volumes"]:
+            if volume.pop("bind", {}).get("create_host_path"):
                 source = re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", volume["source"])
                 (file.parent / source).mkdir(parents=True, exist_ok=True)
-    changed = file.with_name("docker-compose.1.29.yml")
+    changed = file.with_name("docker-compose.here.yml")
     changed.write_text(yaml.safe_dump(raw, sort_keys=False))
     return changed
 
