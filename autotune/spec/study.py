@@ -158,7 +158,7 @@ class Search(StrictModel):
     """How the search spends its trials.
 
     Attributes:
-        sampler: What proposes configurations; docs/search.md compares them.
+        sampler: What proposes configurations; benchmarks/search compares them.
         finalists: Best configurations that are deployed afresh at the end, interleaved with the
             baseline; their trials are part of `budget.trials`. 0 for none, and none where they
             would take over a third of it.
