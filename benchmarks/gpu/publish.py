@@ -23,7 +23,7 @@ from autotune.records import TrialRecord
 from autotune.store import TrialStore
 
 _RECORD: Final = TypeAdapter(TrialRecord)
-_MACHINE_PATH: Final = re.compile(r"(?<![\w.>])/(?:tmp|root|work|opt|home|mnt)/[\w.-]+")
+MACHINE_PATH: Final = re.compile(r"(?<![\w.>])/(?:tmp|root|work|opt|home|mnt)/[\w.-]+")
 _COMPRESSED: Final = ("engine.log", "telemetry.jsonl")
 _PLAIN: Final = ("launch.json",)
 
@@ -71,7 +71,7 @@ def _copy_files(source: Path, target: Path, replacements: Replacements) -> None:
 def _without(text: str, replacements: Replacements, where: str) -> str:
     for old, new in replacements:
         text = text.replace(old, new)
-    left = sorted(set(_MACHINE_PATH.findall(text)))
+    left = sorted(set(MACHINE_PATH.findall(text)))
     if left:
         sys.exit(f"{where} names paths of a machine: {', '.join(left[:5])}; give --replace OLD=NEW")
     return text

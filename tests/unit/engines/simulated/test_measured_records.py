@@ -1,15 +1,20 @@
 """The published records of real studies can be checked by anyone."""
 
+import gzip
 import json
-from pathlib import Path
 
 import pytest
 
+from autotune.engines.simulated.card import card_named
+from autotune.engines.simulated.replay import replayed_metrics
 from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus
 from autotune.store import TrialStore, read_stored_study
+from benchmarks.gpu.publish import MACHINE_PATH
+from benchmarks.gpu.published import RESULTS as _RESULTS
+from benchmarks.gpu.published import figures_then, observed
+from benchmarks.gpu.results_table import PAGE, filled
 
-_RESULTS = Path(__file__).resolve().parents[4] / "docs" / "results" / "2026-11-h100"
 _TRIALS = {"hopper-1.5b": 8, "hopper-7b": 6, "small-card": 6}
 
 
@@ -35,3 +40,65 @@ def test_published_studies_name_models_that_are_described(study: str) -> None:
     assert space.parameters
     config = json.loads((_RESULTS / spec.model / "config.json").read_text(encoding="utf-8"))
     assert config["model_type"] == "qwen2"
+
+
+def test_the_page_of_results_is_what_the_records_give() -> None:
+    """Every table of docs/results/README.md is made anew and compared."""
+    page = PAGE.read_text(encoding="utf-8")
+    assert filled(page) == page
+
+
+def test_no_published_file_names_a_folder_of_the_machine() -> None:
+    """Records, logs, telemetry and studies are free of its paths."""
+    looked_at = 0
+    for path in _RESULTS.rglob("*"):
+        if not path.is_file():
+            continue
+        raw = path.read_bytes()
+        text = (gzip.decompress(raw) if path.suffix == ".gz" else raw).decode()
+        assert not MACHINE_PATH.search(text), path
+        looked_at += 1
+    assert looked_at > 50
+
+
+def test_a_calibrated_h100_is_the_one_that_these_records_gave() -> None:
+    """The package's card carries the day, the release and the errors of the account."""
+    account = json.loads((_RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    calibrated = card_named("h100").calibrated
+    assert calibrated is not None
+    assert (calibrated.date, calibrated.release) == ("2026-11-24", "0.26.0")
+    assert calibrated.records == account["records"]
+    for metric, error in calibrated.median_error.items():
+        assert error == pytest.approx(account["cross_validated"]["median_error"][metric], rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("metric", "median", "p90"),
+    [
+        ("output_tokens_per_s", 0.10, 0.20),
+        ("ttft_8k_ns", 0.10, 0.20),
+        ("ttft_16k_ns", 0.10, 0.20),
+        ("tpot_p50_ns", 0.10, 0.20),
+        ("itl_single_ns", 0.10, 0.20),
+    ],
+)
+def test_records_left_out_were_predicted_within_the_bounds(
+    metric: str, median: float, p90: float
+) -> None:
+    """A third left out by lot: half within 10%, nine of ten within 20%."""
+    account = json.loads((_RESULTS / "calibration.json").read_text(encoding="utf-8"))
+    assert account["left_out"]["median_error"][metric] < median
+    assert account["left_out"]["p90_error"][metric] < p90
+    assert account["left_out"]["rank_correlation"] > 0.9
+
+
+def test_the_card_still_says_of_the_records_what_the_account_says() -> None:
+    """Replayed by today's code, one record of each model is predicted as well as then."""
+    replayed = 0
+    for record, observation in observed():
+        if record.label == "base":
+            predicted = replayed_metrics(card_named("h100"), observation.replay, figures_then)
+            for metric in ("output_tokens_per_s", "ttft_8k_ns", "tpot_p50_ns"):
+                assert predicted[metric] == pytest.approx(record.metrics[metric], rel=0.15)
+            replayed += 1
+    assert replayed == 2
