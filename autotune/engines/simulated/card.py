@@ -86,6 +86,8 @@ class AttentionEfficiency(StrictModel):
         decode: Of the memory's peak, reading the KV cache.
         fp8_prefill: Factor on `prefill` with an fp8 KV cache.
         fp8_decode: Factor on `decode` with an fp8 KV cache (half the bytes, some conversion).
+        fp8_sequence: Factor on the engine core's time per sequence with an fp8 KV cache. Seen
+            below 1 in both studies of a small model on an H100 with 0.26.0; nobody knows why.
         sequence_token_ns: GPU time per layer and token of the longest sequence that decodes, of
             a kernel that does not spread one sequence over the chip.
         layer_us: Further GPU time per layer and iteration (planning, small kernels).
@@ -96,6 +98,7 @@ class AttentionEfficiency(StrictModel):
     decode: float = Field(gt=0, le=1.2)
     fp8_prefill: float = Field(default=0.9, gt=0)
     fp8_decode: float = Field(default=0.8, gt=0)
+    fp8_sequence: float = Field(default=1.0, gt=0)
     sequence_token_ns: float = Field(default=0.0, ge=0)
     layer_us: float = Field(default=0.0, ge=0)
     host_us: float = Field(default=0.0, ge=0)

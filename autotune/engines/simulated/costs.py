@@ -234,7 +234,8 @@ class CostModel:
         host = self._card.host
         sequences = load.decode_sequences + load.prefill_sequences
         if self._settings.v1:
-            seconds = host.iteration_us + host.sequence_us * sequences
+            each = host.sequence_us * (self._attention.fp8_sequence if self._settings.fp8_kv else 1)
+            seconds = host.iteration_us + each * sequences
         else:
             seconds = host.v0_iteration_us + host.v0_sequence_us * sequences
         seconds += host.prefill_token_us * load.prefill_tokens + self._attention.host_us

@@ -54,7 +54,14 @@ PARAMETERS: Final = (
     "host.offload_iteration_us",
     "host.offload_store_us",
 )
-BACKEND_PARAMETERS: Final = ("prefill", "decode", "fp8_prefill", "fp8_decode", "sequence_token_ns")
+BACKEND_PARAMETERS: Final = (
+    "prefill",
+    "decode",
+    "sequence_token_ns",
+    "fp8_prefill",
+    "fp8_decode",
+    "fp8_sequence",
+)
 _SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
 _LARGEST_SHARE: Final = 1.2
 _PULL: Final = 0.05

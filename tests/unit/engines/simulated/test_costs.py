@@ -240,3 +240,22 @@ def test_the_model_of_these_tests_is_the_published_one() -> None:
     """The closed forms above use Qwen2.5-7B's own parameter count: 7.6 billion."""
     assert shape_of(QWEN_7B).parameters == pytest.approx(_LINEAR + 2 * _HEAD, rel=1e-3)
     assert pytest.approx(7.61, abs=0.02) == (_LINEAR + 2 * _HEAD) / 1e9
+
+
+def test_an_fp8_kv_cache_changes_the_hosts_time_per_sequence_as_the_card_says() -> None:
+    """64 sequences x 100 us, halved by the card's factor for fp8; bf16 pays in full."""
+    card = plain_card()
+    host = card.host.model_copy(update={"sequence_us": 100.0})
+    halved = card.attention["FLASH_ATTN"].model_copy(update={"fp8_sequence": 0.5})
+    attention = {**card.attention, "FLASH_ATTN": halved}
+    machine = machine_of(card.model_copy(update={"host": host, "attention": attention}), QWEN_1B5)
+
+    def core_s(*options: str) -> float:
+        argv = ("vllm", "serve", "m", "--no-async-scheduling", *options)
+        settings = settings_from(argv, {}, machine)
+        costs = CostModel(machine.card, machine.shape, settings)
+        load = Load(decode_sequences=64, sampled=64)
+        return costs.iteration_s(load) - costs.gpu_s(load)
+
+    assert core_s() == pytest.approx(64 * 100e-6)
+    assert core_s("--kv-cache-dtype", "fp8") == pytest.approx(64 * 50e-6)
