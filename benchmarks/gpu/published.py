@@ -5,7 +5,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
-from autotune.engines.simulated.calibrate import Observation, observation_from
+from autotune.engines.simulated.calibrate import observation_from
+from autotune.engines.simulated.fitting import Observation
 from autotune.load.formulas import Window
 from autotune.paths import StudyPaths
 from autotune.probes.throughput import load_metrics

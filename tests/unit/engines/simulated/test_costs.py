@@ -7,7 +7,7 @@ from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.arguments import settings_from
 from autotune.engines.simulated.card import card_named
 from autotune.engines.simulated.client import SimulatedClient
-from autotune.engines.simulated.costs import CostModel, Load
+from autotune.engines.simulated.costs import CostModel, FloatArray, Load
 from autotune.engines.simulated.server import SimulatedServer
 from autotune.seams.engine import ModelFacts
 from tests.unit.engines.simulated.rig import (
@@ -28,12 +28,13 @@ _H100_BYTES_PER_S = 3350e9
 _H100_FLOPS = 989e12
 
 
-def _gaps(tokens: int, output: int, *options: str) -> np.ndarray:  # type: ignore[type-arg]
+def _gaps(tokens: int, output: int, *options: str) -> FloatArray:
     async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[int, ...]:
         record = await client.generate(request("a", (1, tokens), output=output))
         return tuple(record.chunk_ns)
 
-    return np.diff(np.array(served(talk, *options))) / 1e9
+    gaps: FloatArray = np.diff(np.array(served(talk, *options))) / 1e9
+    return gaps
 
 
 def test_a_single_request_decodes_at_the_speed_of_reading_weights_and_its_kv() -> None:
