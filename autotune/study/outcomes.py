@@ -13,15 +13,19 @@ from typing import Final
 
 from optuna.trial import TrialState
 
-from autotune.records import FailureKind, LimitCheck, OutcomeStatus, TrialRecord
+from autotune.records import FailureKind, LimitCheck, OutcomeStatus, ProbeStatus, TrialRecord
 from autotune.spec.study import Limit, StudySpec
+from autotune.units import gib_from_bytes
 
 START: Final = "start"
 GPU_MEMORY: Final = "gpu_memory"
+KV_CACHE: Final = "kv_cache"
 HOST_MEMORY: Final = "host_memory"
 STABILITY: Final = "stability"
 ANSWERS: Final = "answers"
 LIMIT_PREFIX: Final = "limit:"
+ALWAYS: Final = (START, GPU_MEMORY, KV_CACHE, HOST_MEMORY, STABILITY, ANSWERS)
+"""Constraints of every study."""
 
 BLAME: Final[Mapping[FailureKind, str | None]] = {
     FailureKind.GPU_OOM_WEIGHTS: GPU_MEMORY,
@@ -31,8 +35,8 @@ BLAME: Final[Mapping[FailureKind, str | None]] = {
     FailureKind.GPU_OOM_UNDER_LOAD: GPU_MEMORY,
     FailureKind.GPU_OOM: GPU_MEMORY,
     FailureKind.GPU_MEMORY_TAKEN: None,
-    FailureKind.NO_ROOM_FOR_KV: GPU_MEMORY,
-    FailureKind.KV_TOO_SMALL: GPU_MEMORY,
+    FailureKind.NO_ROOM_FOR_KV: KV_CACHE,
+    FailureKind.KV_TOO_SMALL: KV_CACHE,
     FailureKind.HOST_OOM: HOST_MEMORY,
     FailureKind.CONTAINER_OOM: HOST_MEMORY,
     FailureKind.SHM_TOO_SMALL: HOST_MEMORY,
@@ -55,7 +59,7 @@ BLAME: Final[Mapping[FailureKind, str | None]] = {
     FailureKind.LIMIT_MISSED: STABILITY,
     FailureKind.WRONG_ANSWERS: ANSWERS,
     FailureKind.NOT_APPLIED: START,
-    FailureKind.WOULD_NOT_FIT: GPU_MEMORY,
+    FailureKind.WOULD_NOT_FIT: KV_CACHE,
     FailureKind.ILLEGAL: START,
     FailureKind.KILLED_FROM_OUTSIDE: None,
     FailureKind.CLIENT_BOUND: None,
@@ -66,6 +70,8 @@ BLAME: Final[Mapping[FailureKind, str | None]] = {
 
 LIMIT_MISSED violates the constraint of its limit where the record says which, and stability
 (a preemption storm, say) where it does not; MEMORY_LIMIT and WOULD_NOT_FIT likewise for memory.
+Too little room for the KV cache is a constraint of its own: more of the GPU mends it, and breaks
+`gpu_memory`.
 """
 
 KEPT: Final = -1.0
@@ -75,7 +81,7 @@ VIOLATED: Final = 1.0
 UNKNOWN: Final = 0.0
 """Nothing was learnt of it: it neither helps nor harms (feasible is <= 0)."""
 _CLIP: Final = 3.0
-_HOST_SCALE_GIB: Final = 10.0
+_SCALES_GIB: Final = {GPU_MEMORY: 1.0, KV_CACHE: 1.0, HOST_MEMORY: 10.0}
 """10 GiB of host memory weigh as much as 1 GiB of GPU memory: about their ratio on machines
 with one consumer card, and the same scale as in the measurements behind docs/search.md."""
 
@@ -96,7 +102,7 @@ class Told:
 def constraint_keys(spec: StudySpec) -> tuple[str, ...]:
     """Every constraint of a study, in the order in which every trial carries them."""
     limits = dict.fromkeys(LIMIT_PREFIX + limit.metric for limit in spec.limits)
-    return (START, GPU_MEMORY, HOST_MEMORY, STABILITY, ANSWERS, *limits)
+    return (*ALWAYS, *limits)
 
 
 def constraints_of(record: TrialRecord, spec: StudySpec) -> dict[str, float]:
@@ -106,8 +112,10 @@ def constraints_of(record: TrialRecord, spec: StudySpec) -> dict[str, float]:
     """
     values = dict.fromkeys(constraint_keys(spec), UNKNOWN)
     if _answered(record):
-        values |= dict.fromkeys((START, GPU_MEMORY, HOST_MEMORY, STABILITY, ANSWERS), KEPT)
-    values |= _memory_margins(record)
+        values |= dict.fromkeys(ALWAYS, KEPT)
+    elif _started(record):
+        values[START] = KEPT
+    values |= _memory_margins(record, spec)
     for limit in spec.limits:
         key = LIMIT_PREFIX + limit.metric
         values[key] = max(values[key], _limit_value(limit, record.metrics.get(limit.metric)))
@@ -134,9 +142,11 @@ def violated_constraint(record: TrialRecord) -> str | None:
         broken = _broken_limit(record)
         if broken is None:
             return key
-        return _memory_side(record) if "memory" in broken.metric else LIMIT_PREFIX + broken.metric
+        if "memory" in broken.metric:
+            return GPU_MEMORY if broken.metric.startswith("gpu") else HOST_MEMORY
+        return LIMIT_PREFIX + broken.metric
     if failure.kind in {FailureKind.MEMORY_LIMIT, FailureKind.WOULD_NOT_FIT}:
-        return _memory_side(record)
+        return HOST_MEMORY if _is_about_host(record) else key
     return key
 
 
@@ -173,21 +183,37 @@ def _answered(record: TrialRecord) -> bool:
     )
 
 
-def _memory_margins(record: TrialRecord) -> dict[str, float]:
-    """Memory constraints from the headroom that was checked, else from the prediction."""
-    gib = 1024**3
-    found: dict[str, float] = {}
-    for key, scale, tag in (
-        (GPU_MEMORY, 1.0, "gpu_memory_peak_bytes"),
-        (HOST_MEMORY, _HOST_SCALE_GIB, "host_memory_peak_bytes"),
-    ):
-        check = next((c for c in record.limits if c.metric == tag and c.value is not None), None)
-        margin = record.predicted.get(key.replace("memory", "margin_gib"))
-        if check is not None and check.value is not None:
-            found[key] = _clip((check.value - check.bound) / gib / scale)
-        elif margin is not None:
-            found[key] = _clip(-margin / scale)
+def _started(record: TrialRecord) -> bool:
+    """Whether the engine took the configuration and came up, whatever happened then."""
+    return record.applied is not None or any(
+        probe.status is ProbeStatus.MEASURED for probe in record.probes
+    )
+
+
+def _memory_margins(record: TrialRecord, spec: StudySpec) -> dict[str, float]:
+    """Memory constraints: what was measured against the headroom, else what was predicted.
+
+    Of a trial that failed only what was predicted short is kept: nobody saw the rest.
+    """
+    headroom = spec.headroom
+    margins = {
+        GPU_MEMORY: _headroom_gib(record, "gpu", headroom.gpu_gib),
+        KV_CACHE: record.predicted.get("gpu_margin_gib"),
+        HOST_MEMORY: _headroom_gib(record, "host", headroom.host_gib),
+    }
+    if margins[HOST_MEMORY] is None:
+        margins[HOST_MEMORY] = record.predicted.get("host_margin_gib")
+    found = {k: _clip(-m / _SCALES_GIB[k]) for k, m in margins.items() if m is not None}
     return {k: v for k, v in found.items() if v <= 0 or not _answered(record)}
+
+
+def _headroom_gib(record: TrialRecord, side: str, headroom_gib: float) -> float | None:
+    """GiB left over the headroom at the trial's peak; None if it was not measured."""
+    peak = record.metrics.get(f"{side}_memory_peak_bytes")
+    total = record.environment.get(f"{side}_memory_bytes", "")
+    if peak is None or not total.isdecimal():
+        return None
+    return gib_from_bytes(int(total) - peak) - headroom_gib
 
 
 def _limit_value(limit: Limit, value: float | None) -> float:
@@ -206,7 +232,7 @@ def _violation(record: TrialRecord, key: str, known: float) -> float:
     if key.startswith(LIMIT_PREFIX):
         return known if known > 0 else VIOLATED
     if failure is not None and failure.margin_gib is not None and failure.margin_gib < 0:
-        scale = {GPU_MEMORY: 1.0, HOST_MEMORY: _HOST_SCALE_GIB}.get(key)
+        scale = _SCALES_GIB.get(key)
         if scale is not None:
             return max(1e-3, _clip(-failure.margin_gib / scale))
     return known if known > 0 else VIOLATED
@@ -221,17 +247,16 @@ def _broken_limit(record: TrialRecord) -> LimitCheck | None:
     return None
 
 
-def _memory_side(record: TrialRecord) -> str:
+def _is_about_host(record: TrialRecord) -> bool:
     """Which memory ran short: by the broken check, else by the margins predicted, else by words."""
     broken = next((c for c in record.limits if c.kept is False and "memory" in c.metric), None)
     if broken is not None:
-        return GPU_MEMORY if broken.metric.startswith("gpu") else HOST_MEMORY
-    sides = {GPU_MEMORY: "gpu_margin_gib", HOST_MEMORY: "host_margin_gib"}
-    for key, name in sides.items():
+        return not broken.metric.startswith("gpu")
+    for name in ("gpu_margin_gib", "host_margin_gib"):
         if record.predicted.get(name, 0.0) < 0:
-            return key
+            return name.startswith("host")
     text = "" if record.outcome.failure is None else record.outcome.failure.message.lower()
-    return HOST_MEMORY if "host" in text or "ram" in text.split() else GPU_MEMORY
+    return "host" in text or "ram" in text.split()
 
 
 def _clip(value: float) -> float:

@@ -34,15 +34,20 @@ def screening_prior(
         tokens = figures.get("kv_cache_tokens")
         if tokens is not None:
             found[CONTEXT] = tokens * _share_before_learning(figures)
-        for name, margin, used, bound in (
-            ("gpu", screening.gpu_margin_gib, figures.get("gpu_memory_bytes"), gpu_bound_bytes),
-            ("host", screening.host_margin_gib, figures.get("host_memory_bytes"), host_bound_bytes),
-        ):
-            margins = [] if margin is None else [margin]
-            if used is not None and bound is not None:
-                margins.append(gib_from_bytes(bound - used))
-            if margins:
-                found[f"{name}_margin_gib"] = min(margins)
+        host, used = screening.host_margin_gib, figures.get("host_memory_bytes")
+        if used is not None and host_bound_bytes is not None:
+            over = gib_from_bytes(host_bound_bytes - used)
+            host = over if host is None else min(host, over)
+        used = figures.get("gpu_memory_bytes")
+        headroom = None
+        if used is not None and gpu_bound_bytes is not None:
+            headroom = gib_from_bytes(gpu_bound_bytes - used)
+        margins = {
+            "gpu_margin_gib": screening.gpu_margin_gib,
+            "gpu_headroom_gib": headroom,
+            "host_margin_gib": host,
+        }
+        found |= {name: margin for name, margin in margins.items() if margin is not None}
         return found or None
 
     return predict

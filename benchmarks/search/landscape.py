@@ -97,16 +97,17 @@ class Behaviour:
 
     Attributes:
         values: (n, 3): output tokens/s, TTFT at 8K in ns, context capacity in tokens.
-        gpu_margin_gib: GiB left of what a start and the load need; negative fails.
+        kv_margin_gib: GiB of KV cache over what one longest request needs; negative fails.
+        headroom_gib: GPU memory left under load; negative fails.
         host_margin_gib: The same on the host.
         refused: Pairs of settings that do not work together.
         too_slow: TTFT over its limit.
     """
 
     values: Floats
-    gpu_margin_gib: Floats
+    kv_margin_gib: Floats
+    headroom_gib: Floats
     host_margin_gib: Floats
-    kv_tokens_short: Floats
     refused: NDArray[np.bool_]
     too_slow: NDArray[np.bool_]
 
@@ -114,9 +115,9 @@ class Behaviour:
     def feasible(self) -> NDArray[np.bool_]:
         """Whether it can be recommended."""
         return (
-            (self.gpu_margin_gib >= 0)
+            (self.kv_margin_gib >= 0)
+            & (self.headroom_gib >= 0)
             & (self.host_margin_gib >= 0)
-            & (self.kv_tokens_short <= 0)
             & ~self.refused
             & ~self.too_slow
         )
@@ -165,13 +166,14 @@ def behave(columns: Columns, p: Physics) -> Behaviour:
     activation = p.activation_gib_per_8k * (0.25 + budget / 8192)
     graphs = p.graphs_gib_per_256 * (0.2 + 0.8 * seqs / 256)
     kv_gib = share * p.memory_gib - p.weights_gib - activation - graphs
-    kv_tokens = np.maximum(kv_gib, 0.01) * 1024**2 / (p.kv_kib_per_token * np.where(fp8, 0.5, 1))
+    gib_per_token = p.kv_kib_per_token * np.where(fp8, 0.5, 1) / 1024**2
+    kv_tokens = np.maximum(kv_gib, 0.01) / gib_per_token
     peak = share * p.memory_gib + p.outside_gib + 0.15 * seqs / 256
     return Behaviour(
         values=_figures(columns, p, seqs=seqs, budget=budget, kv_tokens=kv_tokens, offload=offload),
-        gpu_margin_gib=np.minimum(kv_gib - 0.2, p.memory_gib - peak),
+        kv_margin_gib=kv_gib - np.maximum(0.2, longest * gib_per_token),
+        headroom_gib=p.memory_gib - peak,
         host_margin_gib=p.host_total_gib - p.host_headroom_gib - p.host_base_gib - 1.06 * offload,
-        kv_tokens_short=longest - kv_tokens,
         refused=(fp8 & columns["triton"])
         | (fp8 & columns["block32"])
         | (columns["async"] & (offload >= 64)),
@@ -258,15 +260,13 @@ def wrong_prior(
 def failure_of(configuration: Configuration, p: Physics) -> Failure | None:
     """How a start of a configuration ends; None if it is measured."""
     seen = behave(columns_of([configuration]), p)
+    kv, headroom = float(seen.kv_margin_gib[0]), float(seen.headroom_gib[0])
+    host = float(seen.host_margin_gib[0])
     checks: list[tuple[bool, FailureKind, float | None]] = [
         (bool(seen.refused[0]), FailureKind.UNSUPPORTED_COMBINATION, None),
-        (seen.host_margin_gib[0] < 0, FailureKind.HOST_OOM, float(seen.host_margin_gib[0])),
-        (seen.gpu_margin_gib[0] < 0, FailureKind.GPU_OOM, float(seen.gpu_margin_gib[0])),
-        (
-            seen.kv_tokens_short[0] > 0,
-            FailureKind.KV_TOO_SMALL,
-            -float(seen.kv_tokens_short[0]) * p.kv_kib_per_token / 1024**2,
-        ),
+        (host < 0, FailureKind.HOST_OOM, host),
+        (kv < 0, FailureKind.KV_TOO_SMALL, kv),
+        (headroom < 0, FailureKind.GPU_OOM, headroom),
     ]
     for broken, kind, margin in checks:
         if broken:

@@ -22,10 +22,13 @@ from autotune.records import (
 from autotune.seams.engine import Screening
 from autotune.spec.space import SearchSpace
 from autotune.spec.study import StudySpec
+from autotune.units import BYTES_PER_GIB
 
 FloatArray = NDArray[np.float64]
 
 METRICS = ("output_tokens_per_s", "ttft_8k_ns", "context_capacity_tokens")
+GPU_BYTES = 64 * BYTES_PER_GIB
+"""What records say that the card has; only what is left of it matters."""
 TRANSIENT = 0.015
 """Share of the trials that fail for no reason of their own."""
 START_S, PROBES_S, FAILED_S = 75.0, 240.0, 45.0
@@ -39,10 +42,12 @@ class Truth:
     Attributes:
         values: The objectives, raw; None if nothing can be measured.
         failure: How it ends otherwise.
+        headroom_gib: GPU memory left over what must stay free.
     """
 
     values: tuple[float, float, float] | None = None
     failure: Failure | None = None
+    headroom_gib: float | None = None
 
 
 class Problem(ABC):
@@ -122,6 +127,9 @@ class Problem(ABC):
         spread = self.noise_sd * np.asarray([1, 1, 0.02])
         values = np.asarray(truth.values) * np.exp(rng.normal(0, spread))
         metrics = dict(zip(METRICS, map(float, values), strict=True))
+        if truth.headroom_gib is not None:
+            left = truth.headroom_gib + self.spec.headroom.gpu_gib
+            metrics["gpu_memory_peak_bytes"] = GPU_BYTES - left * BYTES_PER_GIB
         if values[1] <= self.ttft_limit_ns:
             return self.record(number, configuration, OutcomeStatus.MEASURED, None, metrics)
         slow = Failure(kind=FailureKind.LIMIT_MISSED, phase="limits", message="slow")
@@ -155,6 +163,7 @@ class Problem(ABC):
             metrics=dict(metrics or {}),
             limits=(check,) if value is not None and np.isfinite(bound) else (),
             predicted={name: m for name, m in margins.items() if m is not None},
+            environment={"gpu_memory_bytes": str(GPU_BYTES)},
         )
 
 

@@ -48,7 +48,7 @@ class Flattened(SyntheticProblem):
             return truth
         pairs = zip(truth.values, default.values, strict=True)
         one, two, three = (d * (v / d) ** self.STEEPNESS for v, d in pairs)
-        return Truth(values=(one, two, three))
+        return replace(truth, values=(one, two, three))
 
 
 @dataclass

@@ -102,7 +102,8 @@ class SimulatedProblem(Problem):
         self.space: SearchSpace = self._bench.space.space
         self._card = perturbed(card_named(self.case.card), self.case)
         self._believed = card_named(self.case.believed)
-        self._screen_prior = screening_prior(self._screening)
+        bound = (self._card.nvml_memory_mib << 20) - BYTES_PER_GIB
+        self._screen_prior = screening_prior(self._screening, gpu_bound_bytes=bound)
         self._predicted: dict[Configuration, dict[str, float] | None] = {}
 
     @cached_property
@@ -140,6 +141,7 @@ class SimulatedProblem(Problem):
             return _failed(FailureKind.KV_TOO_SMALL, "8K do not fit", None)
         return Truth(
             values=(figures["output_tokens_per_s"], ttft, float(memory.kv_tokens)),
+            headroom_gib=-over,
         )
 
     def truth(self, configuration: Configuration) -> Truth:
@@ -227,14 +229,14 @@ def _failed(kind: FailureKind, message: str, margin: float | None) -> Truth:
 def _row(configuration: Configuration, truth: Truth) -> list[Any]:
     failure = truth.failure
     told = None if failure is None else [failure.kind.value, failure.message, failure.margin_gib]
-    return [configuration.values, truth.values, told]
+    return [configuration.values, truth.values, told, truth.headroom_gib]
 
 
 def _from_row(row: list[Any]) -> tuple[Configuration, Truth]:
-    values, figures, told = row
+    values, figures, told, headroom = row
     if told is not None:
         return Configuration.of(values), _failed(FailureKind(told[0]), told[1], told[2])
-    return Configuration.of(values), Truth(values=tuple(figures))
+    return Configuration.of(values), Truth(values=tuple(figures), headroom_gib=headroom)
 
 
 def believed_space() -> SearchSpace:

@@ -71,25 +71,27 @@ class SyntheticProblem(Problem):
         failure = failure_of(configuration, self.physics)
         if failure is not None:
             return Truth(failure=failure)
-        one, two, three = _behave(configuration, self.physics).values[0]
-        return Truth(values=(float(one), float(two), float(three)))
+        seen = _behave(configuration, self.physics)
+        one, two, three = map(float, seen.values[0])
+        return Truth(values=(one, two, three), headroom_gib=float(seen.headroom_gib[0]))
 
     def screen(self, configuration: Configuration) -> Screening:
         """A rough memory model's verdict, with a tolerance of half a GiB."""
         seen = _behave(configuration, self.belief)
-        gpu, host = float(seen.gpu_margin_gib[0]), float(seen.host_margin_gib[0])
+        kv, host = float(seen.kv_margin_gib[0]), float(seen.host_margin_gib[0])
         failure = None
-        if gpu < -0.5 or host < -2:
+        if kv < -0.5 or host < -2:
             kind = FailureKind.WOULD_NOT_FIT
-            failure = Failure(kind=kind, phase="screening", message="", margin_gib=min(gpu, host))
-        return Screening(failure=failure, gpu_margin_gib=gpu, host_margin_gib=host)
+            failure = Failure(kind=kind, phase="screening", message="", margin_gib=min(kv, host))
+        return Screening(failure=failure, gpu_margin_gib=kv, host_margin_gib=host)
 
     def prior(self, configuration: Configuration) -> Mapping[str, float]:
         """What the wrong belief predicts."""
         seen = _behave(configuration, self.belief)
         predicted = dict(zip(METRICS, map(float, seen.values[0]), strict=True))
         margins = {
-            "gpu_margin_gib": float(seen.gpu_margin_gib[0]),
+            "gpu_margin_gib": float(seen.kv_margin_gib[0]),
+            "gpu_headroom_gib": float(seen.headroom_gib[0]),
             "host_margin_gib": float(seen.host_margin_gib[0]),
         }
         return {**predicted, **margins}

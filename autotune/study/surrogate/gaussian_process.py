@@ -51,6 +51,8 @@ class GaussianProcess:
 
     def predict(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the noise-free value."""
+        if not len(rows):
+            return np.zeros(0), np.zeros(0)
         mean, deviation = self._model.predict(rows, return_std=True)
         noise = math.exp(self._theta[-1]) if self._theta is not None else 0.0
         return np.asarray(mean), np.sqrt(np.maximum(deviation**2 - noise, 1e-12))

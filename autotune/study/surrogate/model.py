@@ -16,22 +16,28 @@ from numpy.typing import NDArray
 from scipy.special import ndtr
 
 from autotune.records import Configuration
-from autotune.study.outcomes import ANSWERS, GPU_MEMORY, HOST_MEMORY, STABILITY, START
+from autotune.study.outcomes import ANSWERS, GPU_MEMORY, HOST_MEMORY, KV_CACHE, STABILITY, START
 from autotune.study.surrogate.features import FloatArray
 from autotune.study.surrogate.gaussian_process import GaussianProcess
 from autotune.study.surrogate.refusals import RefusalModel
 
 Prior = Callable[[Configuration], Mapping[str, float] | None]
-"""Predicts metrics (raw, by tag) and `gpu_margin_gib`, `host_margin_gib`; None if it cannot."""
+"""Predicts metrics (raw, by tag) and memory margins (as in `MARGINS`); None if it cannot."""
 
 YES_OR_NO: Final = (START, STABILITY, ANSWERS)
-MARGINS: Final = {GPU_MEMORY: ("gpu_margin_gib", 1.0), HOST_MEMORY: ("host_margin_gib", 10.0)}
+MARGINS: Final = {
+    GPU_MEMORY: ("gpu_headroom_gib", 1.0),
+    KV_CACHE: ("gpu_margin_gib", 1.0),
+    HOST_MEMORY: ("host_margin_gib", 10.0),
+}
 """Constraint to the prior's margin, and the GiB that weigh 1 (as in `outcomes`)."""
 
 _NOISE_SD: Final = 0.04
 _SIGNAL_SD: Final = 0.4
 _SLOPE_SD: Final = 0.3
 _PRIOR_ERROR_SD: Final = 0.25
+_MARGIN_SD: Final = 0.4
+"""How far a prior's constraint value may be off before a trial has shown it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,10 +63,11 @@ class ObjectiveModel:
         self._without = GaussianProcess(noise_sd=_NOISE_SD, signal_sd=_SIGNAL_SD)
         self._line = (0.0, 0.0)
         self._mean = 0.0
+        self._fitted = False
         self.uses_prior = False
 
     def fit(self, rows: FloatArray, targets: FloatArray, prior: FloatArray, *, tune: bool) -> None:
-        """Learn from trials.
+        """Learn from trials; from fewer than two nothing is learnt.
 
         Args:
             rows: Encoded configurations.
@@ -68,6 +75,9 @@ class ObjectiveModel:
             prior: The prior's losses; NaN where it has none.
             tune: Whether to fit hyperparameters anew.
         """
+        self._fitted = len(targets) > 1
+        if not self._fitted:
+            return
         self._mean = float(np.mean(targets))
         self._without.fit(rows, targets - self._mean, tune=tune)
         self.uses_prior = bool(np.isfinite(prior).all())
@@ -78,7 +88,11 @@ class ObjectiveModel:
         self.uses_prior = self._evidence_for_prior() >= 0
 
     def predict(self, rows: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
-        """Mean and standard deviation of losses."""
+        """Mean and standard deviation of losses; before it has learnt, the prior's word."""
+        if not self._fitted:
+            told = np.isfinite(prior)
+            worst = float(np.max(prior[told])) if told.any() else 0.0
+            return np.where(told, prior, worst), np.full(len(prior), _PRIOR_ERROR_SD)
         mean, deviation = self._without.predict(rows)
         mean = mean + self._mean
         if not self.uses_prior:
@@ -214,8 +228,12 @@ class Model:
             for index, model in enumerate(self._objectives)
         ]
         feasible = 1 - self._refusals.refused(points.configurations)
-        for index in self._active:
-            feasible *= self._signed[index].kept(points.rows, points.prior_constraints[:, index])
+        for index, constraint in self._signed.items():
+            prior = points.prior_constraints[:, index]
+            if index in self._active:
+                feasible *= constraint.kept(points.rows, prior)
+            else:  # never violated so far: what the prior says, taken with care
+                feasible *= np.where(np.isfinite(prior), ndtr(-prior / _MARGIN_SD), 1.0)
         return Belief(
             mean=np.column_stack([mean for mean, _ in pairs]),
             deviation=np.column_stack([deviation for _, deviation in pairs]),

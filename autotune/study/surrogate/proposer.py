@@ -84,9 +84,9 @@ class SurrogateProposer:
             candidates = [c for c in self._candidates() if c not in seen]
             if not candidates:
                 return None
-            if self._is_starting():
+            self._fit(candidates)
+            if self._is_starting(candidates):
                 return self._farthest(candidates)
-            self._fit()
             best, gain = self._climb(candidates, seen)
             self.expected_gain = gain / self._volume if self._volume > 0 else None
             return best
@@ -116,11 +116,12 @@ class SurrogateProposer:
         warm = [c for c in near if c.without(*CHEAP) in compiled]
         return max(warm or [best], key=scored.__getitem__)
 
-    def _is_starting(self) -> bool:
+    def _is_starting(self, candidates: Sequence[Configuration]) -> bool:
+        """Whether the space is still to be covered: too few trials, and no prior of everything."""
         measured = sum(math.isfinite(row[0]) for row in self._losses)
-        if measured < 2:
-            return True
-        return self._prior is None and len(self._seen) < START_TRIALS
+        if self._prior is None:
+            return measured < 2 or len(self._seen) < START_TRIALS
+        return measured < 2 and not np.isfinite(self._priors_of(candidates[:1])[0]).all()
 
     def _candidates(self) -> list[Configuration]:
         if self._pool is None:
@@ -135,24 +136,30 @@ class SurrogateProposer:
         return [self._seen[i] for i in on]
 
     def _farthest(self, candidates: Sequence[Configuration]) -> Configuration:
-        """The candidate farthest from all trials so far (a maximin design, one at a time)."""
+        """Far from all trials so far (a maximin design, one at a time), and likely to run."""
         rows = self._encode(candidates)
-        if not self._seen:
-            return candidates[int(self._rng.integers(len(candidates)))]
-        seen = self._encode(self._seen)
-        squared = ((rows[:, None, :] - seen[None, :, :]) ** 2).sum(axis=2).min(axis=1)
-        return candidates[int(np.argmax(squared + self._rng.uniform(0, 0.3, len(rows))))]
+        chance = self._model.predict(self._points(candidates)).feasible
+        spread = self._rng.uniform(0, 0.3, len(rows))
+        if self._seen:
+            seen = self._encode(self._seen)
+            spread += ((rows[:, None, :] - seen[None, :, :]) ** 2).sum(axis=2).min(axis=1)
+        return candidates[int(np.argmax(spread * chance))]
 
-    def _fit(self) -> None:
+    def _fit(self, candidates: Sequence[Configuration]) -> None:
         """Learn from every trial; cut what their front leaves into boxes."""
         tune = len(self._seen) < 60 or len(self._seen) >= self._tuned_at + 10
         if tune:
             self._tuned_at = len(self._seen)
-        seen, losses = self._points(self._seen), np.asarray(self._losses)
-        self._model.fit(seen, losses, np.asarray(self._constraints), tune=tune)
+        seen = self._points(self._seen)
+        losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
+        constraints = np.asarray(self._constraints).reshape(len(self._seen), len(self._keys))
+        self._model.fit(seen, losses, constraints, tune=tune)
         measured = np.isfinite(losses).all(axis=1)
         front = self._model.predict(seen.where(measured)).mean
-        reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
+        if len(front) > 1:
+            reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
+        else:
+            reference = np.quantile(self._model.predict(self._points(candidates)).mean, 0.9, axis=0)
         self._volume = hypervolume(front, reference)
         self._boxes = boxes_outside(front, reference)
 
@@ -175,6 +182,8 @@ class SurrogateProposer:
         missing = [c for c in configurations if c not in self._rows]
         if missing:
             self._rows.update(zip(missing, self._encoder.encode(missing), strict=True))
+        if not configurations:
+            return self._encoder.encode([])
         return np.stack([self._rows[c] for c in configurations])
 
     def _priors_of(self, configurations: Sequence[Configuration]) -> tuple[FloatArray, FloatArray]:
@@ -182,7 +191,9 @@ class SurrogateProposer:
             if configuration not in self._priors:
                 self._priors[configuration] = self._ask_prior(configuration)
         pairs = [self._priors[c] for c in configurations]
-        return np.asarray([p[0] for p in pairs]), np.asarray([p[1] for p in pairs])
+        losses = np.asarray([p[0] for p in pairs]).reshape(len(pairs), len(self._signs))
+        constraints = np.asarray([p[1] for p in pairs]).reshape(len(pairs), len(self._keys))
+        return losses, constraints
 
     def _ask_prior(self, configuration: Configuration) -> tuple[list[float], list[float]]:
         predicted: Mapping[str, float] | None = None

@@ -2,11 +2,13 @@
 
 import itertools
 import math
+from dataclasses import replace
 
 import pytest
 from optuna.trial import TrialState
 
 from autotune.records import (
+    Applied,
     Configuration,
     Failure,
     FailureKind,
@@ -21,6 +23,7 @@ from autotune.study.outcomes import (
     BLAME,
     GPU_MEMORY,
     HOST_MEMORY,
+    KV_CACHE,
     STABILITY,
     START,
     constraint_keys,
@@ -108,6 +111,7 @@ def test_values_are_in_the_order_of_the_study() -> None:
     ("kind", "key"),
     [
         (FailureKind.GPU_OOM_GRAPHS, GPU_MEMORY),
+        (FailureKind.KV_TOO_SMALL, KV_CACHE),
         (FailureKind.CONTAINER_OOM, HOST_MEMORY),
         (FailureKind.UNSUPPORTED_COMBINATION, START),
         (FailureKind.DIED_UNDER_LOAD, STABILITY),
@@ -132,7 +136,25 @@ def test_a_margin_makes_the_violation_gradual() -> None:
 def test_a_predicted_margin_is_told_of_what_was_kept() -> None:
     """A measured trial carries how much memory it had to spare."""
     record = trial(OutcomeStatus.MEASURED, predicted={"gpu_margin_gib": 0.4})
-    assert constraints_of(record, SPEC)[GPU_MEMORY] == pytest.approx(-0.4)
+    assert constraints_of(record, SPEC)[KV_CACHE] == pytest.approx(-0.4)
+
+
+def test_a_measured_peak_says_how_much_headroom_was_left() -> None:
+    """12 GiB less a peak of 10.7 less 1 to stay free: 0.3 GiB were left."""
+    gib = 1024**3
+    record = trial(
+        OutcomeStatus.MEASURED,
+        metrics={**measured(EMPTY), "gpu_memory_peak_bytes": 10.7 * gib},
+        environment={"gpu_memory_bytes": str(12 * gib)},
+    )
+    assert constraints_of(record, SPEC)[GPU_MEMORY] == pytest.approx(-0.3)
+
+
+def test_what_came_up_is_no_refusal() -> None:
+    """Out of memory under load: the engine took the configuration, and that is learnt."""
+    record = infeasible(FailureKind.GPU_OOM_UNDER_LOAD)
+    assert constraints_of(record, SPEC)[START] == 0.0
+    assert constraints_of(replace(record, applied=Applied()), SPEC)[START] == -1.0
 
 
 def test_a_prediction_proved_wrong_is_not_held_against_a_trial() -> None:
@@ -166,7 +188,7 @@ def test_screening_names_the_side_that_would_not_fit() -> None:
     )
     values = constraints_of(record, SPEC)
     assert values[HOST_MEMORY] == pytest.approx(2.0)
-    assert values[GPU_MEMORY] == pytest.approx(-1.0)
+    assert values[KV_CACHE] == pytest.approx(-1.0)
 
 
 def test_a_missed_limit_is_relative_to_its_bound() -> None:

@@ -37,10 +37,21 @@ def predicting(**figures: float) -> Screening:
 
 
 def test_a_screening_predicts_context_and_margins() -> None:
-    """KV tokens are context capacity; the smaller of margin and headroom is the margin."""
+    """KV tokens are context capacity; the room over a request and the headroom are apart."""
     figures = predicting(kv_cache_tokens=1000.0, gpu_memory_bytes=10.5 * GIB)
     prior = screening_prior(lambda _c: figures, gpu_bound_bytes=11 * GIB)
-    assert prior(Configuration()) == {"context_capacity_tokens": 1000.0, "gpu_margin_gib": 0.5}
+    assert prior(Configuration()) == {
+        "context_capacity_tokens": 1000.0,
+        "gpu_margin_gib": 2.0,
+        "gpu_headroom_gib": 0.5,
+    }
+
+
+def test_the_smaller_of_two_host_margins_counts() -> None:
+    """Host memory may run out by the engine's own account or by the study's headroom."""
+    figures = Screening(predicted={"host_memory_bytes": 80.0 * GIB}, host_margin_gib=14.0)
+    predicted = screening_prior(lambda _c: figures, host_bound_bytes=85 * GIB)(Configuration())
+    assert predicted == {"host_margin_gib": 5.0}
 
 
 def test_what_the_engine_learnt_is_taken_off() -> None:

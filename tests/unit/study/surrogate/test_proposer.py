@@ -64,6 +64,27 @@ def test_a_prior_that_knows_nothing_is_survived() -> None:
     assert len(set(seen)) == 12
 
 
+@pytest.mark.parametrize("informed", [False, True])
+def test_failures_alone_are_learnt_from(informed: bool) -> None:
+    """Nothing but out-of-memory so far: it goes on, and away from what failed."""
+
+    def prior(configuration: Configuration) -> dict[str, float]:
+        figures = {tag: float(value or 0) for tag, value in measured(configuration).items()}
+        return {**figures, "gpu_margin_gib": 0.5}
+
+    proposer = SurrogateProposer(SPEC, SPACE, prior if informed else None)
+    seen = set()
+    for _ in range(10):
+        configuration = proposer.propose(seen)
+        assert configuration is not None
+        seen.add(configuration)
+        share = float(configuration.values.get("gpu_memory_utilization", 0.9))
+        short = {**dict.fromkeys(KEYS, 0.0), "gpu_memory": (share - 0.79) * 10}
+        proposer.learn(configuration, Told(state=TrialState.PRUNED, values=None, constraints=short))
+    shares = [float(c.values["gpu_memory_utilization"]) for c in seen]
+    assert min(shares) == 0.8
+
+
 def test_a_host_fault_teaches_nothing() -> None:
     """A failed trial leaves the proposer as it was."""
     one, other = SurrogateProposer(SPEC, SPACE), SurrogateProposer(SPEC, SPACE)
