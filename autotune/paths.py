@@ -57,6 +57,16 @@ class StudyPaths:
         return self.root / "study.yaml"
 
     @property
+    def resolution(self) -> Path:
+        """What was taken out of the declared space, and what is fragile in it."""
+        return self.root / "resolved.json"
+
+    @property
+    def preference(self) -> Path:
+        """Which end of the front the user chose after the study, if any."""
+        return self.root / "preference"
+
+    @property
     def lock(self) -> Path:
         """Held while somebody runs the study."""
         return self.root / "lock"

@@ -16,7 +16,7 @@ from autotune.records import (
 from autotune.seams.deployment import ExitEvidence, LaunchPlan, Mount
 from autotune.seams.requests import Client
 from autotune.seams.telemetry import Hardware
-from autotune.spec.space import SearchSpace
+from autotune.spec.space import DEFAULT, Condition, SearchSpace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,12 +95,43 @@ class Removal:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Fragile:
+    """Settings that are kept although they have been seen to go wrong together.
+
+    Attributes:
+        name: Of the rule that says so.
+        settings: Each with the values that are meant; `default` stands for one that is not set.
+            Empty: whatever is set.
+        reason: What was seen, and what is safe.
+    """
+
+    name: str
+    settings: tuple[Condition, ...]
+    reason: str
+
+    def __str__(self) -> str:
+        named = " with ".join(f"{c.parameter}={'|'.join(map(str, c.values))}"
+                              for c in self.settings)  # fmt: skip
+        return f"{named or self.name}: {self.reason}"
+
+    def concerns(self, configuration: Configuration) -> bool:
+        """Whether a configuration has all of these settings."""
+        values = configuration.values
+        return all(values.get(c.parameter, DEFAULT) in c.values for c in self.settings)
+
+
+@dataclass(frozen=True, kw_only=True)
 class ResolvedSpace:
     """The space that remains, what was taken out, and what is kept although it is fragile."""
 
     space: SearchSpace
     removed: tuple[Removal, ...] = ()
-    warnings: tuple[str, ...] = ()
+    fragile: tuple[Fragile, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What the user should know, a line each."""
+        return tuple(map(str, self.fragile))
 
 
 @dataclass(frozen=True, kw_only=True)

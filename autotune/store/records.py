@@ -1,6 +1,6 @@
 """Trial records on disk: `trials/0007/trial.json`, written once, never changed."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.errors import StoreError
@@ -14,10 +14,10 @@ DAMAGED_SUFFIX = ".damaged"
 
 @dataclass(frozen=True, kw_only=True)
 class Damaged:
-    """A record that could not be used and was set aside.
+    """A record that could not be used.
 
     Attributes:
-        path: Where it lies now.
+        path: Where it lies now: set aside, or where it was found.
         reason: What is wrong with it, one line.
     """
 
@@ -63,8 +63,12 @@ class TrialStore:
             raise StoreError(message, hint="Is another autotune running this study?")
         write_atomically(path, encode(record))
 
-    def read_all(self) -> Stored:
-        """Every record, by number; what is damaged or foreign is set aside and reported.
+    def read_all(self, *, mend: bool = True) -> Stored:
+        """Every record, by number; what is damaged or foreign is reported.
+
+        Args:
+            mend: Set what is damaged aside, under another name; a command that only looks
+                changes nothing.
 
         Raises:
             StoreError: If a file cannot be read, or a newer autotune wrote it.
@@ -77,7 +81,8 @@ class TrialStore:
                 if path.is_file():
                     records.append(self._read(path, number))
             except DamagedRecordError as error:
-                damaged.append(_set_aside(path, number, str(error)))
+                found = Damaged(number=number, path=path, reason=str(error))
+                damaged.append(_set_aside(found) if mend else found)
             except OSError as error:
                 message = f"{path} cannot be read: {error.strerror}"
                 raise StoreError(message, hint="Check its rights.") from error
@@ -114,8 +119,9 @@ class TrialStore:
         return record
 
 
-def _set_aside(path: Path, number: int, reason: str) -> Damaged:
+def _set_aside(damaged: Damaged) -> Damaged:
     """Rename a bad record, under a name that is free, so that nothing is lost."""
+    path = damaged.path
     target = path.with_name(path.name + DAMAGED_SUFFIX)
     count = 1
     while target.exists():
@@ -125,4 +131,4 @@ def _set_aside(path: Path, number: int, reason: str) -> Damaged:
         path.rename(target)
     except OSError:  # a folder that may only be read: report it where it lies
         target = path
-    return Damaged(number=number, path=target, reason=reason)
+    return replace(damaged, path=target)

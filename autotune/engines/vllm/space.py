@@ -12,7 +12,7 @@ from autotune.engines.vllm.compatibility import (
 )
 from autotune.engines.vllm.parameters import Judgement, judge
 from autotune.records import Scalar
-from autotune.seams.engine import Capabilities, ModelFacts, Removal, ResolvedSpace
+from autotune.seams.engine import Capabilities, Fragile, ModelFacts, Removal, ResolvedSpace
 from autotune.seams.telemetry import Hardware
 from autotune.spec.space import DEFAULT, AtLeast, Choice, Condition, Parameter, SearchSpace
 
@@ -26,7 +26,7 @@ class _Narrowing:
 
     space: SearchSpace
     removed: list[Removal] = field(default_factory=list)
-    warnings: list[str] = field(default_factory=list)
+    fragile: list[Fragile] = field(default_factory=list)
     reasons: dict[tuple[Condition, ...], str] = field(default_factory=dict)
 
     def drop(self, name: str, reason: str) -> None:
@@ -74,7 +74,7 @@ def resolve_space(
     _drop_dead_values(state)
     _add_relations(state)
     return ResolvedSpace(
-        space=state.space, removed=tuple(state.removed), warnings=tuple(state.warnings)
+        space=state.space, removed=tuple(state.removed), fragile=tuple(state.fragile)
     )
 
 
@@ -135,8 +135,7 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
     if pattern is None:
         return
     if rule.verdict == "fragile":
-        named = " with ".join(f"{c.parameter}={_list(c.values)}" for c in pattern)
-        state.warnings.append(f"{named or rule.name}: {rule.reason}")
+        state.fragile.append(Fragile(name=rule.name, settings=pattern, reason=rule.reason))
     elif rule.verdict == "redundant" and not _has_default(state.space, rule.yields):
         return  # nothing else in this space says the same
     elif len(pattern) > 1:

@@ -164,3 +164,14 @@ def test_the_file_is_for_people_too(store: TrialStore) -> None:
     text = store.paths.trial(0).record.read_text()
     assert "\n" in text.strip()
     assert json.loads(text)["record"]["metrics"]["context_capacity_tokens"] > 0
+
+
+def test_who_only_looks_changes_nothing(store: TrialStore) -> None:
+    """The damaged record is reported at every look, where it lies."""
+    store.append(record(0))
+    path = store.paths.trial(0).record
+    path.write_text(path.read_text()[:-20])
+    for _ in range(2):
+        (damaged,) = store.read_all(mend=False).damaged
+        assert damaged.path == path
+    assert path.exists()

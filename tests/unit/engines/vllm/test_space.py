@@ -6,7 +6,7 @@ import pytest
 
 from autotune.engines.vllm.capabilities import declared
 from autotune.engines.vllm.space import resolve_space
-from autotune.records import Scalar
+from autotune.records import Configuration, Scalar
 from autotune.seams.engine import Capabilities, ModelFacts, ResolvedSpace
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.spec.files import read_yaml
@@ -227,6 +227,24 @@ def test_fragile_settings_stay_with_a_warning() -> None:
     assert choices(result, "kv_cache_dtype") == ("default", "fp8")
     (warning,) = result.warnings
     assert warning.startswith("kv_cache_dtype=fp8: FLASHINFER")
+
+
+def test_a_fragile_setting_concerns_the_configurations_that_have_it() -> None:
+    """Not set is the engine's own pick, which is meant as well where the rule names it."""
+    space = space_of(
+        kv_cache_dtype={"choices": ["default", "fp8"]},
+        attention_backend={"choices": ["default", "FLASHINFER", "TRITON_ATTN"]},
+    )
+    (fragile,) = resolved(space).fragile
+    fp8 = Configuration.of({"kv_cache_dtype": "fp8"})
+    backends = ("FLASHINFER", "TRITON_ATTN")
+
+    assert fragile.concerns(fp8)
+    assert not fragile.concerns(Configuration())
+    assert [fragile.concerns(fp8.updated({"attention_backend": b})) for b in backends] == [
+        True,
+        False,
+    ]
 
 
 def test_what_belongs_to_a_value_that_is_gone_goes_with_it() -> None:
