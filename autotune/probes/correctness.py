@@ -6,7 +6,10 @@ forced    log-probabilities of the prompts' own tokens (`prompt_logprobs`), shor
 tails     greedy continuations of prompts of 2K, 8K, 16K and 32K, as far as they fit, with
           their log-probabilities
 answers   greedy answers to chat questions; degenerate text
-needles   a number hidden in 8K, 16K and 32K tokens of text
+needles   numbers hidden in 8K, 16K and 32K tokens of text
+
+It is asked of every trial, so it must be cheap: 75,000 prompt tokens for the tails, and one text
+per length for both needles, so that a prefix cache has read it when the second is asked for.
 
 A forced or tail prompt is a passage of random words that is said twice: within the second copy
 each word follows from the first, if attention works over that distance. Long prompts are judged
@@ -20,7 +23,6 @@ from typing import Any, Final
 
 from autotune.probes.asking import (
     Asker,
-    ProbeSkippedError,
     derived_seed,
     longest_request_tokens,
 )
@@ -41,11 +43,11 @@ from autotune.seams.requests import GenerationRequest, Prompt, RequestErrorKind,
 
 FORCED_PROMPTS: Final = 6
 FORCED_TOKENS: Final = 256
-TAIL_RUNGS: Final = {2048: 4, 8192: 3, 16384: 2, 32768: 2}  # prompt tokens: continuations asked for
+TAIL_RUNGS: Final = {2048: 4, 8192: 2, 16384: 1, 32768: 1}  # prompt and answer: how many
 TAIL_OUTPUT_TOKENS: Final = 16
 ANSWER_TOKENS: Final = 64
 NEEDLE_RUNGS: Final = (8192, 16384, 32768)
-NEEDLE_DEPTHS: Final = (0.2, 0.7)
+NEEDLES: Final = {"lighthouse": 0.2, "windmill": 0.7}  # whose number: depth in the text
 _NEEDLE_ANSWER_TOKENS: Final = 24
 _TOP_LOGPROBS: Final = 5
 _TOKENS_PER_WORD: Final = 1.5  # more than any tokenizer needs for plain English, so it fits
@@ -79,9 +81,6 @@ class CorrectnessProbe(BaseProbe):
 
     async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
         """See `BaseProbe.ask`."""
-        if context.simulated:
-            message = "simulated: answers have no meaning"
-            raise ProbeSkippedError(message)
         notes: list[str] = []
         own: dict[str, object] = {
             "forced": await self._forced(asker, notes),
@@ -93,6 +92,8 @@ class CorrectnessProbe(BaseProbe):
             own["answers"] = await self._answers(asker)
             own["needles"] = await self._needles(context, asker, notes)
         base = _reference(context)
+        if base is None:
+            notes.append("compared with nothing: no answers of the baseline are known yet")
         judgement = _judge(own, base)
         return Findings(
             metrics=judgement.metrics,
@@ -129,7 +130,7 @@ class CorrectnessProbe(BaseProbe):
         longest = longest_request_tokens(context)
         tails: dict[str, list[dict[str, object]]] = {}
         for rung, count in TAIL_RUNGS.items():
-            if longest is not None and rung + TAIL_OUTPUT_TOKENS > longest:
+            if longest is not None and rung > longest:
                 notes.append(f"continuations at {rung} tokens not asked: {longest} are held")
                 continue
             tails[str(rung)] = [
@@ -164,9 +165,9 @@ class CorrectnessProbe(BaseProbe):
             if longest is not None and rung > longest:
                 notes.append(f"needles in {rung} tokens not asked for: {longest} are held")
                 continue
-            for depth in NEEDLE_DEPTHS:
+            for owner, depth in NEEDLES.items():
                 name = f"{rung}@{depth}"
-                question, number = haystack(rung, depth)
+                question, number = haystack(rung, owner)
                 record = await asker.attempt(_chat(name, question, _NEEDLE_ANSWER_TOKENS))
                 if record.error is not None and record.error.kind is RequestErrorKind.STATUS:
                     asker.records.remove(record)  # a tokenizer that needs more than was reckoned
@@ -177,20 +178,15 @@ class CorrectnessProbe(BaseProbe):
         return recalled
 
 
-def haystack(tokens: int, depth: float) -> tuple[str, str]:
-    """A text of at most so many tokens with a number at a depth (0 to 1), and that number."""
-    seed = derived_seed("needle", tokens, depth)
-    number = str(10_000 + seed % 90_000)
-    words_left = int(tokens / _TOKENS_PER_WORD) - 80
-    body: list[str] = []
-    for sentence in sentences(seed, words_left):
-        words_left -= len(sentence.split())
-        if words_left < 0:
-            break
-        body.append(sentence)
-    body.insert(int(len(body) * depth), f"The secret number of the lighthouse is {number}.")
-    question = "What is the secret number of the lighthouse? Answer with the number only."
-    return f"Read this text.\n\n{' '.join(body)}\n\n{question}", number
+def haystack(tokens: int, owner: str) -> tuple[str, str]:
+    """A text of at most so many tokens that hides every needle, and the number of one of them."""
+    numbers = {name: 10_000 + derived_seed("needle", tokens, name) % 90_000 for name in NEEDLES}
+    body = sentences(derived_seed("haystack", tokens), words=int(tokens / _TOKENS_PER_WORD) - 80)
+    hidden = sorted(NEEDLES.items(), key=lambda item: item[1], reverse=True)  # the deepest first
+    for name, depth in hidden:
+        body.insert(int(len(body) * depth), f"The secret number of the {name} is {numbers[name]}.")
+    question = f"What is the secret number of the {owner}? Answer with the number only."
+    return f"Read this text.\n\n{' '.join(body)}\n\n{question}", str(numbers[owner])
 
 
 def _judge(own: Reference, base: Reference | None) -> Judgement:
@@ -209,9 +205,10 @@ def _reference(context: ProbeContext) -> Reference | None:
 
 def _tail_request(asker: Asker, rung: int, index: int) -> GenerationRequest:
     """A, B, and A again: it goes on as B begins, if attention works over that distance."""
-    first = rung // (3 + index)
+    prompt = rung - TAIL_OUTPUT_TOKENS
+    first = prompt // (3 + index)
     repeated = asker.segment(first, "tail", rung, index)
-    between = asker.segment(rung - 2 * first, "tail", rung, index, "between")
+    between = asker.segment(prompt - 2 * first, "tail", rung, index, "between")
     request = asker.request(
         f"tail-{rung}-{index}", [repeated, between, repeated], output_tokens=TAIL_OUTPUT_TOKENS
     )

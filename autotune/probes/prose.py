@@ -28,22 +28,14 @@ _ENDINGS: Final = (
 )  # fmt: skip
 
 
-def sentences(seed: int, count: int) -> list[str]:
-    """So many sentences."""
+def sentences(seed: int, *, words: int) -> list[str]:
+    """Whole sentences with about so many words together, never more."""
     rng = random.Random(seed)  # noqa: S311 - nothing secret
-    return [
-        f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.choice(_OBJECTS)}{rng.choice(_ENDINGS)}"
-        for _ in range(count)
-    ]
-
-
-def text_of_words(seed: int, words: int) -> str:
-    """Whole sentences with about so many words, never more."""
-    kept: list[str] = []
-    left = words
-    while left > 0:
-        sentence = sentences(seed + len(kept), 1)[0]
-        left -= len(sentence.split())
-        if left >= 0:
-            kept.append(sentence)
-    return " ".join(kept)
+    made: list[str] = []
+    while True:
+        start = f"{rng.choice(_SUBJECTS)} {rng.choice(_VERBS)} {rng.choice(_OBJECTS)}"
+        sentence = start + rng.choice(_ENDINGS)
+        words -= len(sentence.split())
+        if words < 0:
+            return made
+        made.append(sentence)

@@ -181,7 +181,10 @@ class Words:
 def words_for(body: dict[str, Any], script: Script, ids: list[int]) -> Words:
     """The answer to a request: a number that its text hides, if it is remembered, comes first."""
     asked = body["messages"][0]["content"] if "messages" in body else ""
-    hidden = re.search(r" is (\d+)\.", asked) if len(ids) <= script.forgets_beyond else None
+    owner = re.search(r"number of the (\w+)\?", asked)
+    hidden = owner and re.search(rf"{owner[1]} is (\d+)\.", asked)
+    if len(ids) > script.forgets_beyond:
+        hidden = None
     return Words(
         script.text,
         offset=500 if len(ids) > script.other_words_beyond else 0,

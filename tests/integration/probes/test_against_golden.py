@@ -167,13 +167,3 @@ def test_random_weights_step_aside_from_text_and_say_so(golden: Golden) -> None:
     assert result.metrics["degenerate_answers_count"] is None
     assert any("random weights" in note for note in result.notes)
     assert all(row["path"] == "/v1/completions" for row in golden.seen())
-
-
-def test_a_simulated_engine_has_no_answers_to_judge(golden: Golden) -> None:
-    """Skipped, with the reason, and nothing is sent."""
-    golden.reset()
-    result = asked(golden, "correctness", simulated=True)
-
-    assert result.status is ProbeStatus.SKIPPED
-    assert "simulated" in result.reason
-    assert golden.seen() == []

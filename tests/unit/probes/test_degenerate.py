@@ -3,7 +3,7 @@
 import pytest
 
 from autotune.probes.degenerate import degeneracy
-from autotune.probes.prose import text_of_words
+from autotune.probes.prose import sentences
 
 ESSAY = (
     "The sky is blue because air scatters short waves of light more than long ones. "
@@ -38,7 +38,7 @@ def test_degenerate_text_is_named(text: str, what: str) -> None:
         "Paris, on the Seine.",
         "def push(stack, item):\n\tstack.append(item)\n",
         "很好。今天天气不错。我们去公园吧。",
-        text_of_words(3, 300),
+        " ".join(sentences(3, words=300)),
         "- one\n- two\n- three\n- four\n- five\n- six\n",
     ],
 )
@@ -49,6 +49,6 @@ def test_ordinary_text_is_not(text: str) -> None:
 
 def test_prose_is_seeded_and_no_longer_than_asked() -> None:
     """The same seed gives the same text; whole sentences within the words asked for."""
-    assert text_of_words(5, 200) == text_of_words(5, 200)
-    assert text_of_words(5, 200) != text_of_words(6, 200)
-    assert 180 < len(text_of_words(5, 200).split()) <= 200
+    assert sentences(5, words=200) == sentences(5, words=200)
+    assert sentences(5, words=200) != sentences(6, words=200)
+    assert 180 < len(" ".join(sentences(5, words=200)).split()) <= 200
