@@ -125,9 +125,20 @@ def declared_file(kind: str, name: str) -> Path:
     for candidate in candidates:
         if _is_file(candidate):
             return candidate
+    if name and _is_folder(Path(name)):
+        inside = ", ".join(str(f) for f in sorted(Path(name).glob("*.y*ml"))[:5])
+        message = f"{name!r} is a folder, and a file is wanted"
+        raise UsageError(message, hint=f"Give the file: {inside or 'there is none in it'}.")
     known = sorted({f.stem for root in roots if root.is_dir() for f in root.glob("*.yaml")})
     message = f"there is no file {name!r} in {kind}/"
     raise UsageError(message, hint=f"Known ones: {', '.join(known) or 'none'}.")
+
+
+def _is_folder(path: Path) -> bool:
+    try:
+        return path.is_dir()
+    except OSError:
+        return False
 
 
 def _is_file(path: Path) -> bool:

@@ -6,10 +6,20 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from autotune.engines import vocabulary
 from autotune.errors import UsageError
 from autotune.paths import declared_file
+from autotune.spec.bounds import MOST_SECONDS
 from autotune.spec.files import read_yaml
-from autotune.spec.study import DeployerName, EngineName, Preference, StudySpec, study_from
+from autotune.spec.matrix import MatrixSpec, read_matrix
+from autotune.spec.study import (
+    DeployerName,
+    EngineName,
+    Preference,
+    StudySpec,
+    require_measured,
+    study_from,
+)
 
 StudyArgument = Annotated[
     str, typer.Argument(help="A declared study: a name in studies/ or a path.", metavar="[STUDY]")
@@ -41,6 +51,19 @@ PreferOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 
+OPTIONS: Final[Mapping[str, str]] = {
+    "budget.trials": "--trials",
+    "model": "--model",
+    "engine.name": "--engine",
+    "engine.deployer": "--deployer",
+    "engine.image": "--image",
+    "name": "--name",
+    "seed": "--seed",
+    "budget.timeout_s": "--timeout",
+    "prefer": "--prefer",
+}
+"""Keys of a study file that an option lies over."""
+
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -55,7 +78,7 @@ def seconds_from(text: str) -> float:
         seconds = float(number) * _UNITS_S[unit]
     except ValueError:
         seconds = 0.0
-    if not 0 < seconds < 1e9:
+    if not 0 < seconds <= MOST_SECONDS:
         message = f"--timeout {text!r} is no time"
         raise UsageError(message, hint="Write it like 90m, 2h or 3600.")
     return seconds
@@ -82,7 +105,24 @@ def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
             _forget_deployer(raw, str(given["engine.name"]))
         for key, value in given.items():
             _lay_over(raw, key.split("."), value)
-    return study_from(raw, where=str(path))
+    options = {key: OPTIONS[key] for key, value in overrides.items() if value is not None}
+    spec = study_from(raw, where=str(path), options=options)
+    require_measured(spec, where=str(path))
+    known = vocabulary()
+    known.check(spec.baseline, where=f"{path}: baseline")
+    for index, seed in enumerate(spec.seeds):
+        known.check(seed, where=f"{path}: seeds -> {index}")
+    return spec
+
+
+def load_matrix(matrix: str) -> MatrixSpec:
+    """A declared matrix.
+
+    Raises:
+        UsageError: If there is no such file.
+        SpecError: If the file is wrong.
+    """
+    return read_matrix(declared_file("studies", matrix), vocabulary())
 
 
 def _forget_deployer(raw: dict[str, Any], engine: str) -> None:

@@ -12,7 +12,7 @@ from autotune import __version__
 from autotune.clock import Clock, MonotonicClock, VirtualClock
 from autotune.deployers import DEPLOYERS
 from autotune.deployers.ports import free_port
-from autotune.engines import ENGINES
+from autotune.engines import ENGINES, vocabulary
 from autotune.engines.models import read_model
 from autotune.engines.simulated.backend import simulated_backend
 from autotune.load.connect import http_connector
@@ -138,7 +138,7 @@ def read_model_facts(spec: StudySpec) -> ModelFacts:
     return MonotonicClock().run(read_model(spec.model, revision=spec.revision, online=not offline))
 
 
-def read_space(spec: StudySpec, known: frozenset[str] | None = None) -> SearchSpace:
+def read_space(spec: StudySpec) -> SearchSpace:
     """The study's space: a declared one by name or path, or written in the study itself.
 
     Raises:
@@ -146,12 +146,13 @@ def read_space(spec: StudySpec, known: frozenset[str] | None = None) -> SearchSp
         UsageError: If there is no such file.
     """
     if isinstance(spec.space, dict):
-        return space_from(spec.space, where=f"study {spec.name}: space", known=known)
+        where = f"study {spec.name}: space"
+        return space_from(spec.space, where=where, vocabulary=vocabulary())
     path = declared_file("search_spaces", spec.space)
     raw = read_yaml(path)
     if isinstance(raw, dict):
         raw.setdefault("name", path.stem)
-    return space_from(raw, where=str(path), known=known)
+    return space_from(raw, where=str(path), vocabulary=vocabulary())
 
 
 async def make_workbench(
@@ -196,7 +197,11 @@ def target_of(spec: StudySpec, hardware: Hardware) -> EngineTarget:
         image=engine.image,
         env=engine.env,
         mounts=tuple(
-            Mount(source=Path(m.source).expanduser(), target=m.target, read_only=m.read_only)
+            Mount(
+                source=Path(m.source).expanduser().absolute(),
+                target=m.target,
+                read_only=m.read_only,
+            )
             for m in engine.mounts
         ),
         gpus=engine.gpus and bool(hardware.gpus),

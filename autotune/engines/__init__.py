@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Final
 
 from autotune.seams.engine import Engine
+from autotune.spec.vocabulary import Vocabulary
 
 
 def _vllm() -> Engine:
@@ -19,3 +20,10 @@ def _vllm() -> Engine:
 
 ENGINES: Final[dict[str, Callable[[], Engine]]] = {"vllm": _vllm}
 """Engines of their own; one instance belongs to one study."""
+
+
+def vocabulary() -> Vocabulary:
+    """Every parameter of every engine, with what its values can be."""
+    from autotune.engines.vllm.releases import release_table  # noqa: PLC0415
+
+    return Vocabulary(never={n: f.never for n, f in release_table().parameters.items()})

@@ -1,12 +1,14 @@
 """Reading YAML files strictly: an unknown key is an error, and an error names its field."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from autotune.errors import SpecError
+from autotune.spec.vocabulary import nearest
 
 
 class StrictModel(BaseModel):
@@ -52,32 +54,68 @@ def read_yaml(path: Path) -> Any:
         raise SpecError(message, hint="Mend the file; indentation counts.") from error
 
 
-def validate(model: type[M], raw: Any, *, where: str) -> M:
+def validate(
+    model: type[M], raw: Any, *, where: str, options: Mapping[str, str] | None = None
+) -> M:
     """Check raw data against a model.
 
     Args:
         model: What it should be.
         raw: As parsed.
-        where: Name of the file or option, for the message.
+        where: Name of the file, for the message.
+        options: Dotted keys whose values came from the command line, to the option's name.
 
     Raises:
-        SpecError: Naming the field, its path joined by arrows.
+        SpecError: Naming the field, its path joined by arrows, or the option.
     """
     if not isinstance(raw, dict):
-        message = f"{where}: expected a mapping of keys to values, found {type(raw).__name__}"
+        message = f"{where}: expected a mapping of keys to values, found {_kind(raw)}"
         raise SpecError(message, hint="See docs/studies.md for an example.")
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        field = " -> ".join(str(part) for part in first["loc"]) or "(whole file)"
-        text = first["msg"].removeprefix("Value error, ")
-        hint = ""
-        if first["type"] == "extra_forbidden":
-            text = "unknown key"
-            hint = f"Known keys here: {', '.join(_known_keys(model, first['loc'])) or 'none'}."
-        message = f"{where}: {field}: {text}"
-        raise SpecError(message, hint=hint or "Mend that field and run again.") from error
+        wrong = error.errors(include_url=False)[0]
+        place = tuple(part for part in wrong["loc"] if part not in _KINDS)
+        option = (options or {}).get(".".join(map(str, place)))
+        field = " -> ".join(str(part) for part in place) or "(whole file)"
+        text, hint = _in_words(model, wrong, "that option" if option else "that field")
+        at = f"{option} {wrong['input']!r}" if option else f"{where}: {field}"
+        message = f"{at}: {text}"
+        raise SpecError(message, hint=hint) from error
+
+
+_KINDS: Final = frozenset({"str", "int", "float", "bool"})
+"""What pydantic adds to a place where one of several kinds would do."""
+
+_PATTERNS: Final[dict[str, str]] = {}
+
+
+def pattern(expression: str, words: str) -> str:
+    """A regular expression of a field, and what it asks for in words."""
+    _PATTERNS[expression] = words
+    return expression
+
+
+def _in_words(model: type[BaseModel], wrong: Any, what: str) -> tuple[str, str]:
+    """What is wrong and the next step, out of pydantic's description."""
+    place, kind = wrong["loc"], wrong["type"]
+    if kind == "extra_forbidden":
+        known = _known_keys(model, place)
+        hint = f"Known keys here: {', '.join(known) or 'none'}."
+        return f"unknown key{nearest(str(place[-1]), known)}", hint
+    text = wrong["msg"].removeprefix("Value error, ")
+    if kind == "string_pattern_mismatch":
+        text = f"it must be {_PATTERNS.get(wrong['ctx']['pattern'], 'written otherwise')}"
+    elif place and place[-1] in _KINDS:
+        text = f"it must be a text, a number, true or false; found {_kind(wrong['input'])}"
+    return text, f"Mend {what} and run again."
+
+
+def _kind(raw: Any) -> str:
+    """What a parsed value is, in YAML's words."""
+    if raw is None:
+        return "nothing"
+    return {dict: "a mapping", list: "a list", str: "a text"}.get(type(raw), type(raw).__name__)
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -3,13 +3,13 @@
 from pathlib import Path
 from typing import Any, Final, Self
 
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from autotune.errors import UsageError
 from autotune.spec.files import StrictModel, read_yaml, validate
-from autotune.spec.study import IMAGE_PATTERN, NAME_PATTERN
-
-Value = str | int | float | bool
+from autotune.spec.parameters import DEFAULT
+from autotune.spec.study import IMAGE_PATTERN, NAME_PATTERN, Setting
+from autotune.spec.vocabulary import Vocabulary, nearest
 
 LAST_TEST: Final = 6
 
@@ -24,9 +24,15 @@ class Cell(StrictModel):
     """
 
     title: str
-    configuration: dict[str, Value] = Field(default_factory=dict)
+    configuration: dict[str, Setting] = Field(default_factory=dict)
     reference: bool = False
     image: str | None = Field(default=None, pattern=IMAGE_PATTERN)
+
+    @field_validator("configuration")
+    @classmethod
+    def _default_is_absent(cls, values: dict[str, Setting]) -> dict[str, Setting]:
+        """As in a space, `default` leaves a parameter to the engine."""
+        return {name: value for name, value in values.items() if value != DEFAULT}
 
 
 class MatrixSpec(StrictModel):
@@ -58,7 +64,8 @@ class MatrixSpec(StrictModel):
         by_name = {name.lower(): name for name in self.configurations}
         for name in names:
             if name.lower() not in by_name:
-                message = f"the matrix {self.name!r} has no configuration {name!r}"
+                meant = nearest(name, by_name)
+                message = f"the matrix {self.name!r} has no configuration {name!r}{meant}"
                 raise UsageError(message, hint=f"It has: {', '.join(self.configurations)}.")
         wanted = {by_name[name.lower()] for name in names}
         return {name: cell for name, cell in self.configurations.items() if name in wanted}
@@ -73,13 +80,22 @@ def matrix_from(raw: Any, *, where: str) -> MatrixSpec:
     return validate(MatrixSpec, raw, where=where)
 
 
-def read_matrix(path: Path) -> MatrixSpec:
+def read_matrix(path: Path, vocabulary: Vocabulary | None = None) -> MatrixSpec:
     """Read a matrix file.
+
+    Args:
+        path: The file.
+        vocabulary: Parameters and values that some engine has; any if None.
 
     Raises:
         SpecError: Naming the file and the field.
     """
-    return matrix_from(read_yaml(path), where=str(path))
+    matrix = matrix_from(read_yaml(path), where=str(path))
+    if vocabulary is not None:
+        for name, cell in matrix.configurations.items():
+            where = f"{path}: configurations -> {name} -> configuration"
+            vocabulary.check(cell.configuration, where=where)
+    return matrix
 
 
 def tests_from(text: str) -> tuple[int, ...]:

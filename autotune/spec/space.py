@@ -16,7 +16,7 @@ forbidden:
 The choice `default` leaves the parameter to the engine: it is absent from the configuration.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -26,6 +26,7 @@ from autotune.errors import SpecError
 from autotune.records import Configuration, Scalar
 from autotune.spec.files import StrictModel, validate
 from autotune.spec.parameters import DEFAULT, MOST_VALUES, Choice, Condition, Parameter, Range
+from autotune.spec.vocabulary import Vocabulary
 
 __all__ = [
     "DEFAULT",
@@ -217,13 +218,13 @@ class SpaceModel(StrictModel):
     forbidden: list[dict[str, Scalar | list[Scalar]]] = Field(default_factory=list)
 
 
-def space_from(raw: Any, *, where: str, known: Iterable[str] | None = None) -> SearchSpace:
+def space_from(raw: Any, *, where: str, vocabulary: Vocabulary | None = None) -> SearchSpace:
     """Read a space.
 
     Args:
         raw: As parsed from YAML.
         where: Name of the file, for messages.
-        known: Parameter names that some engine has; any name if None.
+        vocabulary: Parameters and values that some engine has; any if None.
 
     Raises:
         SpecError: Naming the field.
@@ -237,7 +238,9 @@ def space_from(raw: Any, *, where: str, known: Iterable[str] | None = None) -> S
         forbidden=tuple(_conditions({k: v if isinstance(v, list) else [v] for k, v in f.items()})
                         for f in model.forbidden),
     )  # fmt: skip
-    _check_names(space, where=where, known=known)
+    if vocabulary is not None:
+        _check_known(space, vocabulary, where=f"{where}: parameters")
+    _check_names(space, where=where)
     _check_values(space, where=where)
     _check_cycles(space, where=where)
     return space
@@ -259,12 +262,17 @@ def _parameter(name: str, model: ParameterModel) -> Parameter:
                  log=model.log, when=when)  # fmt: skip
 
 
-def _check_names(space: SearchSpace, *, where: str, known: Iterable[str] | None) -> None:
+def _check_known(space: SearchSpace, vocabulary: Vocabulary, *, where: str) -> None:
+    """Names first, then every value, a range's ends and steps among them."""
+    for parameter in space.parameters:
+        vocabulary.check_name(parameter.name, where=where)
+    for parameter in space.parameters:
+        for value in parameter.grid():
+            vocabulary.check_value(parameter.name, value, where=f"{where} -> {parameter.name}")
+
+
+def _check_names(space: SearchSpace, *, where: str) -> None:
     names = {p.name for p in space.parameters}
-    known_names = None if known is None else set(known)
-    if known_names is not None and (unknown := sorted(names - known_names)):
-        message = f"{where}: parameters -> {unknown[0]}: no engine has this parameter"
-        raise SpecError(message, hint=f"Known ones: {', '.join(sorted(known_names))}.")
     mentioned = [(f"parameters -> {p.name} -> when", c.parameter)
                  for p in space.parameters for c in p.when]  # fmt: skip
     mentioned += [("relations", n) for r in space.relations for n in (r.larger, r.smaller)]

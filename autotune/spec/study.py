@@ -1,107 +1,77 @@
 """Studies: what is searched, for which model, on what, towards what, within what."""
 
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from autotune.metrics import METRICS, Direction
-from autotune.spec.files import StrictModel, read_yaml, validate
+from autotune.errors import SpecError
+from autotune.metrics import METRICS
+from autotune.spec.bounds import Bounded, Count, Gib, GibAboveZero, SecondsAboveZero
+from autotune.spec.files import StrictModel, pattern, read_yaml, validate
+from autotune.spec.objectives import Limit, Objective, unmeasured
+from autotune.spec.parameters import DEFAULT
+from autotune.spec.vocabulary import nearest
 from autotune.spec.workload import Workload
+
+__all__ = [
+    "Budget",
+    "DeployerName",
+    "EngineModel",
+    "EngineName",
+    "HeadroomModel",
+    "Limit",
+    "MountModel",
+    "Objective",
+    "Preference",
+    "Sampler",
+    "Search",
+    "Setting",
+    "StudySpec",
+    "read_study",
+    "require_measured",
+    "study_from",
+]
 
 EngineName = Literal["vllm", "simulated"]
 DeployerName = Literal["docker", "process", "simulated"]
 Preference = Literal["balanced", "throughput", "latency", "context"]
 
-NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$"
-MODEL_PATTERN = r"^[^\s\x00-\x1f-][^\x00-\x1f]{0,1023}$"
+NAME_PATTERN = pattern(
+    r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$",
+    "1 to 64 letters, digits, dots, dashes and underscores, a letter or digit first: it is a "
+    "folder's name",
+)
+MODEL_PATTERN = pattern(
+    r"^[^\s\x00-\x1f-][^\x00-\x1f]{0,1023}$", "a hub id or a folder, with no dash at its beginning"
+)
 _SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
 """Names of variables that hold secrets; TOKENIZERS_PARALLELISM is none."""
 
-IMAGE_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$"
+IMAGE_PATTERN = pattern(
+    r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$", "an image's name, like vllm/vllm-openai:v0.33.0"
+)
+FOLDER_PATTERN = pattern(r"^/", "an absolute path")
+VARIABLE_PATTERN = pattern(r"^[A-Za-z_][A-Za-z0-9_]*$", "the name of an environment variable")
 
-
-class Objective(StrictModel):
-    """A metric to push in one direction."""
-
-    metric: str
-    direction: Literal["maximize", "minimize"] = "maximize"
-
-    @model_validator(mode="before")
-    @classmethod
-    def _default_direction(cls, raw: Any) -> Any:
-        """A bare tag takes the direction that its declaration says."""
-        if isinstance(raw, str):
-            raw = {"metric": raw}
-        if isinstance(raw, dict) and "direction" not in raw:
-            declared = METRICS.get(str(raw.get("metric")))
-            if declared is not None and declared.direction is not Direction.NEITHER:
-                raw = {**raw, "direction": declared.direction.value}
-        return raw
-
-    @field_validator("metric")
-    @classmethod
-    def _declared(cls, metric: str) -> str:
-        return _declared_metric(metric)
-
-
-class Limit(StrictModel):
-    """A metric that must stay within a bound; breaking it makes a trial infeasible.
-
-    `at_most` and `at_least` are in the metric's raw unit (ns, bytes, tokens);
-    `at_most_gib` and `at_most_s` are for people.
-    """
-
-    metric: str
-    at_most: float | None = None
-    at_least: float | None = None
-    at_most_gib: float | None = None
-    at_most_s: float | None = None
-
-    @field_validator("metric")
-    @classmethod
-    def _declared(cls, metric: str) -> str:
-        return _declared_metric(metric)
-
-    @model_validator(mode="after")
-    def _one_bound(self) -> Self:
-        given = [b for b in (self.at_most, self.at_least, self.at_most_gib, self.at_most_s)
-                 if b is not None]  # fmt: skip
-        if len(given) != 1:
-            message = "needs exactly one of at_most, at_least, at_most_gib, at_most_s"
-            raise ValueError(message)
-        return self
-
-    @property
-    def upper(self) -> float | None:
-        """Upper bound in raw units, None if this is a lower bound."""
-        if self.at_most_gib is not None:
-            return self.at_most_gib * 1024**3
-        if self.at_most_s is not None:
-            return self.at_most_s * 1e9
-        return self.at_most
-
-
-def _declared_metric(metric: str) -> str:
-    if metric not in METRICS:
-        message = f"there is no metric {metric!r}; `autotune metrics` lists them"
-        raise ValueError(message)
-    return metric
+Setting = str | int | float | bool
+"""A parameter's value in a file."""
 
 
 class HeadroomModel(StrictModel):
     """Memory that must stay free on the machine while a trial runs."""
 
-    gpu_gib: float = Field(default=1.0, ge=0)
-    host_gib: float = Field(default=9.0, ge=0)
+    gpu_gib: Gib = 1.0
+    host_gib: Gib = 9.0
 
 
 class MountModel(StrictModel):
     """A host folder for the engine's container."""
 
     source: str
-    target: str = Field(pattern=r"^/")
+    target: str = Field(pattern=FOLDER_PATTERN)
     read_only: bool = False
 
 
@@ -118,7 +88,7 @@ class EngineModel(StrictModel):
     gpus: bool = True
     release: str | None = None  # simulated: which release is imitated
     hardware: str | None = None  # simulated: which card, e.g. "rtx-5070"
-    host_memory_gib: float | None = Field(default=None, gt=0)  # simulated
+    host_memory_gib: GibAboveZero | None = None  # simulated
     trust_remote_code: bool = False
 
     @model_validator(mode="after")
@@ -144,11 +114,11 @@ class Budget(StrictModel):
     """When a study ends."""
 
     trials: int = Field(default=40, ge=1, le=100_000)
-    timeout_s: float | None = Field(default=None, gt=0)
-    startup_timeout_s: float = Field(default=1200.0, gt=0)
-    trial_timeout_s: float = Field(default=5400.0, gt=0)
-    abort_after_failures: int = Field(default=5, ge=1)
-    retries: int = Field(default=1, ge=0)
+    timeout_s: SecondsAboveZero | None = None
+    startup_timeout_s: SecondsAboveZero = 1200.0
+    trial_timeout_s: SecondsAboveZero = 5400.0
+    abort_after_failures: Count = 5
+    retries: int = Field(default=1, ge=0, le=100)
 
 
 Sampler = Literal["surrogate", "tpe", "tpe-default", "nsga2", "qmc", "random"]
@@ -184,10 +154,18 @@ class StudySpec(StrictModel):
     revision: str | None = None
     engine: EngineModel = EngineModel()
     space: str | dict[str, Any] = "vllm"
-    baseline: dict[str, str | int | float | bool] = Field(default_factory=dict)
-    seeds: list[dict[str, str | int | float | bool]] = Field(default_factory=list)
+    baseline: dict[str, Setting] = Field(default_factory=dict)
+    seeds: list[dict[str, Setting]] = Field(default_factory=list)
     probes: list[str] = Field(
-        default=["startup", "ttft", "throughput", "long_context", "prefix_cache", "memory"],
+        default=[
+            "startup",
+            "ttft",
+            "correctness",
+            "throughput",
+            "long_context",
+            "prefix_cache",
+            "memory",
+        ],
         min_length=1,
     )
     workload: Workload = Workload()
@@ -202,13 +180,24 @@ class StudySpec(StrictModel):
     )
     headroom: HeadroomModel = HeadroomModel()
     limits: list[Limit] = Field(default_factory=list)
-    throughput_gain: float = Field(default=1.5, gt=0)
+    throughput_gain: Bounded = 1.5
     prefer: Preference = "balanced"
     budget: Budget = Budget()
     search: Search = Search()
     seed: int = Field(default=0, ge=0, lt=2**32)
     bind_host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=1, le=65535)
+
+    @field_validator("baseline")
+    @classmethod
+    def _default_is_absent(cls, values: dict[str, Setting]) -> dict[str, Setting]:
+        """As in a space, `default` leaves a parameter to the engine."""
+        return {name: value for name, value in values.items() if value != DEFAULT}
+
+    @field_validator("seeds")
+    @classmethod
+    def _defaults_are_absent(cls, seeds: list[dict[str, Setting]]) -> list[dict[str, Setting]]:
+        return [cls._default_is_absent(seed) for seed in seeds]
 
     @field_validator("probes")
     @classmethod
@@ -217,7 +206,8 @@ class StudySpec(StrictModel):
         known = sorted({metric.probe for metric in METRICS.values()})
         for probe in probes:
             if probe not in known:
-                message = f"there is no probe {probe!r}; there are: {', '.join(known)}"
+                meant = nearest(probe, known)
+                message = f"there is no probe {probe!r}{meant} (there are: {', '.join(known)})"
                 raise ValueError(message)
         if len(set(probes)) < len(probes):
             message = "probes name one twice"
@@ -232,14 +222,47 @@ class StudySpec(StrictModel):
             raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _limits_can_be_kept(self) -> Self:
+        for one in self.limits:
+            for other in self.limits:
+                upper, lower = one.upper, other.at_least
+                if one.metric == other.metric and upper is not None and lower is not None \
+                        and upper < lower:  # fmt: skip
+                    message = f"limits on {one.metric} contradict each other: nothing keeps both"
+                    raise ValueError(message)
+        return self
 
-def study_from(raw: Any, *, where: str) -> StudySpec:
-    """Read a study from parsed YAML; an empty file is the default study.
+
+def require_measured(spec: StudySpec, *, where: str) -> None:
+    """Refuse objectives and limits that no probe of the study gives.
+
+    They would make every trial useless, one by one. Studies that were run are read without this.
 
     Raises:
-        SpecError: Naming the field.
+        SpecError: Naming the field, and what to add.
     """
-    return validate(StudySpec, {} if raw is None else raw, where=where)
+    wanted = [("objectives", i, o.metric) for i, o in enumerate(spec.objectives)]
+    wanted += [("limits", i, limit.metric) for i, limit in enumerate(spec.limits)]
+    for field, index, metric in wanted:
+        add = unmeasured(metric, spec.probes, spec.workload.long_context_tokens)
+        if add is not None:
+            message = f"{where}: {field} -> {index}: nothing in this study measures {metric}"
+            raise SpecError(message, hint=f"Add {add}, or name another metric.")
+
+
+def study_from(raw: Any, *, where: str, options: Mapping[str, str] | None = None) -> StudySpec:
+    """Read a study from parsed YAML; an empty file is the default study.
+
+    Args:
+        raw: As parsed.
+        where: Name of the file, for messages.
+        options: Dotted keys whose values came from the command line, to the option's name.
+
+    Raises:
+        SpecError: Naming the field or the option.
+    """
+    return validate(StudySpec, {} if raw is None else raw, where=where, options=options)
 
 
 def read_study(path: Path) -> StudySpec:

@@ -11,6 +11,7 @@ import typer.main
 import yaml
 
 from autotune.cli.main import app
+from autotune.engines import vocabulary
 from autotune.engines.vllm.releases import release_table
 from autotune.metrics import METRICS
 from autotune.paths import declared_file
@@ -135,8 +136,8 @@ def test_the_spaces_that_are_shown_are_some() -> None:
     examples = blocks(ROOT / "docs" / "search-spaces.md", "yaml")
     assert examples
     for example in examples:
-        known = release_table().parameters
-        space_from(yaml.safe_load(example), where="docs/search-spaces.md", known=known)
+        raw = yaml.safe_load(example)
+        space_from(raw, where="docs/search-spaces.md", vocabulary=vocabulary())
 
 
 def test_studies_in_other_pages_are_studies() -> None:

@@ -14,19 +14,19 @@ from autotune.cli.options import (
     JsonOption,
     ModelOption,
     QuietOption,
+    load_matrix,
     load_study,
 )
 from autotune.cli.running import announce, open_study, say
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
-from autotune.paths import declared_file
 from autotune.probes import PROBES
 from autotune.records import TrialRecord
 from autotune.report.matrix_table import matrix_csv, matrix_table, rows_of
 from autotune.report.table import SIMULATED, to_markdown, to_rich
 from autotune.seams.events import Notice
-from autotune.spec.matrix import Cell, read_matrix, tests_from
+from autotune.spec.matrix import Cell, tests_from
 from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
 from autotune.store.files import write_atomically
 from autotune.study.matrix import run_matrix
@@ -57,7 +57,7 @@ def matrix(
 
     Example: autotune matrix --configs baseline,A,F,MAX --tests 1-6
     """
-    declared = read_matrix(declared_file("studies", matrix))
+    declared = load_matrix(matrix)
     cells = declared.select(None if configs is None else [c.strip() for c in configs.split(",")])
     chosen = tests_from(tests)
     spec = load_study(

@@ -15,6 +15,7 @@ from pydantic import Field, field_validator, model_validator
 from autotune.errors import EngineError
 from autotune.records import Scalar
 from autotune.spec.files import StrictModel, read_yaml, validate
+from autotune.spec.vocabulary import nearest
 
 TABLE_FILE: Final = Path(__file__).with_name("releases.yaml")
 PLATFORMS: Final = ("cuda", "cpu", "rocm", "unknown")
@@ -206,6 +207,19 @@ class ParameterFacts(StrictModel):
         if self.high is not None and value > self.high:
             return f"it cannot be over {self.high:g}"
         return None
+
+    def never(self, value: Scalar) -> str | None:
+        """Why a value is none of this parameter in any release; None if it can be one."""
+        wrong = self.out_of_kind(value)
+        if wrong is not None or self.kind != "choice":
+            return wrong
+        known = {v: None for window in self.values for v in window.values}
+        known |= {name: None for r in self.renamed for name in (r.old, r.new)}
+        if not known or value in known:
+            return None
+        listed = ", ".join(map(str, known))
+        meant = nearest(str(value), map(str, known))
+        return f"{value!r} is none of its values in any release{meant} (there are: {listed})"
 
     def absence(self, release: Release, platform: str) -> str:
         """Why a release has no spelling for it, for people."""

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.cli.options import load_study, seconds_from, study_overrides
+from autotune.cli.options import load_matrix, load_study, seconds_from, study_overrides
 from autotune.errors import SpecError, UsageError
 
 
@@ -70,15 +70,67 @@ def test_a_folder_as_model_can_be_found_from_anywhere(
     assert overrides["model"] == str(tmp_path / "model")
 
 
-def test_an_option_of_a_bad_value_is_an_error_that_names_the_field(tmp_path: Path) -> None:
-    """As if it had stood in the file."""
+def test_an_option_of_a_bad_value_is_blamed_on_the_option(tmp_path: Path) -> None:
+    """Not on the file that it lies over; and what would do is said in words."""
     file = tmp_path / "mine.yaml"
     file.write_text("")
 
     with pytest.raises(SpecError) as caught:
         load_study(str(file), {"name": "../elsewhere"})
 
-    assert "name" in caught.value.message
+    assert caught.value.message.startswith("--name '../elsewhere': it must be 1 to 64 letters")
+    assert "mine.yaml" not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("baseline: {kv_cach_dtype: fp8}", "baseline -> kv_cach_dtype: no engine has this"),
+        ("baseline: {kv_cach_dtype: fp8}", "did you mean kv_cache_dtype?"),
+        ("seeds: [{}, {max_num_seqs: '256'}]", "seeds -> 1 -> max_num_seqs: '256' is no number"),
+        ("baseline: {kv_cache_dtype: fp88}", "'fp88' is none of its values in any release"),
+        ("baseline: {attention_backend: FLASHINFR}", "did you mean FLASHINFER?"),
+        ("baseline: {gpu_memory_utilization: 92}", "it cannot be over 1"),
+        ("baseline: {enforce_eager: 1}", "1 is neither true nor false"),
+        ("baseline: {block_size: 16.5}", "16.5 is no whole number"),
+    ],
+)
+def test_a_fixed_configuration_holds_only_what_some_release_has(
+    tmp_path: Path, text: str, says: str
+) -> None:
+    """Else it would be left out in silence, and the baseline be another."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+
+    with pytest.raises(SpecError) as caught:
+        load_study(str(file), {})
+
+    assert caught.value.message.startswith(f"{file}: ")
+    assert says in caught.value.message
+    assert caught.value.hint
+
+
+def test_a_cell_of_a_matrix_holds_only_what_some_release_has(tmp_path: Path) -> None:
+    """The cell and the setting are named."""
+    file = tmp_path / "cells.yaml"
+    file.write_text("configurations: {A: {title: a, configuration: {async_sheduling: true}}}")
+
+    with pytest.raises(SpecError) as caught:
+        load_matrix(str(file))
+
+    assert "configurations -> A -> configuration -> async_sheduling" in caught.value.message
+    assert "did you mean async_scheduling?" in caught.value.message
+
+
+def test_a_folder_given_as_the_study_is_said_to_be_one(tmp_path: Path) -> None:
+    """With the file in it that may be meant."""
+    (tmp_path / "study.yaml").write_text("")
+
+    with pytest.raises(UsageError) as caught:
+        load_study(str(tmp_path), {})
+
+    assert "is a folder" in caught.value.message
+    assert str(tmp_path / "study.yaml") in caught.value.hint
 
 
 def test_a_file_that_is_no_mapping_is_refused_whatever_the_options(tmp_path: Path) -> None:

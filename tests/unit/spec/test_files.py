@@ -34,20 +34,20 @@ def error_of(raw: Any) -> SpecError:
 
 
 @pytest.mark.parametrize(
-    ("raw", "field", "known"),
+    ("raw", "field", "meant", "known"),
     [
-        ({"nmae": "x"}, "nmae", "inner, listed, name, named"),
-        ({"inner": {"sise": 1}}, "inner -> sise", "share, size"),
-        ({"listed": [{}, {"sise": 1}]}, "listed -> 1 -> sise", "share, size"),
-        ({"named": {"a": {"sise": 1}}}, "named -> a -> sise", "share, size"),
+        ({"nmae": "x"}, "nmae", "name", "inner, listed, name, named"),
+        ({"inner": {"sise": 1}}, "inner -> sise", "size", "share, size"),
+        ({"listed": [{}, {"sise": 1}]}, "listed -> 1 -> sise", "size", "share, size"),
+        ({"named": {"a": {"sise": 1}}}, "named -> a -> sise", "size", "share, size"),
     ],
 )
 def test_an_unknown_key_is_named_with_those_there_are(
-    raw: dict[str, Any], field: str, known: str
+    raw: dict[str, Any], field: str, meant: str, known: str
 ) -> None:
     """However deep it lies, and whatever holds it."""
     error = error_of(raw)
-    assert error.message == f"file.yaml: {field}: unknown key"
+    assert error.message == f"file.yaml: {field}: unknown key; did you mean {meant}?"
     assert error.hint == f"Known keys here: {known}."
 
 

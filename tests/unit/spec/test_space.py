@@ -14,6 +14,7 @@ from autotune.spec.space import (
     space_from,
     space_to_raw,
 )
+from autotune.spec.vocabulary import Vocabulary
 
 WHERE = "space.yaml"
 
@@ -23,11 +24,19 @@ def space(parameters: dict[str, Any], **rest: Any) -> SearchSpace:
     return space_from({"parameters": parameters, **rest}, where=WHERE)
 
 
-def error_of(parameters: Any, known: list[str] | None = None, **rest: Any) -> SpecError:
+def error_of(parameters: Any, vocabulary: Vocabulary | None = None, **rest: Any) -> SpecError:
     """What reading such a file raises."""
     with pytest.raises(SpecError) as caught:
-        space_from({"parameters": parameters, **rest}, where=WHERE, known=known)
+        space_from({"parameters": parameters, **rest}, where=WHERE, vocabulary=vocabulary)
     return caught.value
+
+
+def no_text(value: Scalar) -> str | None:
+    """A parameter of numbers."""
+    return f"{value!r} is no number" if isinstance(value, str) else None
+
+
+KNOWN = Vocabulary(never={"max_num_seqs": no_text, "block_size": no_text})
 
 
 BACKENDS = {"choices": ["default", "FLASH_ATTN", "FLASHINFER"]}
@@ -85,7 +94,7 @@ def test_a_wrong_entry_of_a_parameter_is_named(parameter: dict[str, Any], field:
 def test_an_unknown_key_of_a_space_file_is_named() -> None:
     """A misspelt section is not dropped."""
     error = error_of({"a": {"choices": [1]}}, relatoins=[])
-    assert error.message == f"{WHERE}: relatoins: unknown key"
+    assert error.message == f"{WHERE}: relatoins: unknown key; did you mean relations?"
     assert "relations" in error.hint
 
 
@@ -96,9 +105,18 @@ def test_a_space_needs_a_parameter() -> None:
 
 def test_a_parameter_that_no_engine_has_is_named() -> None:
     """Where the engine's parameters are known, a misspelt one is an error and not a no-op."""
-    error = error_of({"max_seqs": {"choices": [1]}}, known=["max_num_seqs", "block_size"])
-    assert error.message == f"{WHERE}: parameters -> max_seqs: no engine has this parameter"
+    error = error_of({"max_seqs": {"choices": [1]}}, KNOWN)
+    assert error.message == (
+        f"{WHERE}: parameters -> max_seqs: no engine has this parameter; did you mean max_num_seqs?"
+    )
     assert error.hint == "Known ones: block_size, max_num_seqs."
+
+
+def test_a_value_that_its_parameter_has_in_no_release_is_named() -> None:
+    """The choice `default` is one of every parameter."""
+    error = error_of({"block_size": {"choices": ["default", 16, "32"]}}, KNOWN)
+    assert error.message == f"{WHERE}: parameters -> block_size: '32' is no number"
+    assert "default" in error.hint
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from autotune.errors import SpecError
-from autotune.spec.study import StudySpec, read_study, study_from
+from autotune.spec.study import StudySpec, read_study, require_measured, study_from
 
 
 def error_of(**fields: Any) -> SpecError:
@@ -17,7 +17,7 @@ def error_of(**fields: Any) -> SpecError:
 
 
 def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
-    """Every field has a default: three objectives, the six tests, memory that stays free."""
+    """Every field has a default: objectives, six tests and the gate, memory that stays free."""
     file = tmp_path / "study.yaml"
     file.write_text("")
     spec = read_study(file)
@@ -27,7 +27,8 @@ def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
         ("ttft_8k_ns", "minimize"),
         ("context_capacity_tokens", "maximize"),
     ]
-    assert len(spec.probes) == 6
+    assert len(set(spec.probes) - {"correctness"}) == 6
+    assert "correctness" in spec.probes
     assert (spec.headroom.gpu_gib, spec.headroom.host_gib) == (1.0, 9.0)
 
 
@@ -39,18 +40,18 @@ def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
         ({"engine": {"nmae": "vllm"}}, "engine -> nmae", "unknown key"),
         ({"engine": {"name": "llama"}}, "engine -> name", "vllm"),
         ({"engine": {"deployer": "podman"}}, "engine -> deployer", "docker"),
-        ({"engine": {"image": "-rm"}}, "engine -> image", "pattern"),
+        ({"engine": {"image": "-rm"}}, "engine -> image", "an image's name"),
         ({"engine": {"command": []}}, "engine -> command", "at least 1"),
         ({"engine": {"env": {"HF_TOKEN": "x"}}}, "engine", "export HF_TOKEN"),
         ({"engine": {"env": {"VLLM_API_KEY": "x"}}}, "engine", "recorded and exported"),
         ({"engine": {"arguments": ["--api-key", "x"]}}, "engine", "--api-key"),
         ({"engine": {"arguments": ["--api-key=x"]}}, "engine", "--api-key"),
         ({"engine": {"mounts": [{"source": "a", "target": "b"}]}},
-         "engine -> mounts -> 0 -> target", "pattern"),
-        ({"name": "../up"}, "name", "pattern"),
-        ({"name": ""}, "name", "pattern"),
-        ({"model": "--trust-remote-code"}, "model", "pattern"),
-        ({"model": ""}, "model", "pattern"),
+         "engine -> mounts -> 0 -> target", "an absolute path"),
+        ({"name": "../up"}, "name", "letters, digits, dots"),
+        ({"name": ""}, "name", "letters, digits, dots"),
+        ({"model": "--trust-remote-code"}, "model", "a hub id or a folder"),
+        ({"model": ""}, "model", "a hub id or a folder"),
         ({"objectives": []}, "objectives", "at least 1"),
         ({"objectives": ["speed"]}, "objectives -> 0 -> metric", "there is no metric 'speed'"),
         ({"objectives": ["itl_p50_ns", "itl_p50_ns"]}, "(whole file)", "name a metric twice"),
@@ -62,7 +63,10 @@ def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
          "limits -> 0", "exactly one of"),
         ({"limits": [{"metric": "itl_p50_ns", "at_most": float("nan")}]},
          "limits -> 0 -> at_most", "finite"),
+        ({"limits": [{"metric": "itl_p50_n", "at_most_s": 1}]}, "limits -> 0 -> metric",
+         "did you mean itl_p50_ns?"),
         ({"probes": ["startup", "thruput"]}, "probes", "there is no probe 'thruput'"),
+        ({"probes": ["startup", "thruput"]}, "probes", "did you mean throughput?"),
         ({"probes": ["startup", "startup"]}, "probes", "twice"),
         ({"probes": []}, "probes", "at least 1"),
         ({"budget": {"trials": 0}}, "budget -> trials", "greater"),
@@ -72,10 +76,15 @@ def test_an_empty_file_is_the_default_study(tmp_path: Path) -> None:
         ({"seed": 2**32}, "seed", "less"),
         ({"port": 0}, "port", "greater"),
         ({"port": 65536}, "port", "less"),
-        ({"baseline": {"kv_cache_dtype": None}}, "baseline -> kv_cache_dtype", "valid"),
+        ({"baseline": {"kv_cache_dtype": None}}, "baseline -> kv_cache_dtype", "found nothing"),
         ({"workload": {"concurrency": 0}}, "workload -> concurrency", "greater"),
         ({"workload": {"arrival": "poisson"}}, "workload", "needs rate_requests_per_s"),
         ({"prefer": "cheap"}, "prefer", "balanced"),
+        ({"headroom": {"host_gib": 1e300}}, "headroom -> host_gib", "less than or equal"),
+        ({"headroom": {"gpu_gib": 1e300}}, "headroom -> gpu_gib", "less than or equal"),
+        ({"engine": {"host_memory_gib": 1e300}}, "engine -> host_memory_gib", "less than"),
+        ({"budget": {"timeout_s": 1e300}}, "budget -> timeout_s", "less than or equal"),
+        ({"workload": {"prompt_tokens": 10**30}}, "workload -> prompt_tokens", "less than"),
     ],
 )  # fmt: skip
 def test_bad_input_names_the_field(fields: dict[str, Any], field: str, says: str) -> None:
@@ -84,6 +93,84 @@ def test_bad_input_names_the_field(fields: dict[str, Any], field: str, says: str
     assert error.message.startswith(f"study.yaml: {field}")
     assert says in error.message
     assert error.hint
+
+
+@pytest.mark.parametrize(
+    ("limit", "says"),
+    [
+        ({"metric": "ttft_8k_ns", "at_most_s": -1}, "negative"),
+        ({"metric": "output_tokens_per_s", "at_least": -1}, "negative"),
+        ({"metric": "ttft_8k_ns", "at_most": 2}, "at_most_s takes seconds"),
+        ({"metric": "ttft_8k_ns", "at_most_s": 2_000_000_000}, "at_most_s takes seconds"),
+        ({"metric": "gpu_memory_peak_bytes", "at_most": 11}, "at_most_gib takes GiB"),
+        ({"metric": "gpu_memory_peak_bytes", "at_most_gib": 11 * 2**30}, "more than any machine"),
+        ({"metric": "gpu_memory_peak_bytes", "at_most_s": 2}, "is in bytes"),
+        ({"metric": "ttft_8k_ns", "at_most_gib": 2}, "is in ns"),
+        ({"metric": "prefix_hit_ratio", "at_least": 90}, "a share"),
+        ({"metric": "output_tokens_per_s", "at_most": 0}, "nothing keeps 0"),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_is_refused(limit: dict[str, Any], says: str) -> None:
+    """Negative, in another unit by its size, or kept by nothing; the unit for people is named."""
+    error = error_of(limits=[limit])
+    assert error.message.startswith("study.yaml: limits -> 0: ")
+    assert says in error.message
+
+
+def test_limits_that_contradict_each_other_are_refused() -> None:
+    """Whatever a trial gives, it would miss one."""
+    error = error_of(
+        limits=[
+            {"metric": "output_tokens_per_s", "at_least": 900},
+            {"metric": "output_tokens_per_s", "at_most": 800},
+        ]
+    )
+    assert "contradict" in error.message
+
+
+@pytest.mark.parametrize(
+    ("fields", "field", "add"),
+    [
+        ({"objectives": ["capacity_requests_per_s"]}, "objectives -> 0", "the probe 'capacity'"),
+        ({"limits": [{"metric": "capacity_requests_per_s", "at_least": 1}]},
+         "limits -> 0", "the probe 'capacity'"),
+        ({"probes": ["startup", "ttft"]}, "objectives -> 0", "the probe 'throughput'"),
+        ({"workload": {"long_context_tokens": [1024]}},
+         "objectives -> 1", "8192 to workload.long_context_tokens"),
+    ],
+)  # fmt: skip
+def test_what_no_probe_of_the_study_measures_is_refused_with_what_to_add(
+    fields: dict[str, Any], field: str, add: str
+) -> None:
+    """Else every trial would be measured in vain, for its objective is never known."""
+    spec = study_from(fields, where="study.yaml")
+    with pytest.raises(SpecError) as caught:
+        require_measured(spec, where="study.yaml")
+    assert caught.value.message.startswith(f"study.yaml: {field}: nothing in this study measures")
+    assert add in caught.value.hint
+
+
+def test_the_default_study_measures_what_it_wants() -> None:
+    """All three objectives."""
+    require_measured(StudySpec(), where="study.yaml")
+
+
+def test_default_in_a_fixed_configuration_is_the_same_as_nothing() -> None:
+    """As it is in a space."""
+    spec = study_from(
+        {"baseline": {"block_size": "default"}, "seeds": [{"block_size": 16, "x": "default"}]},
+        where="study.yaml",
+    )
+    assert spec.baseline == {}
+    assert spec.seeds == [{"block_size": 16}]
+
+
+def test_what_came_from_the_command_line_is_blamed_on_its_option() -> None:
+    """The file is not at fault, and the value is shown."""
+    with pytest.raises(SpecError) as caught:
+        study_from({"name": "a b"}, where="default.yaml", options={"name": "--name"})
+    assert caught.value.message.startswith("--name 'a b': it must be 1 to 64 letters")
+    assert "default.yaml" not in caught.value.message
 
 
 def test_a_secret_in_a_file_is_refused_without_being_said() -> None:
@@ -110,19 +197,19 @@ def test_an_objective_by_its_tag_takes_the_declared_direction() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bound", "upper"),
+    ("metric", "bound", "upper"),
     [
-        ({"at_most": 5}, 5.0),
-        ({"at_most_s": 2}, 2e9),
-        ({"at_most_gib": 11}, 11 * 2**30),
-        ({"at_least": 5}, None),
+        ("startup_ns", {"at_most": 5e9}, 5e9),
+        ("startup_ns", {"at_most_s": 2}, 2e9),
+        ("gpu_memory_peak_bytes", {"at_most_gib": 11}, 11 * 2**30),
+        ("output_tokens_per_s", {"at_least": 5}, None),
     ],
 )
 def test_a_limit_in_units_for_people_is_raw_inside(
-    bound: dict[str, float], upper: float | None
+    metric: str, bound: dict[str, float], upper: float | None
 ) -> None:
     """Seconds become nanoseconds and GiB bytes; a lower bound has no upper one."""
-    spec = study_from({"limits": [{"metric": "startup_ns", **bound}]}, where="study.yaml")
+    spec = study_from({"limits": [{"metric": metric, **bound}]}, where="study.yaml")
     assert spec.limits[0].upper == upper
 
 
