@@ -180,6 +180,7 @@ class Rule(StrictModel):
     settings: dict[str, tuple[Scalar, ...] | Bound] = Field(min_length=1)
     verdict: Verdict
     yields: str = ""
+    safe: dict[str, tuple[Scalar, ...]] = Field(default_factory=dict)
     reason: str
     source: str
 
@@ -195,8 +196,13 @@ class Rule(StrictModel):
     def _names_are_known(self) -> "Rule":
         known = release_table().parameters
         unknown = [n for n in self.settings if n not in known]
-        if unknown or self.yields not in self.settings:
-            message = f"rule {self.name}: unknown parameter, or `yields` is not one of its settings"
+        if unknown or not {self.yields, *self.safe} <= set(self.settings):
+            message = (
+                f"rule {self.name}: unknown parameter, or `yields` or `safe` is none of its settings"
+            )
+            raise ValueError(message)
+        if self.safe and self.verdict != "fragile":
+            message = f"rule {self.name}: only what is fragile has a safe way beside it"
             raise ValueError(message)
         return self
 

@@ -135,19 +135,37 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
     if pattern is None:
         return
     if rule.verdict == "fragile":
-        state.fragile.append(Fragile(name=rule.name, settings=pattern, reason=rule.reason))
+        reason = rule.reason
+        if len(pattern) > 1 and _has_safe_way(state.space, rule):
+            reason += "; the search leaves this out"
+            _forbid(state, pattern, reason)
+        state.fragile.append(Fragile(name=rule.name, settings=pattern, reason=reason))
     elif rule.verdict == "redundant" and not _has_default(state.space, rule.yields):
         return  # nothing else in this space says the same
     elif len(pattern) > 1:
-        state.reasons.setdefault(pattern, rule.reason)
-        if pattern not in state.space.forbidden:
-            state.space = replace(state.space, forbidden=(*state.space.forbidden, pattern))
+        _forbid(state, pattern, rule.reason)
     elif len(pattern) == 1:
         condition = pattern[0]
         parameter = state.space.parameter(condition.parameter)
         if parameter is not None:
             judged = [(v, _by_rule(v, condition, rule)) for v in parameter.grid()]
             _narrow(state, parameter, judged)
+
+
+def _forbid(state: _Narrowing, pattern: tuple[Condition, ...], reason: str) -> None:
+    state.reasons.setdefault(pattern, reason)
+    if pattern not in state.space.forbidden:
+        state.space = replace(state.space, forbidden=(*state.space.forbidden, pattern))
+
+
+def _has_safe_way(space: SearchSpace, rule: Rule) -> bool:
+    """Whether the space offers what a rule names as safe."""
+    return any(
+        parameter.contains(value)
+        for name, values in rule.safe.items()
+        if (parameter := space.parameter(name)) is not None
+        for value in values
+    )
 
 
 def _has_default(space: SearchSpace, name: str) -> bool:

@@ -229,6 +229,43 @@ def test_fragile_settings_stay_with_a_warning() -> None:
     assert warning.startswith("kv_cache_dtype=fp8: FLASHINFER")
 
 
+@pytest.mark.parametrize("release", ["0.11.2", "0.26.0", "0.33.0"])
+def test_the_search_takes_the_safe_way_where_the_engines_own_pick_is_fragile(release: str) -> None:
+    """On compute capability 12.x `default` with fp8 is FLASHINFER, as if it had been named."""
+    space = space_of(
+        kv_cache_dtype={"choices": ["default", "fp8"]},
+        attention_backend={"choices": ["default", "FLASHINFER", "TRITON_ATTN"]},
+    )
+    result = resolved(space, release)
+    allowed = {
+        (backend, dtype)
+        for backend in ("default", "FLASHINFER", "TRITON_ATTN")
+        for dtype in ("default", "fp8")
+        if result.space.refusal(
+            result.space.active({"attention_backend": backend, "kv_cache_dtype": dtype})
+        )
+        is None
+    }
+    assert {backend for backend, dtype in allowed if dtype == "fp8"} == {"TRITON_ATTN"}
+    assert {b for b, dtype in allowed if dtype == "default"} == {
+        "default", "FLASHINFER", "TRITON_ATTN",
+    }  # fmt: skip
+    (warning,) = result.warnings
+    assert warning.endswith("the search leaves this out")
+
+
+@pytest.mark.parametrize("capability", [(8, 9), (9, 0), (10, 0)])
+def test_the_default_kernel_holds_fp8_where_it_is_not_fragile(capability: tuple[int, int]) -> None:
+    """Ada, Hopper and Blackwell servers."""
+    space = space_of(
+        kv_cache_dtype={"choices": ["default", "fp8"]},
+        attention_backend={"choices": ["default", "TRITON_ATTN"]},
+    )
+    result = resolved(space, hardware=machine(capability))
+    assert result.space.refusal(Configuration.of({"kv_cache_dtype": "fp8"})) is None
+    assert result.warnings == ()
+
+
 def test_a_fragile_setting_concerns_the_configurations_that_have_it() -> None:
     """Not set is the engine's own pick, which is meant as well where the rule names it."""
     space = space_of(
