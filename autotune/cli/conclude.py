@@ -1,33 +1,29 @@
-"""The end of a study: front, recommendation, success criteria, files that can be started."""
+"""What a study has come to: front, recommendation, success criteria, files that can be started."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from autotune.analysis.criteria import Criterion, success_criteria
-from autotune.analysis.measurements import baseline_of
-from autotune.analysis.recommend import Recommendation, recommend
+from autotune.analysis.recommend import Recommendation
 from autotune.cli.json_lines import record_as_json
 from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus, TrialKind, TrialRecord
+from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
-from autotune.report.exports.write import write_recommendation
+from autotune.report.findings import Findings
+from autotune.report.inputs import stored_findings
 from autotune.report.table import Table, to_rich
-from autotune.report.tables import (
-    any_simulated,
-    comparison_table,
-    criteria_table,
-    front_table,
-    settings_table,
-    trials_table,
-)
+from autotune.report.tables import comparison_table, criteria_table, settings_table
+from autotune.report.trial_tables import front_table, trials_table
+from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import Preference, StudySpec
+from autotune.store import read_resolution
 
 _LAUNCH = TypeAdapter(LaunchPlan)
 
@@ -37,51 +33,53 @@ class Summary:
     """What a study has come to.
 
     Attributes:
-        recommendation: None if no trial is feasible.
-        files: The recommendation, written.
+        warnings: What the user should know, a line each: damaged records, fragile settings.
+        written: The recommendation as files; None where nothing was to be written.
         reason: Why the study ended, one line.
     """
 
-    spec: StudySpec
-    paths: StudyPaths
-    records: tuple[TrialRecord, ...]
-    baseline: TrialRecord | None
-    recommendation: Recommendation | None
-    criteria: tuple[Criterion, ...] = ()
-    files: tuple[Path, ...] = ()
+    findings: Findings
+    warnings: tuple[str, ...] = ()
+    written: Written | None = None
     reason: str = ""
+
+    @property
+    def recommendation(self) -> Recommendation | None:
+        """None if no trial is feasible."""
+        return self.findings.recommendation
 
     def tables(self) -> tuple[Table, ...]:
         """Trials, front, settings, comparison with the baseline, criteria."""
-        chosen = self.recommendation
-        simulated = any_simulated(self.records)
+        found = self.findings
+        chosen, simulated = found.recommendation, found.simulated
         trials = trials_table(
-            self.records,
-            self.spec.objectives,
-            front=() if chosen is None else chosen.front,
+            found.records,
+            found.spec.objectives,
+            front=found.front,
             recommended=None if chosen is None else chosen.record.number,
-            baseline=self.baseline,
+            baseline=found.baseline,
             brief=True,
         )
+        trials = replace(trials, simulated=simulated)
         if chosen is None:
             return (trials,)
         front = front_table(
-            self.records,
-            self.spec.objectives,
-            front=chosen.front,
+            found.records,
+            found.spec.objectives,
+            front=found.front,
             recommended=chosen.record.number,
-            baseline=self.baseline,
+            baseline=found.baseline,
             brief=True,
         )
         tables = [trials, front, settings_table(chosen, simulated=simulated)]
-        if self.baseline is not None:
+        if found.baseline is not None:
             tags = tuple(chosen.record.metrics)
             tables.append(
                 comparison_table(
-                    tags, chosen.record.metrics, self.baseline.metrics, simulated=simulated
+                    tags, chosen.record.metrics, found.baseline.metrics, simulated=simulated
                 )
             )
-        return (*tables, criteria_table(self.criteria, simulated=simulated))
+        return (*tables, criteria_table(found.criteria, simulated=simulated))
 
     def print(self, console: Console) -> None:
         """All of it for people."""
@@ -92,26 +90,35 @@ class Summary:
             number = self.recommendation.record.number
             console.print(f"recommended: trial {number}: {self.recommendation.reason}",
                           markup=False, style="bold")  # fmt: skip
-        for path in self.files:
-            console.print(f"written: {path}", markup=False, soft_wrap=True)
+        warn(console, self.warnings)
+        for line in self._files():
+            console.print(line, markup=False, soft_wrap=True)
         if self.reason:
             console.print(f"ended: {self.reason}", markup=False)
 
+    def _files(self) -> tuple[str, ...]:
+        if self.written is None:
+            return ()
+        return (*(f"written: {path}" for path in self.written.files), *self.written.notes)
+
     def as_json(self) -> str:
         """One JSON object, event "result"."""
-        chosen = self.recommendation
+        chosen, found = self.recommendation, self.findings
         values = {
             "event": "result",
-            "study": self.spec.name,
-            "simulated": any_simulated(self.records),
+            "study": found.spec.name,
+            "simulated": found.simulated,
             "reason": self.reason,
-            "trials": len(self.records),
-            "front": [] if chosen is None else list(chosen.front),
+            "trials": len(found.records),
+            "front": list(found.front),
+            "prefer": None if chosen is None else chosen.prefer,
             "recommended": None if chosen is None else record_as_json(chosen.record),
             "keep_default": None if chosen is None else chosen.keep_default,
             "why": "" if chosen is None else chosen.reason,
-            "criteria": {c.name: c.verdict.value for c in self.criteria},
-            "files": [str(path) for path in self.files],
+            "criteria": {c.name: c.verdict.value for c in found.criteria},
+            "warnings": list(self.warnings),
+            "files": [] if self.written is None else list(map(str, self.written.files)),
+            "notes": [] if self.written is None else list(self.written.notes),
         }
         return orjson.dumps(values, default=str).decode()
 
@@ -121,14 +128,42 @@ class Summary:
         Raises:
             NothingFeasibleError: If there is nothing to recommend.
         """
-        if self.records and all(r.kind is TrialKind.MATRIX for r in self.records):
-            message = f"{self.spec.name!r} is a matrix: its cells are compared, none is chosen"
+        name, records = self.findings.spec.name, self.findings.records
+        if records and all(r.kind is TrialKind.MATRIX for r in records):
+            message = f"{name!r} is a matrix: its cells are compared, none is chosen"
             hint = "`autotune study` searches and recommends; the matrix's table is beside it."
             raise NothingFeasibleError(message, hint=hint)
         if self.recommendation is None:
-            message = f"none of the {len(self.records)} trials of {self.spec.name!r} is feasible"
-            hint = f"`autotune report {self.spec.name}` shows why each one failed."
+            message = f"none of the {len(records)} trials of {name!r} is feasible"
+            hint = f"`autotune report {name}` shows why each one failed."
             raise NothingFeasibleError(message, hint=hint)
+
+
+def summarise(
+    spec: StudySpec,
+    paths: StudyPaths,
+    records: Sequence[TrialRecord],
+    *,
+    reason: str = "",
+    prefer: Preference | None = None,
+    damaged: Sequence[str] = (),
+) -> Summary:
+    """Choose and judge; writes nothing.
+
+    Args:
+        spec: As resolved.
+        paths: The study's files.
+        records: Every trial.
+        reason: Why the study ended.
+        prefer: Another preference than the one that is stored, or the study's.
+        damaged: Records that could not be read, a line each.
+    """
+    found = stored_findings(paths, spec, records, prefer=prefer, with_importances=False)
+    concerning = (
+        () if found.chosen is None
+        else read_resolution(paths).concerning(found.chosen.configuration)
+    )  # fmt: skip
+    return Summary(findings=found, warnings=(*damaged, *concerning), reason=reason)
 
 
 def conclude(
@@ -138,6 +173,8 @@ def conclude(
     *,
     reason: str = "",
     prefer: Preference | None = None,
+    damaged: Sequence[str] = (),
+    force: bool = False,
 ) -> Summary:
     """Choose, judge, and write the recommendation.
 
@@ -146,40 +183,21 @@ def conclude(
         paths: Where the recommendation goes.
         records: Every trial.
         reason: Why the study ended.
-        prefer: Another preference than the study's; needs no new trial.
+        prefer: Another preference than the one that is stored, or the study's.
+        damaged: Records that could not be read, a line each.
+        force: Replace exported files even where the user changed them.
 
     Raises:
         StoreError: If the folder cannot be written.
     """
-    baseline = baseline_of(records)
-    try:
-        chosen = recommend(records, spec, prefer)
-    except NothingFeasibleError:
-        return Summary(spec=spec, paths=paths, records=tuple(records), baseline=baseline,
-                       recommendation=None, reason=reason)  # fmt: skip
-    environment = chosen.record.environment
-    criteria = success_criteria(
-        records,
-        spec,
-        chosen.record,
-        baseline,
-        gpu_memory_bytes=_whole(environment.get("gpu_memory_bytes")),
-        host_memory_bytes=_whole(environment.get("host_memory_bytes")),
-    )
+    summary = summarise(spec, paths, records, reason=reason, prefer=prefer, damaged=damaged)
+    chosen = summary.recommendation
+    if chosen is None:
+        return summary
     service = service_of(spec, paths, chosen.record, chosen)
-    files = write_recommendation(
-        paths.recommended, service, release=environment.get("engine_release")
-    )
-    return Summary(
-        spec=spec,
-        paths=paths,
-        records=tuple(records),
-        baseline=baseline,
-        recommendation=chosen,
-        criteria=criteria,
-        files=files,
-        reason=reason,
-    )
+    release = chosen.record.environment.get("engine_release")
+    written = write_recommendation(paths.recommended, service, release=release, force=force)
+    return replace(summary, written=written)
 
 
 def service_of(
@@ -189,6 +207,12 @@ def service_of(
     recommendation: Recommendation | None = None,
 ) -> Service:
     """The ordinary service that a trial becomes.
+
+    Args:
+        spec: As resolved.
+        paths: The study's files.
+        record: The trial.
+        recommendation: Gives the reason of each setting, if it fell on this trial.
 
     Raises:
         UsageError: If the trial was never started.
@@ -203,11 +227,36 @@ def service_of(
     except (OSError, ValidationError) as error:
         message = f"{path} cannot be read: {str(error).splitlines()[0]}"
         raise StoreError(message, hint="Without it that trial cannot be exported.") from error
-    settings = () if recommendation is None else recommendation.settings
+    is_its_own = recommendation is not None and recommendation.record.number == record.number
+    settings = recommendation.settings if recommendation is not None and is_its_own else ()
     return service_from(
-        record, launch, spec, reasons={setting.parameter: setting.text for setting in settings}
+        record,
+        launch,
+        spec,
+        reasons={setting.parameter: setting.text for setting in settings},
+        warnings=warnings_of(paths, record),
     )
 
 
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and int(text) > 0 else None
+def warnings_of(paths: StudyPaths, record: TrialRecord) -> tuple[str, ...]:
+    """What whoever serves a trial should know: why it is no choice, what is fragile in it."""
+    found = []
+    failure = record.outcome.failure
+    if failure is not None:
+        found.append(
+            f"trial {record.number} is no recommendation: it was {record.outcome.status.value} "
+            f"({failure.kind.value.replace('_', ' ')}: {one_line(failure.message)})"
+        )
+    return (*found, *read_resolution(paths).concerning(record.configuration))
+
+
+def warn(console: Console, warnings: Sequence[str]) -> None:
+    """Warnings, so that nobody overlooks them."""
+    for warning in warnings:
+        console.print(f"warning: {one_line(warning)}", markup=False, style="bold yellow",
+                      soft_wrap=True)  # fmt: skip
+
+
+def exported_path(paths: StudyPaths, record: TrialRecord, *, recommended: bool) -> Path:
+    """Folder that a trial is exported to."""
+    return paths.recommended if recommended else paths.trial(record.number).root / "export"

@@ -1,4 +1,4 @@
-"""Reading a study that was run before."""
+"""Reading a study that was run before; nothing here writes."""
 
 from dataclasses import dataclass
 
@@ -6,18 +6,25 @@ from autotune.errors import UsageError
 from autotune.paths import StudyPaths, results_root
 from autotune.records import TrialRecord
 from autotune.spec.space import SearchSpace
-from autotune.spec.study import StudySpec
-from autotune.store import Stored, TrialStore, read_stored_study
+from autotune.spec.study import Preference, StudySpec
+from autotune.store import Stored, TrialStore, read_preference, read_stored_study
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredStudy:
-    """A study on disk."""
+    """A study on disk.
+
+    Attributes:
+        prefer: The end of the front that was chosen after the study; None for the study's own.
+        damaged: Records that cannot be used, a line each: found now, or set aside earlier.
+    """
 
     spec: StudySpec
     space: SearchSpace
     paths: StudyPaths
     stored: Stored
+    prefer: Preference | None = None
+    damaged: tuple[str, ...] = ()
 
     @property
     def records(self) -> tuple[TrialRecord, ...]:
@@ -49,8 +56,19 @@ def stored_study(name: str) -> StoredStudy:
         message = f"there is no study {name!r} under {results_root()}"
         raise UsageError(message, hint="`autotune list` shows those that there are.")
     spec, space = read_stored_study(paths)
-    stored = TrialStore(paths, spec.name).read_all()
-    return StoredStudy(spec=spec, space=space, paths=paths, stored=stored)
+    store = TrialStore(paths, spec.name)
+    stored = store.read_all(mend=False)
+    damaged = [f"the record of trial {d.number} is damaged ({d.reason}): {d.path}"
+               for d in stored.damaged]  # fmt: skip
+    damaged += [f"a damaged record was set aside: {path}" for path in store.set_aside()]
+    return StoredStudy(
+        spec=spec,
+        space=space,
+        paths=paths,
+        stored=stored,
+        prefer=read_preference(paths),
+        damaged=tuple(damaged),
+    )
 
 
 def study_names() -> tuple[str, ...]:

@@ -9,14 +9,16 @@ from autotune.analysis.pareto import pareto_front
 from autotune.paths import StudyPaths, TrialPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_telemetry
-from autotune.report.findings import Findings, findings_of, verdict
+from autotune.report.findings import Findings, verdict
+from autotune.report.inputs import stored_findings
 from autotune.report.page import memory_panels
 from autotune.report.picture import plot_style
 from autotune.report.quantities import display, heading, scale_for, title
 from autotune.report.svg.canvas import Size
 from autotune.report.svg.memory import memory_plot
 from autotune.report.table import SIMULATED, escape_markdown, to_markdown
-from autotune.report.tables import front_table, metrics_table, outcome_text
+from autotune.report.tables import outcome_text
+from autotune.report.trial_tables import front_table, metrics_table
 from autotune.report.untrusted import clean
 from autotune.spec.study import Objective, StudySpec
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
@@ -31,7 +33,9 @@ def dashboard_pages(paths: StudyPaths, spec: StudySpec) -> Pages:
         trial=lambda record: TrialPage(
             note=trial_note(record, spec.objectives), attachments=attachments(record, paths, spec)
         ),
-        study=lambda records: study_page(records, spec),
+        study=lambda records: study_page(
+            stored_findings(paths, spec, records, with_importances=False)
+        ),
     )
 
 
@@ -93,9 +97,9 @@ def _memory(files: TrialPaths, record: TrialRecord, spec: StudySpec, index: int)
     return drawn.encode()
 
 
-def study_page(records: Sequence[TrialRecord], spec: StudySpec) -> StudyPage:
+def study_page(findings: Findings) -> StudyPage:
     """Verdict and front in Markdown, and the feasible front as a figure."""
-    findings = findings_of(spec, records, with_importances=False)
+    spec, records = findings.spec, findings.records
     first, second = verdict(findings)
     mark = f"**{SIMULATED}**: no real engine was measured.\n\n" if findings.simulated else ""
     note = f"{mark}**{escape_markdown(first)}**\n\n{escape_markdown(second)}\n"

@@ -53,8 +53,8 @@ class Findings:
 
     @property
     def simulated(self) -> bool:
-        """Whether any figure is."""
-        return any_simulated(self.records)
+        """Whether any figure is, or will be: a study without a trial has its engine already."""
+        return any_simulated(self.records) or self.spec.engine.name == "simulated"
 
     @property
     def front(self) -> tuple[int, ...]:

@@ -29,13 +29,9 @@ from autotune.report.markdown import report_markdown
 from autotune.report.quantities import readable
 from autotune.report.summary import cards, comparison_of, facts
 from autotune.report.table import SIMULATED, Table
-from autotune.report.tables import (
-    criteria_table,
-    front_table,
-    settings_table,
-    trials_table,
-)
+from autotune.report.tables import criteria_table, settings_table
 from autotune.report.trial_details import as_script, details
+from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 from autotune.spec.study import StudySpec
 from autotune.store.files import write_atomically
@@ -55,6 +51,7 @@ def write_report(
     *,
     matrix: Table | None = None,
     written: str = "",
+    damaged: Sequence[str] = (),
 ) -> Path:
     """Analyse a study; write its page, and `report.md` beside it.
 
@@ -66,6 +63,7 @@ def write_report(
         records: Every trial.
         matrix: The matrix table, where one was measured.
         written: Date for the page's foot.
+        damaged: Records that could not be read, a line each.
 
     Returns:
         The page.
@@ -73,7 +71,7 @@ def write_report(
     Raises:
         StoreError: If it cannot be written.
     """
-    inputs = gather(paths, spec, records, matrix=matrix, written=written)
+    inputs = gather(paths, spec, records, matrix=matrix, written=written, damaged=damaged)
     name = f"report.{SIMULATED}" if inputs.findings.simulated else "report"
     write_atomically(paths.root / f"{name}.md", report_markdown(inputs))
     write_atomically(paths.root / f"{name}.html", report_html(inputs))

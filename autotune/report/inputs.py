@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from autotune.paths import StudyPaths
@@ -11,7 +11,8 @@ from autotune.report.evidence import read_log_tail, read_telemetry
 from autotune.report.findings import Findings, findings_of
 from autotune.report.table import Table
 from autotune.seams.telemetry import Sample
-from autotune.spec.study import StudySpec
+from autotune.spec.study import Preference, StudySpec
+from autotune.store import Resolution, read_preference, read_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,8 @@ class ReportInputs:
         matrix: The matrix table, where one was measured.
         serve: Command that serves the recommendation.
         reproduce: Command that runs the study again.
+        resolution: What was taken out of the declared space, and what is fragile in it.
+        damaged: Records that could not be read, a line each.
         written: When, for the page's foot; empty leaves it out.
     """
 
@@ -34,6 +37,40 @@ class ReportInputs:
     serve: str = ""
     reproduce: str = ""
     written: str = ""
+    resolution: Resolution = field(default_factory=Resolution)
+    damaged: tuple[str, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What concerns the recommended configuration, and what could not be read."""
+        chosen = self.findings.chosen
+        if chosen is None:
+            return (*self.damaged, *self.resolution.warnings)
+        return (*self.damaged, *self.resolution.concerning(chosen.configuration))
+
+
+def stored_findings(
+    paths: StudyPaths,
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    *,
+    prefer: Preference | None = None,
+    with_importances: bool = True,
+) -> Findings:
+    """Analyse a study by the preference that was chosen for it.
+
+    Args:
+        paths: The study's files; one of them may hold a preference.
+        spec: As resolved.
+        records: Every trial.
+        prefer: Another preference than that.
+        with_importances: Their forests take seconds.
+
+    Raises:
+        StoreError: If the preference cannot be read.
+    """
+    prefer = prefer or read_preference(paths)
+    return findings_of(spec, records, prefer=prefer, with_importances=with_importances)
 
 
 def gather(
@@ -43,9 +80,10 @@ def gather(
     *,
     matrix: Table | None = None,
     written: str = "",
+    damaged: Sequence[str] = (),
 ) -> ReportInputs:
     """Analyse a study and read what its page needs from the trials' folders."""
-    findings = findings_of(spec, records)
+    findings = stored_findings(paths, spec, records)
     chosen = findings.chosen
     telemetry: Sequence[Sample] = ()
     if chosen is not None:
@@ -62,6 +100,8 @@ def gather(
         serve=serve_command(paths, simulated=findings.simulated) if chosen is not None else "",
         reproduce=reproduce_command(paths, spec),
         written=written,
+        resolution=read_resolution(paths),
+        damaged=tuple(damaged),
     )
 
 

@@ -16,7 +16,8 @@ from autotune.report.table import (
     escape_markdown,
     to_markdown,
 )
-from autotune.report.tables import criteria_table, front_table, settings_table, trials_table
+from autotune.report.tables import criteria_table, settings_table
+from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 
 _WARNING: Final = (

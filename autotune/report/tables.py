@@ -1,40 +1,23 @@
 """The tables of a study, each built once and drawn anywhere (`report/table.py`)."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation
 from autotune.metrics import METRICS, Direction, Unit
-from autotune.records import Configuration, Outcome, OutcomeStatus, TrialRecord
-from autotune.report.brief import brief_outcome, brief_settings, legend
+from autotune.records import Configuration, Outcome, TrialRecord
 from autotune.report.quantities import (
     DASH,
-    NOT_MEASURED,
     TIMES,
-    Scale,
     change,
     display,
-    heading,
     interval,
     readable,
     scale_for,
     title,
 )
 from autotune.report.table import Cell, Column, Table, Tone
-from autotune.spec.study import Objective
-
-_STATUS_TONES: Final = {
-    OutcomeStatus.MEASURED: Tone.GOOD,
-    OutcomeStatus.INFEASIBLE: Tone.BAD,
-    OutcomeStatus.FAILED: Tone.BAD,
-    OutcomeStatus.SCREENED: Tone.MUTED,
-}
-
-
-_OFF_THE_FRONT: Final = (
-    "The recommended trial is not on it: what beats it does so within the noise, and changes more."
-)
 
 _CRITERIA: Final = {
     "stability": ("Stability", "no out-of-memory, no crash, no failed request"),
@@ -68,156 +51,6 @@ def configuration_text(
     changed = [f"{n}={mine[n]}" for n in mine if n not in other or other[n] != mine[n]]
     changed += [f"{name} back to default" for name in other if name not in mine]
     return ", ".join(changed) or "the same settings"
-
-
-def trials_table(
-    records: Sequence[TrialRecord],
-    objectives: Sequence[Objective],
-    *,
-    front: Collection[int] = (),
-    recommended: int | None = None,
-    baseline: TrialRecord | None = None,
-    brief: bool = False,
-) -> Table:
-    """Every trial: number, why it ran, objectives, outcome, configuration.
-
-    Args:
-        records: In the order to show.
-        objectives: One column each.
-        front: Numbers of the trials of the Pareto front, marked with a star.
-        recommended: Its number, in bold.
-        baseline: Configurations are told by how they differ from its own.
-        brief: For 80 columns: short names of settings and outcomes, with a legend.
-    """
-    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in records)) for o in objectives]
-    reference = None if baseline is None else baseline.configuration
-    rows = []
-    for record in records:
-        tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
-        mark = "★" if record.number in front else ""
-        kind = record.label or record.kind.value
-        cells = [Cell.of(f"{record.number}{mark}" + (f" {kind}" if brief else ""), tone)]
-        cells += [] if brief else [Cell.of(kind)]
-        cells += [
-            Cell.of(_number(scale, record.metrics.get(objective.metric)), tone)
-            for objective, scale in zip(objectives, scales, strict=True)
-        ]
-        if brief:
-            cells.append(_settled_briefly(record, reference))
-        else:
-            status = _STATUS_TONES[record.outcome.status]
-            cells.append(Cell.of(outcome_text(record.outcome), status))
-            cells.append(Cell.of(configuration_text(record.configuration, against=reference)))
-        rows.append(tuple(cells))
-    return Table(
-        title="Trials",
-        columns=(
-            Column(head="trial" if brief else "#", align="left" if brief else "right"),
-            *(() if brief else (Column(head="kind"),)),
-            *(
-                Column(head=heading(o.metric, scale), align="right", most=11 if brief else None)
-                for o, scale in zip(objectives, scales, strict=True)
-            ),
-            *(() if brief else (Column(head="outcome", fold=True),)),
-            Column(head="configuration" if baseline is None else "against the baseline", fold=True),
-        ),
-        rows=tuple(rows),
-        notes=tuple(
-            note
-            for note in (
-                "★ on the Pareto front" if front else "",
-                legend(r.configuration for r in records) if brief else "",
-            )
-            if note
-        ),
-        trials=tuple(record.number for record in records),
-        simulated=any_simulated(records),
-    )
-
-
-def front_table(
-    records: Sequence[TrialRecord],
-    objectives: Sequence[Objective],
-    *,
-    front: Collection[int],
-    recommended: int | None = None,
-    baseline: TrialRecord | None = None,
-    brief: bool = False,
-) -> Table:
-    """The Pareto front, best of the first objective first; below it recommendation and baseline."""
-    by_number = {record.number: record for record in records}
-    shown = [by_number[number] for number in front if number in by_number]
-    shown.sort(key=lambda r: _sort_key(r, objectives[0]))
-    aside = (
-        [by_number[recommended]] if recommended in by_number and recommended not in front else []
-    )
-    notes = ["No trial of the front is beaten by another in every objective."]
-    notes += [_OFF_THE_FRONT] if aside else []
-    extra = [] if baseline is None or baseline.number in front else [baseline]
-    extra = [*aside, *(record for record in extra if record not in aside)]
-    everything = [*shown, *extra]
-    scales = [
-        scale_for(o.metric, (r.metrics.get(o.metric) for r in everything)) for o in objectives
-    ]
-    rows = []
-    for record in everything:
-        name = f"{record.number}"
-        name += " recommended" if record.number == recommended else ""
-        name += " baseline" if baseline is not None and record.number == baseline.number else ""
-        tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
-        figures = [
-            Cell.of(_number(scale, record.metrics.get(o.metric)), tone)
-            for o, scale in zip(objectives, scales, strict=True)
-        ]
-        against = None if record is baseline or baseline is None else baseline.configuration
-        rows.append((Cell.of(name, tone), *figures, _settings(record, against, brief=brief)))
-    arrows = ["↑" if o.direction == "maximize" else "↓" for o in objectives]
-    return Table(
-        title="Pareto front",
-        columns=(
-            Column(head="trial"),
-            *(
-                Column(
-                    head=f"{heading(o.metric, scale)} {arrow}",
-                    align="right",
-                    most=11 if brief else None,
-                )
-                for o, scale, arrow in zip(objectives, scales, arrows, strict=True)
-            ),
-            Column(head="configuration", fold=True),
-        ),
-        rows=tuple(rows),
-        notes=tuple(notes),
-        trials=tuple(record.number for record in everything),
-        simulated=any_simulated(everything),
-    )
-
-
-def _settled_briefly(record: TrialRecord, against: Configuration | None) -> Cell:
-    """Settings, and before them what went wrong."""
-    settings = brief_settings(record.configuration, against)
-    if record.outcome.failure is None:
-        return Cell.of(settings)
-    return Cell.of(f"{brief_outcome(record.outcome)}: {settings}",
-                   _STATUS_TONES[record.outcome.status])  # fmt: skip
-
-
-def _settings(record: TrialRecord, against: Configuration | None, *, brief: bool) -> Cell:
-    if brief:
-        return Cell.of(brief_settings(record.configuration, against))
-    return Cell.of(configuration_text(record.configuration, against=against))
-
-
-def _number(scale: Scale, value: float | None) -> str:
-    """A figure under a head that carries the unit."""
-    return DASH if value is None else scale.number(value)
-
-
-def _sort_key(record: TrialRecord, objective: Objective) -> float:
-    value = record.metrics.get(objective.metric)
-    if value is None:
-        return float("inf")
-    return -value if objective.direction == "maximize" else value
 
 
 def criteria_table(criteria: Sequence[Criterion], *, simulated: bool = False) -> Table:
@@ -382,16 +215,3 @@ def change_tone(
     if ratio == 1 or direction is Direction.NEITHER:
         return Tone.PLAIN
     return Tone.GOOD if (ratio > 1) == (direction is Direction.HIGHER) else Tone.BAD
-
-
-def metrics_table(record: TrialRecord) -> Table:
-    """Every metric of one trial."""
-    return Table(
-        title=f"Trial {record.number}: figures",
-        columns=(Column(head="metric"), Column(head="value", align="right"), Column(head="tag")),
-        rows=tuple(
-            (Cell.of(title(tag)), Cell.of(display(tag, value, missing=NOT_MEASURED)), Cell.of(tag))
-            for tag, value in record.metrics.items()
-        ),
-        simulated=record.simulated,
-    )

@@ -7,30 +7,35 @@ from pathlib import Path
 from autotune.errors import StoreError
 
 
-def write_atomically(path: Path, text: str) -> None:
+def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file so that a reader, or a power cut, never meets half of it.
 
     Temporary file in the same folder, fsync, rename, fsync of the folder.
+
+    Args:
+        path: The file; its folder is made.
+        text: What it is to hold.
+        mode: Its rights, from the moment that it is there.
 
     Raises:
         StoreError: If the folder cannot be written or the disk is full; nothing is left behind.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        _write(path, text)
+        _write(path, text, mode)
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
         raise StoreError(message, hint="Check rights and free space of that disk.") from error
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str, mode: int) -> None:
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
-        Path(name).chmod(0o644)
+        Path(name).chmod(mode)
         Path(name).replace(path)
     except BaseException:  # whatever it was, the temporary file must go before it is raised on
         Path(name).unlink(missing_ok=True)

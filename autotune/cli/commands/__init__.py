@@ -7,12 +7,13 @@ from autotune.cli.commands.clean import clean
 from autotune.cli.commands.compare import compare
 from autotune.cli.commands.dashboard import dashboard
 from autotune.cli.commands.doctor import doctor
+from autotune.cli.commands.export import export
 from autotune.cli.commands.matrix import matrix
 from autotune.cli.commands.metrics import metrics
 from autotune.cli.commands.plan import plan
 from autotune.cli.commands.probe import probe
 from autotune.cli.commands.report import report
-from autotune.cli.commands.results import export, list_studies, recommend, show
+from autotune.cli.commands.results import list_studies, recommend, show
 from autotune.cli.commands.simulate import CONTEXT, simulate
 from autotune.cli.commands.study import study
 from autotune.cli.commands.verify import verify

@@ -1,21 +1,27 @@
-"""Looking at studies that were run: `list`, `show`, `recommend`, `export`."""
+"""Looking at studies that were run: `list`, `show`, `recommend`."""
 
+import shlex
 import sys
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from autotune.cli.conclude import conclude, service_of
+from autotune.cli.conclude import conclude, summarise, warn, warnings_of
 from autotune.cli.options import JsonOption, NameArgument, PreferOption
-from autotune.cli.stored import stored_study, study_names
+from autotune.cli.stored import StoredStudy, stored_study, study_names
+from autotune.errors import AutotuneError
 from autotune.records import OutcomeStatus
-from autotune.report.exports.write import FORMATS, Format
-from autotune.report.exports.write import export as export_service
-from autotune.report.table import Cell, Column, Table, to_rich
-from autotune.report.tables import any_simulated, metrics_table
-from autotune.report.untrusted import clean
-from autotune.store.files import write_atomically
+from autotune.report.quantities import DASH
+from autotune.report.table import Cell, Column, Table, Tone, to_rich
+from autotune.report.tables import any_simulated
+from autotune.report.trial_tables import metrics_table, trial_settings_table
+from autotune.report.untrusted import clean, one_line
+from autotune.store import write_preference
+
+ForceOption = Annotated[
+    bool, typer.Option("--force", help="Replace exported files that were changed since.")
+]
 
 
 def list_studies() -> None:
@@ -23,19 +29,6 @@ def list_studies() -> None:
 
     Example: autotune list
     """
-    rows = []
-    for name in study_names():
-        study = stored_study(name)
-        counts = [r.outcome.status for r in study.records]
-        rows.append(
-            (
-                Cell.of(name),
-                Cell.of(len(counts)),
-                Cell.of(counts.count(OutcomeStatus.MEASURED)),
-                Cell.of(study.spec.model),
-                Cell.of("simulated" if any_simulated(study.records) else study.spec.engine.name),
-            )
-        )
     columns = (
         Column(head="study"),
         Column(head="trials", align="right"),
@@ -43,8 +36,27 @@ def list_studies() -> None:
         Column(head="model", fold=True),
         Column(head="engine"),
     )
-    Console(highlight=False).print(
-        to_rich(Table(title="Studies", columns=columns, rows=tuple(rows)))
+    rows, errors = [], []
+    for name in study_names():
+        try:
+            rows.append(_listed(stored_study(name)))
+        except AutotuneError as error:  # one broken study must not hide the others
+            cells = [Cell.of(DASH, Tone.MUTED)] * (len(columns) - 2)
+            rows.append((Cell.of(name), *cells, Cell.of("unreadable", Tone.BAD)))
+            errors.append(f"{name}: {error.message}")
+    console = Console(highlight=False)
+    console.print(to_rich(Table(title="Studies", columns=columns, rows=tuple(rows))))
+    warn(console, errors)
+
+
+def _listed(study: StoredStudy) -> tuple[Cell, ...]:
+    counts = [r.outcome.status for r in study.records]
+    return (
+        Cell.of(study.paths.name),
+        Cell.of(len(counts)),
+        Cell.of(counts.count(OutcomeStatus.MEASURED)),
+        Cell.of(study.spec.model),
+        Cell.of("simulated" if any_simulated(study.records) else study.spec.engine.name),
     )
 
 
@@ -52,81 +64,59 @@ def show(
     name: NameArgument = "default",
     trial: Annotated[int | None, typer.Option("--trial", help="One trial, with its log.")] = None,
 ) -> None:
-    """Show a study's trials, front and recommendation, or one trial whole.
+    """Show a study's trials, front and recommendation, or one trial whole; writes nothing.
 
     Example: autotune show default --trial 7
     """
     study = stored_study(name)
     console = Console(file=sys.stdout, highlight=False)
     if trial is None:
-        conclude(study.spec, study.paths, study.records).print(console)
-        return
-    record = study.trial(trial)
-    console.print(to_rich(metrics_table(record)))
+        summary = summarise(study.spec, study.paths, study.records, damaged=study.damaged)
+        summary.print(console)
+    else:
+        _show_trial(study, trial, console)
+
+
+def _show_trial(study: StoredStudy, number: int, console: Console) -> None:
+    """Settings, figures, why it failed, notes, the command, and where its log is."""
+    record = study.trial(number)
+    for table in (trial_settings_table(record), metrics_table(record)):
+        console.print(to_rich(table))
+        console.print()
     failure = record.outcome.failure
+    lines = [record.outcome.status.value]
     if failure is not None:
-        console.print(f"{record.outcome.status.value}: {failure.kind.value}: {failure.message}",
-                      markup=False)  # fmt: skip
-        for line in failure.evidence:
-            console.print(f"  {clean(line)}", markup=False, soft_wrap=True)
-    for probe in record.probes:
-        for note in probe.notes:
-            console.print(f"{probe.probe}: {clean(note)}", markup=False, soft_wrap=True)
-    console.print(f"log: {study.paths.trial(trial).log}", markup=False, soft_wrap=True)
+        lines = [f"{lines[0]}: {failure.kind.value}: {failure.message}"]
+        lines += [f"  {clean(line)}" for line in failure.evidence]
+    lines += [f"{p.probe}: {clean(note)}" for p in record.probes for note in p.notes]
+    for line in lines:
+        console.print(line, markup=False, soft_wrap=True)
+    warn(console, warnings_of(study.paths, record)[failure is not None :])
+    if record.command:
+        command = shlex.join(map(one_line, record.command))
+        console.print(f"command: {command}", markup=False, soft_wrap=True)
+    console.print(f"log: {study.paths.trial(number).log}", markup=False, soft_wrap=True)
 
 
 def recommend(
-    name: NameArgument = "default", prefer: PreferOption = None, *, json: JsonOption = False
+    name: NameArgument = "default",
+    prefer: PreferOption = None,
+    *,
+    force: ForceOption = False,
+    json: JsonOption = False,
 ) -> None:
     """Choose again from what was measured, by another preference, and write the recommendation.
+
+    The preference is remembered; files that you changed are kept unless you say --force.
 
     Example: autotune recommend default --prefer latency
     """
     study = stored_study(name)
-    summary = conclude(study.spec, study.paths, study.records, prefer=prefer)
+    if prefer is not None:
+        write_preference(study.paths, prefer)
+    summary = conclude(study.spec, study.paths, study.records, damaged=study.damaged, force=force)
     if json:
         typer.echo(summary.as_json())
     else:
         summary.print(Console(file=sys.stdout, highlight=False))
     summary.require_feasible()
-
-
-def export(
-    name: NameArgument = "default",
-    trial: Annotated[
-        int | None, typer.Option("--trial", help="Which trial; default: the recommended one.")
-    ] = None,
-    form: Annotated[
-        Format, typer.Option("--format", help=f"One of {', '.join(FORMATS)}.")
-    ] = "compose",
-    *,
-    stdout: Annotated[bool, typer.Option("--stdout", help="Print instead of writing.")] = False,
-) -> None:
-    """Write a trial as something that can be started: compose, .env, command, kubernetes, systemd.
-
-    Example: autotune export default --format kubernetes
-    """
-    study = stored_study(name)
-    summary = conclude(study.spec, study.paths, study.records)
-    if trial is None:
-        summary.require_feasible()
-    chosen = summary.recommendation
-    if trial is not None or chosen is None:
-        record = study.trial(trial if trial is not None else -1)
-    else:
-        record = chosen.record
-    service = service_of(study.spec, study.paths, record, chosen)
-    release = record.environment.get("engine_release")
-    for made in export_service(service, form, release=release):
-        if stdout:
-            typer.echo(made.text)
-            continue
-        folder = (
-            study.paths.recommended
-            if trial is None
-            else (study.paths.trial(record.number).root / "export")
-        )
-        write_atomically(folder / made.name, made.text)
-        if made.executable:
-            (folder / made.name).chmod(0o755)
-        typer.echo(f"written: {folder / made.name}")

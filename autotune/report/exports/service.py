@@ -1,7 +1,7 @@
 """What a recommended trial becomes when nobody measures it any more: an ordinary service."""
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Final
@@ -136,6 +136,7 @@ def service_from(
     spec: StudySpec,
     *,
     reasons: Mapping[str, str] | None = None,
+    warnings: Sequence[str] = (),
 ) -> Service:
     """The service that serves a trial's configuration.
 
@@ -144,6 +145,7 @@ def service_from(
         launch: What was started, out of the trial's folder.
         spec: The study as resolved.
         reasons: Parameter to reason, by the recommendation.
+        warnings: What whoever serves it should know; they stand at the head of every file.
 
     Raises:
         UsageError: If the command is not of a kind that can be exported.
@@ -180,7 +182,7 @@ def service_from(
         health_path=launch.health_path,
         startup_timeout_s=launch.startup_timeout_s,
         simulated=record.simulated,
-        header=_header(record),
+        header=_header(record, warnings),
     )
 
 
@@ -295,7 +297,7 @@ def written_for(text: str) -> int | None:
     return None if found is None else int(found[1])
 
 
-def _header(record: TrialRecord) -> tuple[str, ...]:
+def _header(record: TrialRecord, warnings: Sequence[str]) -> tuple[str, ...]:
     environment = record.environment
     lines = []
     if record.simulated:
@@ -310,4 +312,5 @@ def _header(record: TrialRecord) -> tuple[str, ...]:
     lines.append(
         "The settings were measured together; with one of them changed the figures no longer hold."
     )
+    lines += [f"WARNING: {warning}" for warning in warnings]
     return tuple(one_line(line) for line in lines)

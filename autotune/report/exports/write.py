@@ -1,8 +1,7 @@
-"""The folder `recommended/`: everything needed to serve a trial's configuration."""
+"""The files of each format that a trial's configuration is exported to."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Final, Literal
 
 from autotune.report.exports.command import docker_script, serve_script
@@ -11,13 +10,10 @@ from autotune.report.exports.env import env_file
 from autotune.report.exports.kubernetes import kubernetes_manifest
 from autotune.report.exports.service import Service
 from autotune.report.exports.systemd import systemd_unit
-from autotune.store.files import write_atomically
 
 Format = Literal["compose", "env", "command", "kubernetes", "systemd"]
 
 FORMATS: Final[tuple[Format, ...]] = ("compose", "env", "command", "kubernetes", "systemd")
-
-_RECOMMENDED: Final[tuple[Format, ...]] = ("compose", "env", "command")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,37 +42,6 @@ def export(service: Service, form: Format, *, release: str | None = None) -> tup
         release: The engine's release, where it is known.
     """
     return _WRITERS[form](service, release)
-
-
-def write_recommendation(
-    folder: Path,
-    service: Service,
-    *,
-    forms: tuple[Format, ...] = _RECOMMENDED,
-    release: str | None = None,
-) -> tuple[Path, ...]:
-    """Write `docker-compose.yml`, `.env`, `serve.sh` and, with an image, `docker-run.sh`.
-
-    Files of an earlier recommendation under these names are replaced; others are left alone.
-
-    Args:
-        folder: `studies/NAME/recommended`.
-        service: What to run.
-        forms: Which formats.
-        release: The engine's release, where it is known.
-
-    Raises:
-        StoreError: If the folder cannot be written.
-    """
-    written = []
-    for form in forms:
-        for made in export(service, form, release=release):
-            path = folder / made.name
-            write_atomically(path, made.text)
-            if made.executable:
-                path.chmod(0o755)
-            written.append(path)
-    return tuple(written)
 
 
 def _compose(service: Service, release: str | None) -> tuple[Export, ...]:

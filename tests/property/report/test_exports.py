@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.report.exports.compose_reader import launch_from_compose
+from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.service import Service, service_from
-from autotune.report.exports.write import write_recommendation
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, PROCESS
 from tests.support.records import record

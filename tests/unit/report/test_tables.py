@@ -13,10 +13,9 @@ from autotune.report.tables import (
     comparison_table,
     configuration_text,
     criteria_table,
-    front_table,
     settings_table,
-    trials_table,
 )
+from autotune.report.trial_tables import front_table, trials_table
 from autotune.spec.study import StudySpec
 from tests.support.records import record, study_records
 

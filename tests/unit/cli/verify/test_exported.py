@@ -11,8 +11,8 @@ import pytest
 
 from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
 from autotune.errors import UsageError
+from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.service import Service, service_from
-from autotune.report.exports.write import write_recommendation
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, MODEL, PROCESS

@@ -6,8 +6,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.service import Service, service_from
-from autotune.report.exports.write import write_recommendation
 from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, MODEL, PROCESS

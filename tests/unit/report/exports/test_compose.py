@@ -14,8 +14,8 @@ import yaml
 
 from autotune.report.exports.compose import compose_file, escaped, size
 from autotune.report.exports.compose_reader import launch_from_compose
+from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.service import Service, service_from
-from autotune.report.exports.write import write_recommendation
 from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, MODEL, PROCESS

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.service import service_from, written_for
-from autotune.report.exports.write import FORMATS, export, file_name, write_recommendation
+from autotune.report.exports.write import FORMATS, export, file_name
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, PROCESS
@@ -16,7 +17,8 @@ from tests.support.records import record
 def names(folder: Path, launch: LaunchPlan, *, simulated: bool = False) -> set[str]:
     """Files that a trial's recommendation consists of."""
     trial = record(5, config=CONFIGURATION, simulated=simulated)
-    return {p.name for p in write_recommendation(folder, service_from(trial, launch, StudySpec()))}
+    made = write_recommendation(folder, service_from(trial, launch, StudySpec()))
+    return {p.name for p in made.files}
 
 
 def test_a_container_study_writes_compose_env_and_commands(tmp_path: Path) -> None:

@@ -1,0 +1,257 @@
+"""Tables of trials: all of them, the front, one of them whole."""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from autotune.records import Configuration, OutcomeStatus, TrialRecord
+from autotune.report.brief import brief_outcome, brief_settings, legend
+from autotune.report.quantities import (
+    DASH,
+    NOT_MEASURED,
+    Scale,
+    display,
+    heading,
+    scale_for,
+    title,
+)
+from autotune.report.table import Cell, Column, Table, Tone
+from autotune.report.tables import any_simulated, configuration_text, outcome_text
+from autotune.spec.study import Objective
+
+_STATUS_TONES: Final = {
+    OutcomeStatus.MEASURED: Tone.GOOD,
+    OutcomeStatus.INFEASIBLE: Tone.BAD,
+    OutcomeStatus.FAILED: Tone.BAD,
+    OutcomeStatus.SCREENED: Tone.MUTED,
+}
+
+_OFF_THE_FRONT: Final = (
+    "The recommended trial is not on it: what beats it does so within the noise, and changes more."
+)
+
+_BRIEF_WIDTH: Final = 11
+"""Of an objective's column where a table must fit 80 columns."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Figures:
+    """The objectives' columns over some trials: one unit per column."""
+
+    objectives: tuple[Objective, ...]
+    scales: tuple[Scale, ...]
+
+    @classmethod
+    def of(cls, records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> "_Figures":
+        scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in records))
+                  for o in objectives]  # fmt: skip
+        return cls(objectives=tuple(objectives), scales=tuple(scales))
+
+    def columns(self, *, most: int | None, arrows: bool = False) -> tuple[Column, ...]:
+        """Heads with units, and with an arrow towards better."""
+        found = []
+        for objective, scale in zip(self.objectives, self.scales, strict=True):
+            arrow = "↑" if objective.direction == "maximize" else "↓"
+            head = heading(objective.metric, scale) + (f" {arrow}" if arrows else "")
+            found.append(Column(head=head, align="right", most=most))
+        return tuple(found)
+
+    def cells(self, record: TrialRecord, tone: Tone) -> tuple[Cell, ...]:
+        """Figures under heads that carry the unit."""
+        values = [record.metrics.get(o.metric) for o in self.objectives]
+        return tuple(
+            Cell.of(DASH if value is None else scale.number(value), tone)
+            for value, scale in zip(values, self.scales, strict=True)
+        )
+
+
+def trials_table(
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    *,
+    front: Collection[int] = (),
+    recommended: int | None = None,
+    baseline: TrialRecord | None = None,
+    brief: bool = False,
+) -> Table:
+    """Every trial: number, why it ran, objectives, outcome, configuration.
+
+    Args:
+        records: In the order to show.
+        objectives: One column each.
+        front: Numbers of the trials of the Pareto front, marked with a star.
+        recommended: Its number, in bold.
+        baseline: Configurations are told by how they differ from its own.
+        brief: For 80 columns: short names of settings and outcomes, with a legend.
+    """
+    reference = None if baseline is None else baseline.configuration
+    figures = _Figures.of(records, objectives)
+    row: Callable[..., tuple[Cell, ...]] = _brief_row if brief else _row
+    rows = []
+    for record in records:
+        tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
+        number = f"{record.number}{'★' if record.number in front else ''}"
+        rows.append(row(record, number, figures.cells(record, tone), reference, tone))
+    notes = ["★ on the Pareto front"] if front else []
+    notes += [text] if brief and (text := legend(r.configuration for r in records)) else []
+    return Table(
+        title="Trials",
+        columns=_columns(figures, brief=brief, is_compared=baseline is not None),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        trials=tuple(record.number for record in records),
+        simulated=any_simulated(records),
+    )
+
+
+def _columns(figures: _Figures, *, brief: bool, is_compared: bool) -> tuple[Column, ...]:
+    settings = Column(head="against the baseline" if is_compared else "configuration", fold=True)
+    if brief:
+        return (Column(head="trial"), *figures.columns(most=_BRIEF_WIDTH), settings)
+    return (
+        Column(head="#", align="right"),
+        Column(head="kind"),
+        *figures.columns(most=None),
+        Column(head="outcome", fold=True),
+        settings,
+    )
+
+
+def _row(
+    record: TrialRecord,
+    number: str,
+    figures: tuple[Cell, ...],
+    reference: Configuration | None,
+    tone: Tone,
+) -> tuple[Cell, ...]:
+    return (
+        Cell.of(number, tone),
+        Cell.of(record.label or record.kind.value),
+        *figures,
+        Cell.of(outcome_text(record.outcome), _STATUS_TONES[record.outcome.status]),
+        Cell.of(configuration_text(record.configuration, against=reference)),
+    )
+
+
+def _brief_row(
+    record: TrialRecord,
+    number: str,
+    figures: tuple[Cell, ...],
+    reference: Configuration | None,
+    tone: Tone,
+) -> tuple[Cell, ...]:
+    """Settings in short names, and before them what went wrong."""
+    settings = brief_settings(record.configuration, reference)
+    status = Tone.PLAIN
+    if record.outcome.failure is not None:
+        settings = f"{brief_outcome(record.outcome)}: {settings}"
+        status = _STATUS_TONES[record.outcome.status]
+    kind = record.label or record.kind.value
+    return (Cell.of(f"{number} {kind}", tone), *figures, Cell.of(settings, status))
+
+
+def front_table(
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    *,
+    front: Collection[int],
+    recommended: int | None = None,
+    baseline: TrialRecord | None = None,
+    brief: bool = False,
+) -> Table:
+    """The Pareto front, best of the first objective first; below it recommendation and baseline."""
+    by_number = {record.number: record for record in records}
+    shown = [by_number[number] for number in front if number in by_number]
+    shown.sort(key=lambda r: _sort_key(r, objectives[0]))
+    aside = [by_number[recommended]] if recommended in by_number.keys() - set(front) else []
+    notes = ["No trial of the front is beaten by another in every objective."]
+    notes += [_OFF_THE_FRONT] if aside else []
+    if baseline is not None and baseline not in [*shown, *aside]:
+        aside.append(baseline)
+    everything = [*shown, *aside]
+    figures = _Figures.of(everything, objectives)
+    rows = []
+    for record in everything:
+        is_baseline = baseline is not None and record.number == baseline.number
+        name = f"{record.number}"
+        name += " recommended" if record.number == recommended else ""
+        name += " baseline" if is_baseline else ""
+        tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
+        against = None if baseline is None or is_baseline else baseline.configuration
+        rows.append((
+            Cell.of(name, tone),
+            *figures.cells(record, tone),
+            _settings(record, against, brief=brief),
+        ))  # fmt: skip
+    return Table(
+        title="Pareto front",
+        columns=(
+            Column(head="trial"),
+            *figures.columns(most=_BRIEF_WIDTH if brief else None, arrows=True),
+            Column(head="configuration", fold=True),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        trials=tuple(record.number for record in everything),
+        simulated=any_simulated(everything),
+    )
+
+
+def _settings(record: TrialRecord, against: Configuration | None, *, brief: bool) -> Cell:
+    if brief:
+        return Cell.of(brief_settings(record.configuration, against))
+    return Cell.of(configuration_text(record.configuration, against=against))
+
+
+def _sort_key(record: TrialRecord, objective: Objective) -> float:
+    value = record.metrics.get(objective.metric)
+    if value is None:
+        return float("inf")
+    return -value if objective.direction == "maximize" else value
+
+
+def trial_settings_table(record: TrialRecord) -> Table:
+    """What one trial was asked to run with, and what the server says that it runs with."""
+    applied = {} if record.applied is None else record.applied.settings
+    mismatches = () if record.applied is None else record.applied.mismatches
+    replaced = {mismatch.parameter for mismatch in mismatches}
+    rows = []
+    for name, value in record.configuration.items:
+        got = applied.get(name)
+        rows.append((
+            Cell.of(name),
+            Cell.of(value, Tone.STRONG),
+            Cell.of(DASH if got is None else got, Tone.BAD if name in replaced else Tone.PLAIN),
+        ))  # fmt: skip
+    rows += [
+        (Cell.of(name), Cell.of("default", Tone.MUTED), Cell.of(value))
+        for name, value in applied.items()
+        if name not in record.configuration.values
+    ]
+    notes = [f"{name} left out: {why}" for name, why in record.left_out.items()]
+    if not record.configuration.items:
+        notes.insert(0, "Nothing was set: the engine's defaults.")
+    return Table(
+        title=f"Trial {record.number}: settings",
+        columns=(
+            Column(head="setting"),
+            Column(head="asked for"),
+            Column(head="runs with", fold=True),
+        ),
+        rows=tuple(rows),
+        notes=tuple(notes),
+        simulated=record.simulated,
+    )
+
+
+def metrics_table(record: TrialRecord) -> Table:
+    """Every metric of one trial."""
+    return Table(
+        title=f"Trial {record.number}: figures",
+        columns=(Column(head="metric"), Column(head="value", align="right"), Column(head="tag")),
+        rows=tuple(
+            (Cell.of(title(tag)), Cell.of(display(tag, value, missing=NOT_MEASURED)), Cell.of(tag))
+            for tag, value in record.metrics.items()
+        ),
+        simulated=record.simulated,
+    )
