@@ -27,7 +27,13 @@ from autotune.report.matrix_table import matrix_csv, matrix_table, rows_of
 from autotune.report.table import SIMULATED, to_markdown, to_rich
 from autotune.seams.events import Notice
 from autotune.spec.matrix import Cell, tests_from
-from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
+from autotune.store import (
+    StudyLock,
+    TrialStore,
+    ensure_same_study,
+    write_resolution,
+    write_study,
+)
 from autotune.store.files import write_atomically
 from autotune.study.matrix import run_matrix
 from autotune.trial.lifecycle import Trials
@@ -77,6 +83,8 @@ def matrix(
     with StudyLock(workbench.paths.lock):
         ensure_same_study(workbench.paths, workbench.spec, workbench.space.space)
         write_study(workbench.paths, workbench.spec, workbench.space.space)
+        notes = workbench.context.capabilities.warnings
+        write_resolution(workbench.paths, workbench.space, notes)
         view = make_view(
             workbench.spec,
             workbench.backend.clock,

@@ -30,7 +30,14 @@ from autotune.deployers.marks import owner
 from autotune.records import Configuration
 from autotune.report.html import write_report
 from autotune.seams.events import Notice
-from autotune.store import StudyLock, TrialStore, ensure_same_study, write_study
+from autotune.store import (
+    StudyLock,
+    TrialStore,
+    ensure_same_study,
+    forget_preference,
+    write_resolution,
+    write_study,
+)
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
 from autotune.study.proposals import proposer_for
@@ -65,6 +72,9 @@ def study(
     with StudyLock(paths.lock):
         ensure_same_study(paths, spec, workbench.space.space)
         write_study(paths, spec, workbench.space.space)
+        write_resolution(paths, workbench.space, workbench.context.capabilities.warnings)
+        if prefer is not None:
+            forget_preference(paths)  # one that was chosen earlier, by `recommend`
         view = make_view(
             spec,
             workbench.backend.clock,
