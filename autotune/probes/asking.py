@@ -20,7 +20,7 @@ from autotune.seams.requests import (
 from autotune.units import NS_PER_MS
 
 _MAX_EVIDENCE: Final = 5
-_LOAD_ATTEMPTS: Final = 2
+LOAD_ATTEMPTS: Final = 2
 _UNAVAILABLE: Final = 503
 
 
@@ -109,14 +109,27 @@ class Asker:
             ProbeStoppedError: If a request failed, or the client set the figures twice.
         """
         reason = ""
-        for attempt in range(_LOAD_ATTEMPTS):
-            result = await self._context.load.run(self.tolerant(plan(attempt)))
-            self.records.extend(result.records)
-            await self.check(result.records, client_bound=result.client_bound)
+        for attempt in range(LOAD_ATTEMPTS):
+            result = await self.load_once(plan(attempt))
             if result.client_bound is None:
                 return result
             reason = result.client_bound
-        raise ProbeStoppedError(
+        raise self.client_bound(reason)
+
+    async def load_once(self, plan: LoadPlan) -> LoadResult:
+        """Send a load; the caller looks whether the client could carry it.
+
+        Raises:
+            ProbeStoppedError: If a request failed and the client is not to blame.
+        """
+        result = await self._context.load.run(self.tolerant(plan))
+        self.records.extend(result.records)
+        await self.check(result.records, client_bound=result.client_bound)
+        return result
+
+    def client_bound(self, reason: str) -> ProbeStoppedError:
+        """What ends a probe whose every load was more than the client could carry."""
+        return ProbeStoppedError(
             Failure(
                 kind=FailureKind.CLIENT_BOUND,
                 phase=self.phase,

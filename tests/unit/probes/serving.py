@@ -5,7 +5,7 @@ cache holds `kv_tokens` of least recently used segments, its offload cache `offl
 """
 
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -146,18 +146,20 @@ class Server:
 
 
 class BoundLoad:
-    """A load generator that cannot keep up, the first `times` times."""
+    """A load generator that cannot keep up with some loads, warm-ups not counted."""
 
-    def __init__(self, inner: InProcessLoad, times: int) -> None:
+    def __init__(self, inner: InProcessLoad, bound: Collection[int]) -> None:
         self._inner = inner
-        self._times = times
+        self._bound = bound
+        self._sent = 0
 
     async def run(self, plan: LoadPlan) -> LoadResult:
         result = await self._inner.run(plan)
-        if len(plan.requests) <= SMALL.warmup_requests or self._times <= 0:
+        if len(plan.requests) <= SMALL.warmup_requests:
             return result
-        self._times -= 1
-        return replace(result, client_bound="too slow")
+        self._sent += 1
+        is_bound = self._sent - 1 in self._bound
+        return replace(result, client_bound="too slow") if is_bound else result
 
 
 def context(server: Server, **changes: Any) -> ProbeContext:

@@ -3,10 +3,11 @@
 import pytest
 
 from autotune.clock import VirtualClock
+from autotune.load.runner import InProcessLoad
 from autotune.probes.prefix_cache import PrefixCacheProbe
-from autotune.records import Applied, ProbeStatus
+from autotune.records import Applied, FailureKind, ProbeStatus
 from autotune.spec.workload import Workload
-from tests.unit.probes.serving import Server, ask
+from tests.unit.probes.serving import BoundLoad, Server, ask, context
 
 WORKLOAD = Workload(prefix_tokens=1000, revisit_document_tokens=1000, revisit_max_documents=40)
 HELD = Applied(kv_cache_tokens=20_000, max_model_len_tokens=8000)
@@ -57,6 +58,37 @@ def test_with_offload_the_re_visit_hits_there() -> None:
     assert m["revisit_total_tokens_per_s"] is not None
     assert m["revisit_cold_total_tokens_per_s"] is not None
     assert m["revisit_total_tokens_per_s"] > m["revisit_cold_total_tokens_per_s"]
+
+
+@pytest.mark.parametrize("bound_passes", [(0,), (1,)])
+def test_a_pass_that_the_client_could_not_carry_is_repeated_cold(
+    bound_passes: tuple[int, ...],
+) -> None:
+    """Other documents are sent: what the caches hold of the first ones would make it warm."""
+    clock = VirtualClock()
+    server = with_offload(clock)
+    load = BoundLoad(InProcessLoad(server, clock), bound=bound_passes)
+    given = context(server, workload=WORKLOAD, applied=HELD, offload_gib=4.0, load=load)
+    result = clock.run(PrefixCacheProbe().run(given))
+    m = result.metrics
+
+    assert result.status is ProbeStatus.MEASURED
+    assert m["revisit_speedup_ratio"] is not None
+    assert m["revisit_speedup_ratio"] > 5
+    assert m["offload_hit_tokens_per_gib"] == pytest.approx(25_000 / 4)
+
+
+def test_passes_that_the_client_never_carries_give_no_figure() -> None:
+    """Twice too slow: the probe fails and says whose fault it is."""
+    clock = VirtualClock()
+    server = small_gpu(clock)
+    load = BoundLoad(InProcessLoad(server, clock), bound=(0, 1))
+    given = context(server, workload=WORKLOAD, applied=HELD, load=load)
+    result = clock.run(PrefixCacheProbe().run(given))
+
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.CLIENT_BOUND
+    assert result.metrics["revisit_warm_ttft_ns"] is None
 
 
 def test_a_cache_that_holds_all_documents_is_not_re_visited() -> None:

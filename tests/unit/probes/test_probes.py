@@ -99,7 +99,7 @@ def asked_by_a_slow_client(name: str, *, times: int) -> ProbeResult:
     """The result of a probe whose load generator says `times` times that it was too slow."""
     clock = VirtualClock()
     server = Server(clock)
-    load = BoundLoad(InProcessLoad(server, clock), times)
+    load = BoundLoad(InProcessLoad(server, clock), range(times))
     return clock.run(PROBES[name]().run(context(server, load=load)))
 
 
