@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-import typer.main
 import yaml
 
-from autotune.cli.main import app
+from autotune.cli.commands import COMMANDS as LISTED
+from autotune.cli.commands import load
 from autotune.engines import vocabulary
 from autotune.engines.vllm.releases import release_table
 from autotune.metrics import METRICS
@@ -22,8 +22,7 @@ from autotune.spec.study import study_from
 ROOT: Final = Path(__file__).resolve().parents[2]
 PAGES: Final = (ROOT / "README.md", ROOT / ".github" / "CONTRIBUTING.md",
                 *sorted((ROOT / "docs").glob("*.md")))  # fmt: skip
-GROUP: Final = typer.main.get_command(app)
-COMMANDS: Final[dict[str, Any]] = getattr(GROUP, "commands", {})
+COMMANDS: Final[dict[str, Any]] = {name: load(name) for name in LISTED}
 
 STUDY: Final = ".venv/bin/autotune study --trials 40"
 """What the first of the README's two commands comes to."""
@@ -87,8 +86,16 @@ def test_the_readme_lists_every_command() -> None:
     """The table has each command once and none that is not there."""
     rows = table_of(ROOT / "README.md", "Every command")
     names = [row[0].strip("`").removeprefix("autotune ") for row in rows]
-    assert names == list(dict.fromkeys(names))
-    assert set(names) == set(COMMANDS)
+    assert names == list(LISTED)
+
+
+def test_the_help_says_of_each_command_what_the_readme_says() -> None:
+    """One sentence per command, in both places."""
+    rows = table_of(ROOT / "README.md", "Every command")
+    said = [row[1].replace("`", "") for row in rows]
+    assert [f"{words[0].upper()}{words[1:]}." for words in said] == [
+        command.line for command in LISTED.values()
+    ]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)

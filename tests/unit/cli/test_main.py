@@ -1,15 +1,20 @@
-"""Exit codes and last words of the program."""
+"""Exit codes and last words of the program, and what it loads to say them."""
+
+import subprocess
+import sys
 
 import pytest
 import typer
 
-from autotune.cli import main
+from autotune import __version__
+from autotune.cli import program
+from autotune.cli.commands import COMMANDS, load
 from autotune.errors import EXIT_INTERRUPTED
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, typer.Abort])
-def test_ctrl_c_says_that_the_same_command_goes_on(
-    end: type[BaseException], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+def test_ctrl_c_is_an_exit_code_and_no_traceback(
+    end: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whether typer lets it through or makes an exit code of it."""
     app = typer.Typer()
@@ -18,6 +23,48 @@ def test_ctrl_c_says_that_the_same_command_goes_on(
     def command() -> None:
         raise end
 
-    monkeypatch.setattr(main, "app", app)
-    assert main.run([]) == EXIT_INTERRUPTED
-    assert "the same command goes on" in capsys.readouterr().err
+    monkeypatch.setattr(program, "app", app)
+    assert program.run([]) == EXIT_INTERRUPTED
+
+
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_it_tells_its_version(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """And ends well, with no command."""
+    assert program.run([option]) == 0
+    assert capsys.readouterr().out == f"autotune {__version__}\n"
+
+
+def loaded_by(*arguments: str) -> set[str]:
+    """Third parties' modules that a command line loads."""
+    code = (
+        "import sys; before = set(sys.modules); from autotune.cli.main import run; "
+        f"run({list(arguments)!r}); "
+        "names = {m.split('.')[0] for m in set(sys.modules) - before}; "
+        "print(*names - set(sys.stdlib_module_names), file=sys.stderr)"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    return set(ended.stderr.split())
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], []])
+def test_help_and_version_load_no_library_of_a_command(arguments: list[str]) -> None:
+    """They are typed often and need none: seconds of imports would be felt."""
+    loaded = loaded_by(*arguments)
+    assert "typer" in loaded
+    assert loaded & {"numpy", "pydantic", "yaml", "optuna", "docker", "aiohttp", "plotly"} == set()
+
+
+def test_a_command_that_does_not_exist_is_answered_with_the_one_that_is_meant(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Although none is loaded."""
+    assert program.run(["stuyd"]) == 2
+    assert "Did you mean 'study'?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_has_help_with_an_example(name: str) -> None:
+    """The listed name loads, and its help shows how it is typed."""
+    command = load(name)
+    assert command.name == name
+    assert f"Example: autotune {name}" in command.help

@@ -1,0 +1,74 @@
+"""The program behind the command: parse, run one command, exit code."""
+
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from autotune import __version__
+from autotune.cli import commands
+from autotune.errors import EXIT_INTERRUPTED, AutotuneError
+from autotune.report.untrusted import one_line
+
+_WRONG_COMMAND_LINE: type[Any] = next(
+    kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
+)
+"""Root of the command line's own errors; newer typer releases carry their own copy of click."""
+
+app = typer.Typer(
+    name="autotune",
+    cls=commands.LazyGroup,
+    help="Find the best way to serve a language model on the machine you own.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+commands.register(app)
+
+
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"autotune {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", "-V", is_eager=True, callback=_say_version, help="Show the version."
+        ),
+    ] = False,
+) -> None:
+    """Take the options that stand before a command."""
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run the program.
+
+    Args:
+        arguments: Command line without the program's name; the process's own for None.
+
+    Returns:
+        The exit code: 0, that of an `AutotuneError`, 2 for a wrong command line, 130 after Ctrl-C.
+    """
+    try:
+        result = app(args=arguments, standalone_mode=False)
+    except AutotuneError as error:
+        _say(f"error: {one_line(error.message)}")
+        if error.hint:
+            _say(f"hint: {one_line(error.hint)}")
+        return error.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        result = EXIT_INTERRUPTED
+    except _WRONG_COMMAND_LINE as error:
+        error.show()
+        return int(error.exit_code)
+    return result if isinstance(result, int) else 0
+
+
+def _say(text: str) -> None:
+    typer.echo(text, err=True)
