@@ -9,6 +9,8 @@ simulated study goes through the same probes, and gives the same numbers for a s
 import asyncio
 import math
 import selectors
+import signal
+import threading
 import time  # noqa: TID251 - the one module that may
 from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
@@ -42,7 +44,8 @@ class Clock(Protocol):
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine to its end on this clock's event loop.
 
-        Ctrl-C cancels `main`, which may clean up; then `KeyboardInterrupt` is raised.
+        Ctrl-C cancels `main`, which may clean up; then `KeyboardInterrupt` is raised. Further
+        ones change nothing as long as `main` cleans up: what it has started must not be left.
         """
         ...
 
@@ -67,7 +70,7 @@ class MonotonicClock:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run on an ordinary event loop."""
         with asyncio.Runner() as runner:
-            return runner.run(main)
+            return _run(runner, main)
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -137,4 +140,51 @@ class VirtualClock:
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run on a loop whose timers cost nothing."""
         with asyncio.Runner(loop_factory=lambda: _VirtualEventLoop(self)) as runner:
-            return runner.run(main)
+            return _run(runner, main)
+
+
+def _run(runner: asyncio.Runner, main: Coroutine[Any, Any, T]) -> T:
+    """`runner.run`, with a Ctrl-C that counts once.
+
+    The runner's own second one raises `KeyboardInterrupt` wherever the program is, also where it
+    stops a server.
+    """
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler \
+            or threading.current_thread() is not threading.main_thread():  # fmt: skip
+        return runner.run(main)
+    once = _CancelOnce(runner.get_loop())
+    signal.signal(signal.SIGINT, once.interrupted)
+    try:
+        return runner.run(once.watched(main))
+    except asyncio.CancelledError:
+        if once.is_interrupted:
+            raise KeyboardInterrupt from None
+        raise
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+class _CancelOnce:
+    """Cancels a coroutine at the first interrupt."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.is_interrupted = False
+        self._loop = loop
+        self._task: asyncio.Task[Any] | None = None
+
+    async def watched(self, main: Coroutine[Any, Any, T]) -> T:
+        """The coroutine as a task that can be cancelled, also before its first step."""
+        self._task = asyncio.current_task()
+        if self.is_interrupted:
+            main.close()
+            raise asyncio.CancelledError
+        return await main
+
+    def interrupted(self, _number: int, _frame: Any) -> None:
+        """What the signal does; the loop, which may be waiting, is woken."""
+        if self.is_interrupted:
+            return
+        self.is_interrupted = True
+        if self._task is not None:
+            self._task.cancel()
+            self._loop.call_soon_threadsafe(lambda: None)

@@ -182,3 +182,33 @@ def test_ctrl_c_cancels_and_lets_clean_up(clock: Clock) -> None:
     with pytest.raises(KeyboardInterrupt):
         clock.run(main())
     assert cleaned == ["cleaned"]
+
+
+def test_further_ctrl_c_do_not_break_off_the_cleaning_up(clock: Clock) -> None:
+    """An impatient user must not leave a server with the GPU."""
+    cleaned: list[str] = []
+
+    async def work() -> None:
+        signal.raise_signal(signal.SIGINT)
+        try:
+            await clock.sleep(60)
+        finally:
+            for step in ("asked to end", "ended", "removed"):
+                signal.raise_signal(signal.SIGINT)
+                await clock.sleep(0.001)
+                cleaned.append(step)
+
+    with pytest.raises(KeyboardInterrupt):
+        clock.run(work())
+    assert cleaned == ["asked to end", "ended", "removed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_cancellation_that_is_not_ctrl_c_is_told_as_one(clock: Clock) -> None:
+    """Only the user's own interrupt ends the program with 130."""
+
+    async def work() -> None:
+        raise asyncio.CancelledError
+
+    with pytest.raises(asyncio.CancelledError):
+        clock.run(work())
