@@ -15,6 +15,7 @@ from autotune.deployers.ports import free_port
 from autotune.engines import ENGINES, vocabulary
 from autotune.engines.models import read_model
 from autotune.engines.simulated.backend import simulated_backend
+from autotune.errors import SpecError
 from autotune.load.connect import http_connector
 from autotune.load.runner import InProcessLoad
 from autotune.paths import StudyPaths, declared_file, results_root
@@ -36,7 +37,7 @@ from autotune.spec.space import SearchSpace, space_from
 from autotune.spec.study import StudySpec
 from autotune.telemetry import deployment_sources, machine_sources
 from autotune.trial.tools import TrialTools
-from autotune.units import bytes_from_gib
+from autotune.units import bytes_from_gib, gib_from_bytes
 
 SIMULATED_PORT: Final = 8000
 
@@ -162,7 +163,9 @@ async def make_workbench(
 
     Raises:
         EngineError: If the engine is not there or not understood.
+        SpecError: If the headroom is all that the machine has.
     """
+    require_room(spec, backend.hardware)
     target = target_of(spec, backend.hardware)
     capabilities = await backend.engine.detect(target)
     context = LaunchContext(
@@ -175,6 +178,7 @@ async def make_workbench(
         fixed_arguments=fixed_arguments(spec),
         cache_dir=None if backend.simulated else engine_cache(capabilities),
         memory_limit_bytes=memory_limit(spec, backend.hardware),
+        gpu_headroom_bytes=bytes_from_gib(spec.headroom.gpu_gib),
         startup_timeout_s=spec.budget.startup_timeout_s,
         seed=spec.seed,
     )
@@ -223,8 +227,27 @@ def engine_cache(capabilities: Capabilities) -> Path:
     return folder
 
 
+def require_room(spec: StudySpec, hardware: Hardware) -> None:
+    """Refuse a headroom that leaves nothing to the engine: every trial would break it.
+
+    Raises:
+        SpecError: Naming the field, and what the machine has.
+    """
+    gpu = hardware.gpu
+    sides = [("host_gib", "of memory", spec.headroom.host_gib, hardware.host_memory_bytes)]
+    if gpu is not None:
+        sides.append(("gpu_gib", "of GPU memory", spec.headroom.gpu_gib, gpu.memory_bytes))
+    for field, what, asked_gib, has_bytes in sides:
+        if has_bytes and bytes_from_gib(asked_gib) >= has_bytes:
+            message = (
+                f"headroom -> {field}: {asked_gib:g} GiB shall stay free, and this machine has "
+                f"{gib_from_bytes(has_bytes):.1f} GiB {what}"
+            )
+            raise SpecError(message, hint="Set a smaller headroom in the study file.")
+
+
 def memory_limit(spec: StudySpec, hardware: Hardware) -> int | None:
-    """Most host memory that a container may take: what the machine has, less the headroom."""
+    """Most host memory that the engine may take: what the machine has, less the headroom."""
     limit = hardware.host_memory_bytes - bytes_from_gib(spec.headroom.host_gib)
     return limit if limit > 0 else None
 

@@ -151,7 +151,12 @@ class Settled:
 
 @dataclass(frozen=True, kw_only=True)
 class LaunchContext:
-    """Everything about a start that is not the configuration."""
+    """Everything about a start that is not the configuration.
+
+    Attributes:
+        memory_limit_bytes: Most host memory that the engine may take; None for no limit.
+        gpu_headroom_bytes: GPU memory that shall stay free while it runs.
+    """
 
     target: EngineTarget
     capabilities: Capabilities
@@ -163,6 +168,7 @@ class LaunchContext:
     fixed_arguments: tuple[str, ...] = ()
     cache_dir: Path | None = None
     memory_limit_bytes: int | None = None
+    gpu_headroom_bytes: int = 0
     startup_timeout_s: float = 900.0
     seed: int = 0
 
@@ -173,12 +179,15 @@ class Screening:
 
     Attributes:
         failure: Why it must not be started; None if it may.
+        headroom: Why it would run and break the GPU's headroom; None if it may keep it. Trials
+            that others are compared with are started all the same.
         predicted: What the memory model expects: kv_cache_tokens, gpu_memory_bytes, ...
         gpu_margin_gib: GiB left on the GPU by the prediction (negative: short); None if unknown.
         host_margin_gib: The same for host memory.
     """
 
     failure: Failure | None = None
+    headroom: Failure | None = None
     predicted: Mapping[str, float] = field(default_factory=dict)
     gpu_margin_gib: float | None = None
     host_margin_gib: float | None = None

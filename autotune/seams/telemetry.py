@@ -7,7 +7,12 @@ from typing import Protocol
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU as the driver describes it."""
+    """A GPU as the driver describes it.
+
+    Attributes:
+        memory_bytes: All of it, as NVML counts.
+        reserved_bytes: What the driver keeps of it: CUDA sees that much less. None: not told.
+    """
 
     index: int
     name: str
@@ -15,6 +20,7 @@ class Gpu:
     compute_capability: tuple[int, int]
     driver: str = ""
     uuid: str = ""
+    reserved_bytes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

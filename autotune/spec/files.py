@@ -115,7 +115,8 @@ def _kind(raw: Any) -> str:
     """What a parsed value is, in YAML's words."""
     if raw is None:
         return "nothing"
-    return {dict: "a mapping", list: "a list", str: "a text"}.get(type(raw), type(raw).__name__)
+    words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
+    return words.get(type(raw), type(raw).__name__)
 
 
 def _known_keys(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -69,12 +69,17 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
     if setting is None:
         setting = os.environ.get("CUDA_VISIBLE_DEVICES")
     count = _asked(library.nvmlDeviceGetCount) or 0
-    handles = [library.nvmlDeviceGetHandleByIndex(i) for i in range(count)]
-    uuids = tuple(_text(_asked(library.nvmlDeviceGetUUID, handle)) for handle in handles)
+    handles = [_asked(library.nvmlDeviceGetHandleByIndex, i) for i in range(count)]
+    uuids = tuple(
+        "" if handle is None else _text(_asked(library.nvmlDeviceGetUUID, handle))
+        for handle in handles
+    )
     driver = _text(_asked(library.nvmlSystemGetDriverVersion))
     found = []
     for index in visible_gpus(count, setting, uuids):
         handle = handles[index]
+        if handle is None:  # fallen off the bus, or not this user's
+            continue
         memory = _asked(library.nvmlDeviceGetMemoryInfo, handle)
         capability = _asked(library.nvmlDeviceGetCudaComputeCapability, handle)
         if memory is None or capability is None:  # not a card that one can compute on
@@ -87,9 +92,23 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
                 compute_capability=(int(capability[0]), int(capability[1])),
                 driver=driver,
                 uuid=uuids[index],
+                reserved_bytes=_reserved_bytes(library, handle),
             )
         )
     return tuple(found)
+
+
+def _reserved_bytes(library: Any, handle: Any) -> int | None:
+    """What the driver keeps for itself, out of NVML's second memory struct (driver 510 and later).
+
+    CUDA's total is NVML's less exactly this: 85,017,493,504 = 85,520,809,984 - 503,316,480 bytes
+    on an H100 with driver 580.159.04.
+    """
+    version = getattr(library, "nvmlMemory_v2", None)
+    if version is None:
+        return None
+    memory = _asked(library.nvmlDeviceGetMemoryInfo, handle, version)
+    return None if memory is None else int(memory.reserved)
 
 
 class NvmlSource:

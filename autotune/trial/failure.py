@@ -19,9 +19,6 @@ NOT_THE_CONFIGURATIONS_FAULT: Final = frozenset({
 })  # fmt: skip
 """Kinds after which the same configuration may be tried again."""
 
-ENDS_THE_STUDY: Final = frozenset({_K.MODEL_MISSING, _K.MODEL_GATED, _K.DRIVER_TOO_OLD, _K.NO_GPU})
-"""Kinds that every further trial would meet again."""
-
 _KERNEL_OOM: Final = "OOM killer"
 """What a deployer's detail says where the kernel itself ran out of memory."""
 

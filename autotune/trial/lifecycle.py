@@ -9,7 +9,9 @@ it, the server is stopped and one record comes back.
 """
 
 import asyncio
+import traceback
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 from pydantic import TypeAdapter
@@ -47,12 +49,21 @@ class Trials:
         paths: Where its files go.
         tools: The rooms that a trial walks through.
         owner: Process id and start time of this autotune, for labels.
+        measures_all: Whether all trials are run to be compared (a matrix): then the GPU's
+            headroom refuses none.
     """
 
     def __init__(
-        self, spec: StudySpec, paths: StudyPaths, tools: TrialTools, *, owner: tuple[int, str]
+        self,
+        spec: StudySpec,
+        paths: StudyPaths,
+        tools: TrialTools,
+        *,
+        owner: tuple[int, str],
+        measures_all: bool = False,
     ) -> None:
         self._spec = spec
+        self._measures_all = measures_all
         self._paths = paths
         self._tools = tools
         self._owner = owner
@@ -73,8 +84,18 @@ class Trials:
         return swept
 
     def screen(self, configuration: Configuration) -> Screening:
-        """The engine's verdict before a start."""
-        return self._tools.engine.screen(configuration, self._tools.context)
+        """The engine's verdict before a start.
+
+        What others are compared with is started where it would break the GPU's headroom, too.
+        """
+        screening = self._tools.engine.screen(configuration, self._tools.context)
+        if screening.failure is not None or self._is_compared(configuration):
+            return screening
+        return replace(screening, failure=screening.headroom)
+
+    def _is_compared(self, configuration: Configuration) -> bool:
+        asked = Configuration.of(self._spec.baseline)
+        return self._measures_all or configuration == self.settle(asked).configuration
 
     def settle(self, configuration: Configuration) -> Settled:
         """A fixed configuration held against the engine at hand."""
@@ -110,12 +131,26 @@ class Trials:
             attempt.fail(_refused(FailureKind.UNSUPPORTED_COMBINATION, attempt, error))
         except DeployerError as error:
             attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
+        except AutotuneError:
+            raise
         except OSError as error:
-            message = f"the trial's files cannot be written: {error.strerror or error}"
-            raise HostError(message, hint="Check rights and free space of that disk.") from error
+            if isinstance(error, ConnectionError | TimeoutError):
+                attempt.fail(_unexpected(attempt, error))
+            else:
+                message = f"the trial's files cannot be written: {error.strerror or error}"
+                hint = "Check rights and free space of that disk."
+                raise HostError(message, hint=hint) from error
+        except Exception as error:  # noqa: BLE001 - one trial's accident must not lose the others
+            attempt.fail(_unexpected(attempt, error))
         record = attempt.record()
-        self._tools.engine.learn(record)
+        self._learn(record, attempt)
         return record
+
+    def _learn(self, record: TrialRecord, attempt: Attempt) -> None:
+        """Teach the memory model, unless the trial ran another image's release."""
+        image = attempt.request.image
+        if image is None or image == self._tools.context.target.image:
+            self._tools.engine.learn(record)
 
     async def _run(self, attempt: Attempt) -> None:
         files = self._paths.trial(attempt.request.number)
@@ -177,6 +212,22 @@ class Trials:
             attempt.notes.append(left)
             # Somebody else took it, and will not give it back for the trials that follow either.
             self._idle = IdleLevel.of(await look(self._tools.machine_sources))
+
+
+def _unexpected(attempt: Attempt, error: Exception) -> Failure:
+    """What nobody foresaw, as this trial's failure: its name, and where it came from."""
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return Failure(
+        kind=FailureKind.DEPLOYER_FAULT,
+        phase=attempt.where,
+        message=f"autotune itself failed: {type(error).__name__}: {one_line(error)}",
+        evidence=tuple(f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames),
+    )
+
+
+def one_line(error: Exception) -> str:
+    """An exception's words without line breaks, 300 characters at most."""
+    return " ".join(str(error).split())[:300] or "without words"
 
 
 def _refused(kind: FailureKind, attempt: Attempt, error: AutotuneError) -> Failure:

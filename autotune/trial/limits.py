@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
+from autotune.metrics import METRICS, Unit
 from autotune.records import Failure, FailureKind, LimitCheck
 from autotune.seams.telemetry import Hardware, Sample
 from autotune.spec.study import HeadroomModel, Limit
 from autotune.telemetry.watchdog import Bounds, breach
-from autotune.units import bytes_from_gib, gib_from_bytes
+from autotune.units import bytes_from_gib, gib_from_bytes, s_from_ns
 
 
 def memory_bounds(
@@ -76,6 +77,18 @@ def check_limits(
     return tuple(checks)
 
 
+def in_words(tag: str, value: float | None) -> str:
+    """A raw value for people: seconds and GiB, else the number with its unit."""
+    if value is None:
+        return "not measured"
+    unit = METRICS[tag].unit
+    if unit is Unit.NS:
+        return f"{s_from_ns(value):.3g} s"
+    if unit is Unit.BYTES:
+        return f"{gib_from_bytes(value):.2f} GiB"
+    return f"{value:,.4g}" if unit in {Unit.RATIO, Unit.COUNT} else f"{value:,.4g} {unit.value}"
+
+
 def missed(checks: Iterable[LimitCheck], *, phase: str, final: bool) -> Failure | None:
     """The first limit that is missed.
 
@@ -87,7 +100,9 @@ def missed(checks: Iterable[LimitCheck], *, phase: str, final: bool) -> Failure 
     """
     for check in checks:
         if check.kept is False:
-            message = f"{check.metric} is {check.value:g}, the limit is {check.bound:g}"
+            tag = check.metric
+            message = f"{tag} is {in_words(tag, check.value)}, the limit is "
+            message += in_words(tag, check.bound)
         elif check.kept is None and final:
             message = f"{check.metric} could not be measured, so its limit is not known to be kept"
         else:

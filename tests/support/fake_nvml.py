@@ -18,6 +18,8 @@ class FakeCard:
     capability: tuple[int, int] = (12, 0)
     total: int = 12 * GIB
     used: int = 3 * GIB
+    reserved: int = GIB // 4
+    is_lost: bool = False
     utilization: int = 40
     power_mw: int = 151_500
     energy_mj: int = 2_000_500
@@ -41,6 +43,7 @@ class FakeNvml:
     refused: set[str] = field(default_factory=set)
     NVML_TEMPERATURE_GPU: int = pynvml.NVML_TEMPERATURE_GPU
     NVML_CLOCK_SM: int = pynvml.NVML_CLOCK_SM
+    nvmlMemory_v2: int | None = pynvml.nvmlMemory_v2  # noqa: N815 - None: an old binding
 
     def __getattribute__(self, name: str) -> Any:
         """A function, unless it is refused."""
@@ -59,7 +62,8 @@ class FakeNvml:
 
     def nvmlDeviceGetHandleByIndex(self, index: int) -> FakeCard:  # noqa: N802
         """The card is its own handle."""
-        return (self.cards or [])[index]
+        card = (self.cards or [])[index]
+        return _refuse() if card.is_lost else card
 
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         """Of the driver."""
@@ -77,9 +81,16 @@ class FakeNvml:
         """Major and minor."""
         return card.capability
 
-    def nvmlDeviceGetMemoryInfo(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
-        """The first struct: used + free = total."""
-        return SimpleNamespace(total=card.total, used=card.used, free=card.total - card.used)
+    def nvmlDeviceGetMemoryInfo(  # noqa: N802
+        self, card: FakeCard, version: int | None = None
+    ) -> SimpleNamespace:
+        """The first struct: used + free = total; the second one names what is reserved."""
+        free = card.total - card.used
+        if version is None:
+            return SimpleNamespace(total=card.total, used=card.used, free=free)
+        return SimpleNamespace(
+            total=card.total, used=card.used - card.reserved, free=free, reserved=card.reserved
+        )
 
     def nvmlDeviceGetUtilizationRates(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
         """In percent."""
@@ -116,5 +127,5 @@ class FakeNvml:
         return [SimpleNamespace(pid=pid) for pid in card.graphics_pids]
 
 
-def _refuse(*_arguments: object) -> None:
+def _refuse(*_arguments: object) -> Any:
     raise pynvml.NVMLError(pynvml.NVML_ERROR_NOT_SUPPORTED)

@@ -237,9 +237,15 @@ class FakeEngine:
 
     name = "fake"
 
-    def __init__(self, applied: Applied | None = None, told: Failure | None = None) -> None:
+    def __init__(
+        self,
+        applied: Applied | None = None,
+        told: Failure | None = None,
+        headroom: Failure | None = None,
+    ) -> None:
         self.applied = applied or Applied()
         self.told = told
+        self.headroom = headroom
         self.learnt: list[TrialRecord] = []
         self.detected: list[EngineTarget] = []
 
@@ -270,8 +276,8 @@ class FakeEngine:
                           startup_timeout_s=context.startup_timeout_s)  # fmt: skip
 
     def screen(self, configuration: Configuration, context: LaunchContext) -> Screening:
-        """Everything fits."""
-        return Screening(predicted={"kv_cache_tokens": 1000.0})
+        """Everything fits; the GPU's headroom is kept unless told otherwise."""
+        return Screening(predicted={"kv_cache_tokens": 1000.0}, headroom=self.headroom)
 
     def learn(self, record: TrialRecord) -> None:
         """Keep it for the test."""

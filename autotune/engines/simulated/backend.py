@@ -106,6 +106,7 @@ def hardware_of(card: Card, *, host_memory_bytes: int) -> Hardware:
         compute_capability=card.compute_capability,
         driver="simulated",
         uuid=f"GPU-simulated-{card.name}",
+        reserved_bytes=(card.nvml_memory_mib - card.cuda_memory_mib) * BYTES_PER_MIB,
     )
     return Hardware(
         gpus=(gpu,),

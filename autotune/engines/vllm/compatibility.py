@@ -197,9 +197,8 @@ class Rule(StrictModel):
         known = release_table().parameters
         unknown = [n for n in self.settings if n not in known]
         if unknown or not {self.yields, *self.safe} <= set(self.settings):
-            message = (
-                f"rule {self.name}: unknown parameter, or `yields` or `safe` is none of its settings"
-            )
+            what = "unknown parameter, or `yields` or `safe` is none of its settings"
+            message = f"rule {self.name}: {what}"
             raise ValueError(message)
         if self.safe and self.verdict != "fragile":
             message = f"rule {self.name}: only what is fragile has a safe way beside it"

@@ -151,8 +151,6 @@ def host_need(
 
 def _limit(context: LaunchContext) -> float | None:
     """Most host memory that the engine may take."""
-    limits = [context.hardware.host_memory_bytes or None]
-    if context.target.image is not None:
-        limits.append(context.memory_limit_bytes)
+    limits = [context.hardware.host_memory_bytes or None, context.memory_limit_bytes]
     known = [limit for limit in limits if limit]
     return float(min(known)) if known else None

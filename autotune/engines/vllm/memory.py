@@ -15,9 +15,20 @@ from autotune.engines.vllm.kv_blocks import (
     longest_request_tokens,
     request_blocks,
 )
-from autotune.engines.vllm.memory_prediction import Prediction, gpu_failure, gpu_margin_gib
+from autotune.engines.vllm.memory_lessons import Lessons
+from autotune.engines.vllm.memory_prediction import (
+    Prediction,
+    gpu_failure,
+    gpu_margin_gib,
+    headroom_failure,
+)
 from autotune.engines.vllm.memory_settings import MemorySettings, memory_settings
-from autotune.engines.vllm.memory_terms import DRIVER_RESERVE_BYTES, Terms, terms
+from autotune.engines.vllm.memory_terms import (
+    DRIVER_RESERVE_BYTES,
+    LEAST_RESERVE_BYTES,
+    Terms,
+    terms,
+)
 from autotune.engines.vllm.releases import parse_release
 from autotune.errors import ModelError
 from autotune.records import Configuration, TrialRecord
@@ -41,6 +52,7 @@ class MemoryModel:
         self._warm: list[float] = []
         self._cold: list[float] = []
         self._offload = OffloadFactor()
+        self._lessons = Lessons()
 
     def predict(self, configuration: Configuration, context: LaunchContext) -> Prediction:
         """Expect what a start with a warm compile cache takes.
@@ -81,6 +93,7 @@ class MemoryModel:
                            weights_bytes=estimated.weights, offload=self._offload),
             settings=settings,
             correction_bytes=correction,
+            reserve_bytes=0.0 if total is None else least_reserve_bytes(context),
         )  # fmt: skip
 
     def screen(self, configuration: Configuration, context: LaunchContext) -> Screening:
@@ -89,17 +102,28 @@ class MemoryModel:
             prediction = self.predict(configuration, context)
         except ModelError:
             return Screening()
-        failure = gpu_failure(prediction) or prediction.host.failure()
+        card, headroom = context.hardware.gpu, None
+        taught = self._lessons.refusal(
+            configuration, prediction, lambda other: self.predict(other, context)
+        )
+        if card is not None:
+            headroom = headroom_failure(
+                prediction,
+                card_bytes=card.memory_bytes,
+                headroom_bytes=context.gpu_headroom_bytes,
+            )
         return Screening(
-            failure=failure,
+            failure=gpu_failure(prediction) or prediction.host.failure() or taught.failure,
+            headroom=headroom or taught.headroom,
             predicted=prediction.figures(),
             gpu_margin_gib=gpu_margin_gib(prediction),
             host_margin_gib=prediction.host.margin_gib,
         )
 
     def learn(self, record: TrialRecord) -> None:
-        """Correct the model by one trial's ledger and memory figures; others are ignored."""
+        """Correct the model by one trial's ledger, memory figures and end; others are ignored."""
         self._offload.learn(record)
+        self._lessons.learn(record)
         said = record.ledger.kv_cache_gib if record.ledger is not None else None
         predicted = record.predicted.get("kv_cache_bytes")
         correction = record.predicted.get("kv_correction_bytes")  # only of estimated KV bytes
@@ -136,9 +160,21 @@ def _median(values: list[float]) -> float:
 
 
 def _gpu_total(context: LaunchContext) -> float | None:
-    """GPU memory as CUDA counts it: NVML's figure less what the driver keeps; WSL2 shows all."""
+    """GPU memory as CUDA counts it: NVML's figure less what the driver keeps."""
     gpu = context.hardware.gpu
     if gpu is None or context.capabilities.platform == "cpu":
         return None
-    reserve = 0 if context.hardware.is_wsl else DRIVER_RESERVE_BYTES
-    return float(gpu.memory_bytes - reserve)
+    return float(gpu.memory_bytes - _reserve_bytes(context, unsaid=DRIVER_RESERVE_BYTES))
+
+
+def least_reserve_bytes(context: LaunchContext) -> float:
+    """What the driver keeps of the GPU at least."""
+    return float(_reserve_bytes(context, unsaid=LEAST_RESERVE_BYTES))
+
+
+def _reserve_bytes(context: LaunchContext, *, unsaid: int) -> int:
+    """What the driver keeps, by its own word where it gives one; WSL2 shows all to CUDA."""
+    gpu = context.hardware.gpu
+    if gpu is None or context.hardware.is_wsl:
+        return 0
+    return unsaid if gpu.reserved_bytes is None else gpu.reserved_bytes

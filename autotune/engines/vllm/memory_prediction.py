@@ -25,6 +25,7 @@ class Prediction:
         kv_tokens: Tokens that vLLM will report.
         longest_tokens: Longest request that fits at the favourable end.
         gpu_total_bytes: GPU memory as CUDA sees it; None without a GPU.
+        reserve_bytes: GPU memory beside it that the driver keeps.
         terms: Everything else on the GPU.
         host: Host memory.
         settings: What was resolved.
@@ -40,6 +41,7 @@ class Prediction:
     host: HostNeed
     settings: MemorySettings
     correction_bytes: float = 0.0
+    reserve_bytes: float = 0.0
 
     @property
     def is_estimated(self) -> bool:
@@ -58,6 +60,20 @@ class Prediction:
             return None
         t = self.terms
         return t.weights + t.activation + t.non_torch + t.graphs + t.context + max(0, self.kv_bytes)
+
+    @property
+    def least_used_bytes(self) -> float | None:
+        """GPU memory in use at the peak, as NVML counts it, with every estimate at its least.
+
+        vLLM fills its share (KV memory is what is left of it); its context and what the driver
+        keeps come on top. On an H100 the peak was 0.9 GiB over their sum.
+        """
+        asked = self.settings.kv_bytes
+        if self.gpu_total_bytes is None:
+            return None
+        own = self.share_bytes if asked is None else 0.97 * self.terms.weights + asked
+        outside = LEAST_CONTEXT_BYTES if self.terms.context > 0 else 0
+        return own + outside + self.reserve_bytes
 
     def figures(self) -> dict[str, float]:
         """As `Screening.predicted`: tags to bytes and tokens; what is unknown is absent."""
@@ -115,6 +131,26 @@ def gpu_failure(prediction: Prediction) -> Failure | None:
     if best <= 0:
         message = "the weights and activations alone need more than the share of GPU memory"
     return _would_not_fit(message, needed, best, _length_repair(prediction))
+
+
+def headroom_failure(
+    prediction: Prediction, *, card_bytes: float, headroom_bytes: float
+) -> Failure | None:
+    """Why a start would leave less than the headroom; None if it may leave it.
+
+    Args:
+        prediction: Of the start.
+        card_bytes: GPU memory as NVML counts it.
+        headroom_bytes: To stay free of it.
+    """
+    least, most = prediction.least_used_bytes, card_bytes - headroom_bytes
+    if least is None or headroom_bytes <= 0 or least <= most:
+        return None
+    message = (
+        f"it takes {gib_from_bytes(least):.2f} GiB of the GPU at least, and headroom leaves "
+        f"{gib_from_bytes(most):.2f}"
+    )
+    return _would_not_fit(message, least, most, {})
 
 
 def _most_free(prediction: Prediction) -> float | None:

@@ -35,7 +35,11 @@ SECOND_RUNNER_GRAPHS_FIRST: Final = Release(0, 29, 0)
 0.28.0 and 0.30.0 were read."""
 
 DRIVER_RESERVE_BYTES: Final = round(0.38 * BYTES_PER_GIB)
-"""Memory that NVML counts and CUDA never sees: 0.19 to 0.57 GiB on ten cards from 6 to 80 GB."""
+"""Memory that NVML counts and CUDA never sees, where the driver does not say (NVML before driver
+510, published ledgers): 0.19 to 0.57 GiB on ten cards from 6 to 80 GB."""
+
+LEAST_RESERVE_BYTES: Final = round(0.19 * BYTES_PER_GIB)
+"""The least of those ten."""
 
 CONTEXT_BYTES: Final = round(0.45 * BYTES_PER_GIB)
 """A CUDA context with vLLM's kernels loaded."""

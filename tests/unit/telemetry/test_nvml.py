@@ -49,6 +49,20 @@ def test_a_refused_question_is_none_alone(function: str, key: str) -> None:
     assert missing <= {key, "gpu_memory_total_bytes"}
 
 
+def test_what_the_driver_keeps_is_read_from_the_second_memory_struct() -> None:
+    """None where the binding or the driver is too old to tell."""
+    told = FakeNvml(cards=[FakeCard(reserved=300 * 1024**2)])
+    assert [gpu.reserved_bytes for gpu in read_gpus(told, setting="0")] == [300 * 1024**2]
+    old = FakeNvml(nvmlMemory_v2=None)
+    assert [gpu.reserved_bytes for gpu in read_gpus(old, setting="0")] == [None]
+
+
+def test_a_card_that_gives_no_handle_is_left_out_and_the_others_are_read() -> None:
+    """One that has fallen off the bus, say."""
+    cards = [FakeCard(name="lost", is_lost=True), FakeCard(name="fine")]
+    assert [gpu.name for gpu in read_gpus(FakeNvml(cards=cards), setting="0,1")] == ["fine"]
+
+
 def test_other_processes() -> None:
     """The deployment's own do not count; where they cannot be told, the number is unknown."""
 

@@ -82,6 +82,7 @@ def bench(
     error: Exception | None = None,
     spec: StudySpec = SPEC,
     deployer_name: str = "fake",
+    measures_all: bool = False,
 ) -> Bench:
     """Put a runner together; the default server is healthy after 10 s and lives for ever."""
     clock = VirtualClock()
@@ -108,7 +109,8 @@ def bench(
         environment={"engine_release": "1.0"},
     )
     paths = StudyPaths(tmp_path / spec.name)
-    return Bench(Trials(spec, paths, tools, owner=(1, "x")), clock, deployer, engine)
+    runner = Trials(spec, paths, tools, owner=(1, "x"), measures_all=measures_all)
+    return Bench(runner, clock, deployer, engine)
 
 
 def failure_of(record: TrialRecord) -> Failure:
@@ -308,6 +310,51 @@ def test_a_fault_of_the_deployer_is_not_the_configurations(tmp_path: Path) -> No
 
     assert record.outcome.status is OutcomeStatus.FAILED
     assert failure_of(record).kind is FailureKind.DEPLOYER_FAULT
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("not\na number"), KeyError("x"), ConnectionResetError("gone")]
+)
+def test_what_nobody_foresaw_is_a_failed_trial_with_its_evidence(
+    tmp_path: Path, error: Exception
+) -> None:
+    """The study goes on: the configuration is not to blame, and may be tried again."""
+    b = bench(tmp_path, error=error)
+
+    record = b.run()
+
+    failure = failure_of(record)
+    assert record.outcome.status is OutcomeStatus.FAILED
+    assert failure.message.startswith(f"autotune itself failed: {type(error).__name__}: ")
+    assert "\n" not in failure.message
+    assert failure.phase == "deploying"
+    assert any(line.startswith("fakes.py:") for line in failure.evidence)
+    assert b.deployer.running == 0
+
+
+def test_a_trial_of_another_image_teaches_the_memory_model_nothing(tmp_path: Path) -> None:
+    """Its release takes other memory than the study's."""
+    engine = FakeEngine()
+    b = bench(tmp_path, engine=engine)
+
+    b.clock.run(b.runner.run(replace(request(TrialKind.MATRIX), image="old:1")))
+
+    assert engine.learnt == []
+
+
+def test_the_gpus_headroom_refuses_all_but_what_others_are_compared_with(tmp_path: Path) -> None:
+    """The default is measured whole whatever it takes; a matrix's cells are too."""
+    over = Failure(kind=FailureKind.WOULD_NOT_FIT, phase="screening", message="too much")
+    engine = FakeEngine(headroom=over)
+    baseline = Configuration.of({"max_num_seqs": 64})
+    spec = SPEC.model_copy(update={"baseline": baseline.values})
+    searching = bench(tmp_path, engine=engine, spec=spec).runner
+    comparing = bench(tmp_path, engine=engine, spec=spec, measures_all=True).runner
+    other = Configuration.of({"max_num_seqs": 8})
+
+    assert searching.screen(other).failure == over
+    assert searching.screen(baseline).failure is None
+    assert comparing.screen(other).failure is None
 
 
 def test_a_missing_image_ends_more_than_the_trial(tmp_path: Path) -> None:

@@ -88,6 +88,30 @@ def test_a_lower_bound_is_missed_from_below() -> None:
                              for v in (100, 99.9)] == [True, False]  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("metric", "bound", "value", "words"),
+    [
+        ("ttft_8k_ns", {"at_most_s": 2}, 2.5e9, "ttft_8k_ns is 2.5 s, the limit is 2 s"),
+        ("itl_p50_ns", {"at_most_s": 0.02}, 31e6, "itl_p50_ns is 0.031 s, the limit is 0.02 s"),
+        ("gpu_memory_peak_bytes", {"at_most_gib": 11}, 11.5 * GIB,
+         "gpu_memory_peak_bytes is 11.50 GiB, the limit is 11.00 GiB"),
+        ("output_tokens_per_s", {"at_least": 1500}, 1234.5,
+         "output_tokens_per_s is 1,234 tokens/s, the limit is 1,500 tokens/s"),
+        ("prefix_hit_ratio", {"at_least": 0.9}, 0.5,
+         "prefix_hit_ratio is 0.5, the limit is 0.9"),
+    ],
+)  # fmt: skip
+def test_a_missed_limit_is_said_in_units_for_people(
+    metric: str, bound: dict[str, float], value: float, words: str
+) -> None:
+    """Raw nanoseconds and bytes are for machines."""
+    limit = Limit(metric=metric, **bound)  # type: ignore[arg-type] # one of the bounds
+    failure = missed(check_limits([limit], {metric: value}), phase="p", final=True)
+
+    assert failure is not None
+    assert failure.message == words
+
+
 def test_what_could_not_be_measured_counts_as_missed_only_in_the_end() -> None:
     """While probes still run, a limit may yet be measured."""
     checks = check_limits([Limit(metric="ttft_8k_ns", at_most_s=2)], {})

@@ -69,13 +69,12 @@ def test_the_host_margin_is_signed() -> None:
     assert screened(32, HOST).host_margin_gib == pytest.approx(94 - 4 - 1.92 * 32, abs=0.01)
 
 
-def test_a_container_s_limit_counts_where_there_is_a_container() -> None:
-    """And the host's memory where it is smaller."""
-    contained = context(QWEN_7B_AWQ, image=IMAGE, memory_limit_gib=32)
-    assert refused(16, contained).available_gib == pytest.approx(32)
-    assert screened(8, contained).failure is None
-    bare = context(QWEN_7B_AWQ, memory_limit_gib=32)
-    assert screened(16, bare).failure is None
+@pytest.mark.parametrize("image", [IMAGE, None])
+def test_the_memory_limit_counts_for_containers_and_processes(image: str | None) -> None:
+    """A container is ended by the kernel, a process by the watchdog of the headroom."""
+    limited = context(QWEN_7B_AWQ, image=image, memory_limit_gib=32)
+    assert refused(16, limited).available_gib == pytest.approx(32)
+    assert screened(8, limited).failure is None
 
 
 def test_shared_memory_limits_the_offload_of_a_process() -> None:
