@@ -103,7 +103,7 @@ def run(
     """Run the cells of a matrix that is locked and written down."""
     spec = workbench.spec
     announce(workbench, view)
-    runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
+    runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner(), measures_all=True)
     probes = tuple(probe for probe, make in PROBES.items() if make().test in tests)
 
     async def whole() -> dict[str, TrialRecord]:
