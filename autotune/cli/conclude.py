@@ -10,6 +10,7 @@ from rich.console import Console
 
 from autotune.analysis.recommend import Recommendation
 from autotune.cli.json_lines import record_as_json
+from autotune.cli.warnings import warn
 from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus, TrialKind, TrialRecord
@@ -248,13 +249,6 @@ def warnings_of(paths: StudyPaths, record: TrialRecord) -> tuple[str, ...]:
             f"({failure.kind.value.replace('_', ' ')}: {one_line(failure.message)})"
         )
     return (*found, *read_resolution(paths).concerning(record.configuration))
-
-
-def warn(console: Console, warnings: Sequence[str]) -> None:
-    """Warnings, so that nobody overlooks them."""
-    for warning in warnings:
-        console.print(f"warning: {one_line(warning)}", markup=False, style="bold yellow",
-                      soft_wrap=True)  # fmt: skip
 
 
 def exported_path(paths: StudyPaths, record: TrialRecord, *, recommended: bool) -> Path:

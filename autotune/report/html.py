@@ -29,7 +29,7 @@ from autotune.report.markdown import report_markdown
 from autotune.report.quantities import readable
 from autotune.report.summary import cards, comparison_of, facts
 from autotune.report.table import SIMULATED, Table
-from autotune.report.tables import criteria_table, settings_table
+from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_details import as_script, details
 from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
@@ -88,6 +88,9 @@ def report_html(inputs: ReportInputs) -> str:
         **_trials(findings),
         "memory": page.memory_plots(findings, inputs.telemetry),
         "matrix": inputs.matrix,
+        "warnings": inputs.warnings,
+        "removed": removed_table(inputs.resolution.removed) if inputs.resolution.removed else None,
+        "fragile": inputs.resolution.fragile,
         "serve": inputs.serve,
         "reproduce": inputs.reproduce,
         "written": inputs.written,

@@ -97,7 +97,7 @@ def gather(
         log_tail=log_tail,
         telemetry=telemetry,
         matrix=matrix,
-        serve=serve_command(paths, simulated=findings.simulated) if chosen is not None else "",
+        serve="" if chosen is None or findings.simulated else serve_command(paths, spec),
         reproduce=reproduce_command(paths, spec),
         written=written,
         resolution=read_resolution(paths),
@@ -105,13 +105,12 @@ def gather(
     )
 
 
-def serve_command(paths: StudyPaths, *, simulated: bool) -> str:
-    """The command that serves what lies in `recommended/`; empty for a simulated study."""
-    if simulated:
-        return ""
-    file = paths.recommended / "docker-compose.yml"
-    shown = _relative(file)
-    return f"docker compose -f {shlex.quote(shown)} up -d"
+def serve_command(paths: StudyPaths, spec: StudySpec) -> str:
+    """The command that serves what lies in `recommended/`, as the study itself ran it."""
+    if spec.engine.deployer == "process":
+        return shlex.join(["sh", _relative(paths.recommended / "serve.sh")])
+    compose = _relative(paths.recommended / "docker-compose.yml")
+    return shlex.join(["docker", "compose", "-f", compose, "up", "-d"])
 
 
 def reproduce_command(paths: StudyPaths, spec: StudySpec) -> str:

@@ -16,7 +16,7 @@ from autotune.report.table import (
     escape_markdown,
     to_markdown,
 )
-from autotune.report.tables import criteria_table, settings_table
+from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 
@@ -29,10 +29,15 @@ def report_markdown(inputs: ReportInputs) -> str:
     """The report as text; it reads as it is and renders on GitHub."""
     findings = inputs.findings
     parts = [_head(findings)]
+    if inputs.warnings:
+        parts.append("\n".join(f"> **Warning:** {escape_markdown(w)}  " for w in inputs.warnings))
     if inputs.serve:
         parts.append(_code(inputs.serve))
     parts += [to_markdown(table, level=2) for table in _tables(inputs)]
     parts.append(f"## Where and how it was measured\n\n{_environment(findings)}")
+    if inputs.resolution.removed:
+        removed = removed_table(inputs.resolution.removed, simulated=findings.simulated)
+        parts.append(to_markdown(removed, level=2))
     if inputs.reproduce:
         parts.append(f"The same study again:\n\n{_code(inputs.reproduce)}")
     return "\n".join(part.rstrip("\n") + "\n" for part in parts)

@@ -18,6 +18,7 @@ from autotune.report.quantities import (
     title,
 )
 from autotune.report.table import Cell, Column, Table, Tone
+from autotune.seams.engine import Removal
 
 _CRITERIA: Final = {
     "stability": ("Stability", "no out-of-memory, no crash, no failed request"),
@@ -131,6 +132,27 @@ def settings_table(recommendation: Recommendation, *, simulated: bool = False) -
         ),
         rows=tuple(rows),
         notes=() if rows else ("Nothing to set: the engine's defaults are recommended.",),
+        simulated=simulated,
+    )
+
+
+def removed_table(removed: Sequence[Removal], *, simulated: bool = False) -> Table:
+    """What was taken out of the declared space, with the reason of each."""
+    return Table(
+        title="Taken out of the space",
+        columns=(
+            Column(head="parameter"),
+            Column(head="value", fold=True, least=8),
+            Column(head="why", fold=True),
+        ),
+        rows=tuple(
+            (
+                Cell.of(r.parameter),
+                Cell.of("all of it" if r.value is None else r.value),
+                Cell.of(r.reason),
+            )
+            for r in removed
+        ),
         simulated=simulated,
     )
 

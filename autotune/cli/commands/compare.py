@@ -38,7 +38,7 @@ def _referred(text: str) -> _Reference:
     name, colon, number = text.partition(":")
     study = stored_study(name)
     if not colon:
-        return study, recommend(study.records, study.spec).record
+        return study, recommend(study.records, study.spec, study.prefer).record
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")

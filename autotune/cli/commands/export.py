@@ -6,9 +6,10 @@ import typer
 from rich.console import Console
 
 from autotune.cli.commands.results import ForceOption
-from autotune.cli.conclude import Summary, exported_path, service_of, summarise, warn, warnings_of
+from autotune.cli.conclude import Summary, exported_path, service_of, summarise, warnings_of
 from autotune.cli.options import NameArgument
 from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.warnings import warn
 from autotune.records import TrialRecord
 from autotune.report.exports.folder import write_recommendation
 from autotune.report.exports.write import FORMATS, Format

@@ -14,10 +14,12 @@ from autotune.cli.options import (
     load_study,
 )
 from autotune.cli.running import open_study, say
+from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
 from autotune.records import Configuration
 from autotune.report.quantities import DASH, duration_text, gib_text
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
+from autotune.report.tables import removed_table
 from autotune.seams.engine import Screening
 from autotune.spec.space import Choice, Parameter
 
@@ -51,11 +53,17 @@ def plan(
     console = Console(file=sys.stdout, highlight=False)
     say(console, opened.banner)
     workbench = opened.workbench
-    for table in (engine_table(workbench), space_table(workbench), removed_table(workbench),
-                  memory_table(workbench)):  # fmt: skip
+    tables = (
+        engine_table(workbench),
+        space_table(workbench),
+        removed_table(workbench.space.removed),
+        memory_table(workbench),
+    )
+    for table in tables:
         if table.rows:
             console.print(to_rich(table))
             console.print()
+    warn(console, workbench.space.warnings)
     console.print(expected_duration(workbench.spec.budget.trials), markup=False)
 
 
@@ -98,23 +106,6 @@ def space_table(workbench: Workbench) -> Table:
             Column(head="values", fold=True),
             Column(head="only when", fold=True),
         ),
-        rows=rows,
-    )
-
-
-def removed_table(workbench: Workbench) -> Table:
-    """What was taken out, with the reason of each."""
-    rows = tuple(
-        (
-            Cell.of(r.parameter),
-            Cell.of("all of it" if r.value is None else r.value),
-            Cell.of(r.reason),
-        )
-        for r in workbench.space.removed
-    )
-    return Table(
-        title="Taken out of the space",
-        columns=(Column(head="parameter"), Column(head="value"), Column(head="why", fold=True)),
         rows=rows,
     )
 

@@ -3,10 +3,12 @@
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from autotune.cli.options import NameArgument
 from autotune.cli.running import today
 from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.warnings import warn
 from autotune.errors import SpecError, UsageError
 from autotune.paths import declared_file
 from autotune.records import TrialKind
@@ -28,7 +30,15 @@ def report(
     """
     study = stored_study(name)
     table = matrix_of(study if matrix is None else stored_study(matrix))
-    path = write_report(study.paths, study.spec, study.records, matrix=table, written=today())
+    path = write_report(
+        study.paths,
+        study.spec,
+        study.records,
+        matrix=table,
+        written=today(),
+        damaged=study.damaged,
+    )
+    warn(Console(stderr=True), study.damaged)
     typer.echo(f"written: {path}")
 
 

@@ -7,9 +7,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from autotune.cli.conclude import conclude, summarise, warn, warnings_of
+from autotune.cli.conclude import conclude, summarise, warnings_of
 from autotune.cli.options import JsonOption, NameArgument, PreferOption
 from autotune.cli.stored import StoredStudy, stored_study, study_names
+from autotune.cli.warnings import warn
 from autotune.errors import AutotuneError
 from autotune.records import OutcomeStatus
 from autotune.report.quantities import DASH

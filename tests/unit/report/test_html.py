@@ -16,8 +16,11 @@ from autotune.report.inputs import ReportInputs, gather
 from autotune.report.markdown import report_markdown
 from autotune.report.matrix_table import MatrixRow, matrix_table
 from autotune.report.picture import pareto_picture
+from autotune.seams.engine import Fragile, Removal, ResolvedSpace
 from autotune.spec.matrix import Cell
+from autotune.spec.space import Condition, SearchSpace
 from autotune.spec.study import Objective, StudySpec
+from autotune.store import write_preference, write_resolution
 from tests.support.records import record, study_records, telemetry
 
 SPEC = StudySpec(name="sample")
@@ -184,6 +187,58 @@ def test_it_is_written_beside_the_study(tmp_path: Path) -> None:
     marked = write_report(paths, SPEC, study_records(3, simulated=True))
     assert marked.name == "report.SIMULATED.html"
     assert not gather(paths, SPEC, study_records(3, simulated=True)).serve
+
+
+def test_a_simulated_study_is_marked_before_its_first_trial(tmp_path: Path) -> None:
+    """Its engine is known, whatever has become of its records."""
+    spec = StudySpec.model_validate({"name": "sample", "engine": {"name": "simulated"}})
+    written = write_report(StudyPaths(tmp_path / "sample"), spec, ())
+    assert written.name == "report.SIMULATED.html"
+    assert "SIMULATED" in written.read_text()
+
+
+def test_what_is_damaged_or_fragile_is_said_at_the_top(tmp_path: Path) -> None:
+    """In the verdict's own section, and in the text; only what concerns the recommendation."""
+    paths = StudyPaths(tmp_path / "sample")
+    everything = Fragile(name="driver", settings=(), reason="seen to hang")
+    other = Fragile(
+        name="unused", settings=(Condition(parameter="nowhere", values=(1,)),), reason="not here"
+    )
+    removed = (Removal(parameter="scheduler_steps", value=None, reason="gone since 0.10.1"),)
+    space = SearchSpace(name="s", parameters=())
+    write_resolution(
+        paths, ResolvedSpace(space=space, removed=removed, fragile=(everything, other))
+    )
+
+    page = write_report(paths, SPEC, study_records(3), damaged=["trial 7 is damaged <b>"])
+
+    verdict = page.read_text().partition('<section id="verdict">')[2].partition("</section>")[0]
+    assert "driver: seen to hang" in verdict
+    assert "trial 7 is damaged &lt;b&gt;" in verdict
+    assert "not here" not in verdict
+    assert "gone since 0.10.1" in page.read_text()
+    text = page.with_suffix(".md").read_text()
+    for said in ("driver: seen to hang", "trial 7 is damaged", "gone since 0.10.1"):
+        assert said in text
+
+
+@pytest.mark.parametrize(
+    ("deployer", "command"), [("docker", "docker compose -f"), ("process", "sh ")]
+)
+def test_it_is_served_as_the_study_ran_it(tmp_path: Path, deployer: str, command: str) -> None:
+    """What ran as a process is started by its script, not by an image that nobody measured."""
+    spec = StudySpec.model_validate({"engine": {"name": "vllm", "deployer": deployer}})
+    paths = StudyPaths(tmp_path / "s")
+    assert gather(paths, spec, study_records(3)).serve.startswith(command)
+
+
+def test_the_preference_that_was_chosen_is_the_one_of_the_page(tmp_path: Path) -> None:
+    """As `autotune recommend --prefer` stored it."""
+    paths = StudyPaths(tmp_path / "sample")
+    write_preference(paths, "context")
+    found = gather(paths, SPEC, study_records(40)).findings.recommendation
+    assert found is not None
+    assert found.prefer == "context"
 
 
 def test_markdown_says_the_same() -> None:

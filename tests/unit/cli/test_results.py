@@ -1,0 +1,174 @@
+"""Commands that read a study: what they show, and that they write nothing."""
+
+import io
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from pydantic import TypeAdapter
+from rich.console import Console
+
+from autotune.cli.commands.export import export
+from autotune.cli.commands.results import list_studies, recommend, show
+from autotune.cli.conclude import summarise
+from autotune.cli.stored import stored_study
+from autotune.paths import StudyPaths
+from autotune.records import Failure, FailureKind, Outcome, OutcomeStatus, TrialRecord
+from autotune.seams.deployment import LaunchPlan
+from autotune.seams.engine import Fragile, ResolvedSpace
+from autotune.spec.space import Condition, space_from
+from autotune.spec.study import StudySpec
+from autotune.store import TrialStore, write_resolution, write_study
+from tests.support.launches import DOCKER
+from tests.support.records import study_records
+
+SPACE = space_from(
+    {"name": "s", "parameters": {"kv_cache_dtype": {"choices": ["default", "fp8"]}}}, where="s"
+)
+FRAGILE = Fragile(
+    name="fp8",
+    settings=(Condition(parameter="kv_cache_dtype", values=("fp8",)),),
+    reason="seen to answer wrongly",
+)
+
+
+def stored(records: tuple[TrialRecord, ...], name: str = "sample") -> StudyPaths:
+    """A study under the current directory."""
+    paths = StudyPaths(Path.cwd() / "studies" / name)
+    write_study(paths, StudySpec(name=name), SPACE)
+    write_resolution(paths, ResolvedSpace(space=SPACE, fragile=(FRAGILE,)))
+    store = TrialStore(paths)
+    for record in records:
+        store.append(replace(record, study=name))
+        paths.trial(record.number).launch.write_bytes(TypeAdapter(LaunchPlan).dump_json(DOCKER))
+    return paths
+
+
+@pytest.fixture
+def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> StudyPaths:
+    """A study of 30 trials, in the current directory."""
+    monkeypatch.chdir(tmp_path)
+    return stored(study_records(30))
+
+
+def snapshot(paths: StudyPaths) -> dict[Path, int]:
+    """Every file and folder with the time of its last change."""
+    return {p: p.stat().st_mtime_ns for p in paths.root.rglob("*")}
+
+
+def test_who_reads_writes_nothing(paths: StudyPaths, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not even what is damaged is set aside, and there is no lock."""
+    record = paths.trial(4).record
+    record.write_text(record.read_text()[:-30])
+    before = snapshot(paths)
+    show("sample")
+    show("sample", trial=3)
+    list_studies()
+    export("sample", stdout=True)
+    assert snapshot(paths) == before
+    assert "the record of trial 4 is damaged" in capsys.readouterr().out
+
+
+def test_a_damaged_record_that_was_set_aside_is_still_told(paths: StudyPaths) -> None:
+    """Whoever went on with the study set it aside; what it said is missing all the same."""
+    record = paths.trial(4).record
+    record.write_text("{}")
+    TrialStore(paths, "sample").read_all()
+    (line,) = stored_study("sample").damaged
+    assert "trial.json.damaged" in line
+
+
+def test_a_preference_sticks_until_another_is_chosen(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`show` and `export` follow what `recommend` was told."""
+    chosen = {}
+    for prefer in ("context", "throughput"):
+        recommend("sample", prefer)  # type: ignore[arg-type] # one of the literals
+        study = stored_study("sample")
+        found = summarise(study.spec, study.paths, study.records).recommendation
+        assert found is not None
+        chosen[prefer] = found.record.number
+        assert found.prefer == prefer
+        capsys.readouterr()
+        export("sample", stdout=True)
+        assert f"trial {found.record.number} of study" in capsys.readouterr().out
+        compose = (paths.recommended / "docker-compose.yml").read_text()
+        assert f"trial {found.record.number} of study" in compose
+    assert len(set(chosen.values())) == 2
+
+
+def test_one_broken_study_hides_no_other(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has a row of its own, and a line that says what is wrong."""
+    broken = stored(study_records(2), "broken")
+    broken.spec.write_text("model: [\n")
+    list_studies()
+    told = capsys.readouterr().out
+    assert "sample" in told
+    assert "unreadable" in told
+    assert "warning: broken: " in told
+
+
+def test_a_trial_is_shown_with_its_settings_and_its_command(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What was asked for, what the server says, and the line that started it."""
+    record = next(r for r in stored_study("sample").records if r.command)
+    show("sample", trial=record.number)
+    told = capsys.readouterr().out
+    for name, value in record.configuration.items:
+        assert name in told
+        assert str(value) in told
+    assert "runs with" in told
+    assert f"command: {record.command[0]} " in told
+
+
+def infeasible() -> tuple[TrialRecord, ...]:
+    """The sample, its last trial one that broke a limit."""
+    *others, last = study_records(30)
+    failure = Failure(
+        kind=FailureKind.MEMORY_LIMIT, phase="probe:throughput", message="11.2 GiB of 10.9"
+    )
+    return (*others, replace(last, outcome=Outcome(status=OutcomeStatus.INFEASIBLE,
+                                                   failure=failure)))  # fmt: skip
+
+
+def test_an_infeasible_trial_is_exported_with_a_warning_and_nobody_elses_reasons(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the terminal and at the head of the file."""
+    monkeypatch.chdir(tmp_path)
+    stored(infeasible())
+    export("sample", trial=29, stdout=True)
+    out, err = capsys.readouterr()
+    assert "warning: trial 29 is no recommendation: it was infeasible (memory limit" in err
+    assert "WARNING: trial 29 is no recommendation" in out
+    assert "best combination" not in out
+    assert "the search found" not in out
+
+
+def test_what_is_fragile_is_said_where_the_study_ends_and_in_the_export(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of the configuration that has it, and of no other."""
+    fp8 = next(r.number for r in stored_study("sample").records
+               if r.configuration.get("kv_cache_dtype") == "fp8")  # fmt: skip
+    plain = next(r.number for r in stored_study("sample").records
+                 if r.configuration.get("kv_cache_dtype") is None)  # fmt: skip
+    told = {}
+    for number in (fp8, plain):
+        export("sample", trial=number, stdout=True)
+        told[number] = capsys.readouterr().out
+    assert "seen to answer wrongly" in told[fp8]
+    assert "seen to answer wrongly" not in told[plain]
+
+    study = stored_study("sample")
+    summary = summarise(study.spec, study.paths, study.records)
+    console = Console(file=io.StringIO(), width=80)
+    summary.print(console)
+    assert summary.findings.chosen is not None
+    is_fp8 = summary.findings.chosen.configuration.get("kv_cache_dtype") == "fp8"
+    assert isinstance(console.file, io.StringIO)
+    assert ("warning: kv_cache_dtype=fp8: seen to answer" in console.file.getvalue()) == is_fp8
