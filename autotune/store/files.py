@@ -1,10 +1,16 @@
 """Files that are either wholly there or not there at all."""
 
 import os
+import re
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import Final
 
 from autotune.errors import StoreError
+
+_UNFINISHED: Final = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})\.\w+")
+"""Names of files that somebody is writing: `.trial.json.PID.RANDOM`."""
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
@@ -28,8 +34,19 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
         raise StoreError(message, hint="Check rights and free space of that disk.") from error
 
 
+def sweep_unfinished(folder: Path) -> None:
+    """Remove what killed writers left in a study's folders; what a living one writes stays."""
+    for pattern in (".*", "recommended/.*", "trials/*/.*"):
+        for path in folder.glob(pattern):
+            named = _UNFINISHED.fullmatch(path.name)
+            if named is not None and not Path("/proc", named["pid"]).exists():
+                with suppress(OSError):  # a folder of that name, or one that may only be read
+                    path.unlink()
+
+
 def _write(path: Path, text: str, mode: int) -> None:
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    prefix = f".{path.name}.{os.getpid()}."
+    descriptor, name = tempfile.mkstemp(prefix=prefix, dir=path.parent)
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
             file.write(text)

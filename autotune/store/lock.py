@@ -8,10 +8,13 @@ from types import TracebackType
 from typing import Self
 
 from autotune.errors import StoreError, StudyConflictError
+from autotune.store.files import sweep_unfinished
 
 
 class StudyLock:
     """Held while a study runs; `with StudyLock(paths.lock): ...`.
+
+    Whoever takes it removes what killed owners had begun to write beside it.
 
     It is a `flock` on a file that holds the owner's process id. The kernel lets go of it when the
     owner dies, however it dies, so there is no stale lock to clear. Started engines do not
@@ -47,6 +50,7 @@ class StudyLock:
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         self._descriptor = descriptor
+        sweep_unfinished(self._path.parent)
         return self
 
     def __exit__(

@@ -5,6 +5,7 @@ while the study writes (measured; `docs/search.md`). `synchronous=NORMAL` may lo
 writes in a power cut, never the file's integrity; the store is the truth, so nothing is lost.
 """
 
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -40,6 +41,8 @@ def quiet() -> Iterator[None]:
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ExperimentalWarning)
+        # A trial whose telling a kill cut short is told again, with what it has already.
+        warnings.filterwarnings("ignore", message="The constraint value is ignored")
         yield
 
 
@@ -74,6 +77,8 @@ def open_storage(database: Path) -> RDBStorage:
     database.parent.mkdir(parents=True, exist_ok=True)
     try:
         with quiet():
+            if not database.exists():
+                _make_database(database)
             storage = RDBStorage(
                 storage_url(database), engine_kwargs={"connect_args": {"timeout": TIMEOUT_S}}
             )
@@ -81,11 +86,27 @@ def open_storage(database: Path) -> RDBStorage:
         storage.engine.dispose()  # connections made before the listener was there
         with storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
-    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError) as error:
-        message = f"{database} cannot be used: {error}".splitlines()[0]
-        hint = "Delete or rename it; it is made again from the trial records."
-        raise StoreError(message, hint=hint) from error
+    except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, OSError) as error:
+        raise _unusable(str(database), error) from error
     return storage
+
+
+def _unusable(database: str, error: Exception) -> StoreError:
+    message = f"{database} cannot be used: {error.__cause__ or error}".splitlines()[0]
+    hint = "Delete or rename it; it is made again from the trial records."
+    return StoreError(message, hint=hint)
+
+
+def _make_database(database: Path) -> None:
+    """Make an empty one, wholly or not at all.
+
+    A kill between two of its tables would leave one that lacks an index, in which a study can be
+    there twice and so never be opened again.
+    """
+    unfinished = database.with_name(f".{database.name}.{os.getpid()}.new")
+    unfinished.unlink(missing_ok=True)
+    RDBStorage(storage_url(unfinished)).engine.dispose()
+    unfinished.replace(database)
 
 
 def _on_connect(connection: Any, _record: Any) -> None:
@@ -94,17 +115,24 @@ def _on_connect(connection: Any, _record: Any) -> None:
 
 
 def open_study(storage: RDBStorage, spec: StudySpec) -> optuna.Study:
-    """Open or make the study of a name in a database."""
-    with quiet():
-        study = optuna.create_study(
-            storage=storage,
-            study_name=spec.name,
-            directions=[objective.direction for objective in spec.objectives],
-            sampler=RandomSampler(seed=spec.seed),  # never asked: proposals are enqueued
-            load_if_exists=True,
-        )
-        if not study.metric_names:
-            study.set_metric_names(list(objective_titles(spec)))
+    """Open or make the study of a name in a database.
+
+    Raises:
+        StoreError: If the database is damaged or the disk refuses.
+    """
+    try:
+        with quiet():
+            study = optuna.create_study(
+                storage=storage,
+                study_name=spec.name,
+                directions=[objective.direction for objective in spec.objectives],
+                sampler=RandomSampler(seed=spec.seed),  # never asked: proposals are enqueued
+                load_if_exists=True,
+            )
+            if not study.metric_names:
+                study.set_metric_names(list(objective_titles(spec)))
+    except (SQLAlchemyError, optuna.exceptions.StorageInternalError) as error:
+        raise _unusable(str(storage.engine.url.database), error) from error
     return study
 
 

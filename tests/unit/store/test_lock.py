@@ -55,3 +55,18 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be made"), StudyLock(tmp_path / "file" / "lock"):
         pass
+
+
+def test_what_a_killed_owner_had_begun_to_write_is_removed(tmp_path: Path) -> None:
+    """Half a file of a dead process goes with the next start; a living process's stays."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as dead:
+        dead.wait(timeout=30)
+    trial = tmp_path / "trials" / "0003"
+    trial.mkdir(parents=True)
+    gone = [tmp_path / f".study.yaml.{dead.pid}.ab12_x", trial / f".trial.json.{dead.pid}.q"]
+    stays = [tmp_path / ".env", trial / f".trial.json.{os.getpid()}.q", trial / "trial.json"]
+    for path in (*gone, *stays):
+        path.write_text("half")
+    with StudyLock(tmp_path / "lock"):
+        assert not any(path.exists() for path in gone)
+        assert all(path.exists() for path in stays)
