@@ -1,0 +1,110 @@
+"""What an engine can do, done by a scripted one: each trial ends in the right record, clean."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from autotune.clock import Clock, MonotonicClock
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.seams.trial import TrialRequest
+from benchmarks.reliability import leftovers
+from benchmarks.reliability.figure import Figure
+from benchmarks.reliability.scripted import DOES, failure_kind, runner_of, spec_of, tools_of
+
+LOG_BOUND_BYTES: Final = 25 * 1024**2
+
+EXPECTED: Mapping[str, Mapping[str, str]] = {
+    "crashes": {"process": "crashed_at_start", "docker": "crashed_at_start"},
+    "never-healthy": {"process": "start_timeout", "docker": "start_timeout"},
+    "dies": {"process": "died_under_load", "docker": "died_under_load"},
+    "exits-0": {"process": "died_under_load", "docker": "died_under_load"},
+    "killed": {"process": "killed_from_outside", "docker": "killed_from_outside"},
+    "hangs": {"process": "hung", "docker": "hung"},
+    "deaf": {"process": "measured", "docker": "measured"},
+    "floods": {"process": "measured", "docker": "measured"},
+    "fills-shm": {"process": "measured", "docker": "shm_too_small"},
+    "hog": {"process": "container_oom", "docker": "container_oom"},
+    "restarts": {"process": "died_under_load", "docker": "died_under_load"},
+    "leaks": {"process": "measured", "docker": "measured"},
+    "leaks-gpu": {"process": "measured", "docker": "measured"},
+}
+"""Behaviour and deployer to the name that the record must have. The host's shared memory is too
+large to be filled here, so a process that takes some of it is measured, and it is swept."""
+
+
+@dataclass
+class FakeGpu:
+    """GPU memory in use, as a source tells it: what is leaked stays until the next look."""
+
+    keys: tuple[str, ...] = ("gpu_memory_used_bytes",)
+    used_bytes: float = 0.0
+
+    async def read(self) -> Mapping[str, float | None]:
+        """One look."""
+        return {"gpu_memory_used_bytes": self.used_bytes}
+
+
+def engine_faults(folder: Path, *, deployer: str, only: str | None = None) -> Figure:
+    """Each behaviour once, and after each a server that does nothing wrong.
+
+    Args:
+        folder: Scratch.
+        deployer: "process" or "docker".
+        only: One behaviour.
+    """
+    figure = Figure(f"engine-faults-{deployer}")
+    clock = MonotonicClock()
+    for does in EXPECTED if only is None else (only,):
+        figure.tried["faults"] += 1
+        name = f"faults-{os.getpid()}-{does}"
+        broken = clock.run(_one(folder, clock, deployer, does, name))
+        figure.broken += [f"{deployer}, {does}: {line}" for line in broken]
+    return figure
+
+
+async def _one(folder: Path, clock: Clock, deployer: str, does: str, name: str) -> list[str]:
+    spec = spec_of(name)
+    gpu = FakeGpu()
+    tools = tools_of(spec, deployer, clock=clock, extra_sources=(gpu,))
+    runner = runner_of(spec, folder, tools)
+    await runner.prepare()
+    shm, supervisors = leftovers.shm(), leftovers.supervisors()
+    if does == "leaks-gpu":
+        gpu.used_bytes = 2.0 * 1024**3
+    faulty = await runner.run(_request(0, does))
+    broken = list(_wrong(faulty, deployer, does, StudyPaths(folder / name).trial(0).log))
+    broken += _left(name, deployer, shm, supervisors)
+    following = await runner.run(_request(1, "serves"))
+    if failure_kind(following) != "measured":
+        broken.append(f"the next trial: {following.outcome}")
+    return broken + _left(name, deployer, shm, supervisors)
+
+
+def _request(number: int, does: str) -> TrialRequest:
+    configuration = Configuration.of({DOES: does})
+    return TrialRequest(number=number, kind=TrialKind.SEARCH, configuration=configuration)
+
+
+def _wrong(record: TrialRecord, deployer: str, does: str, log: Path) -> Iterator[str]:
+    expected, got = EXPECTED[does][deployer], failure_kind(record)
+    if got != expected:
+        yield f"it is called {got}, not {expected}: {record.outcome.failure}"
+    if log.stat().st_size > LOG_BOUND_BYTES:
+        yield f"its log has {log.stat().st_size} bytes"
+    if does == "leaks-gpu" and not any("GPU memory" in note for note in record.notes):
+        yield f"the leak is not noted: {record.notes}"
+
+
+def _left(name: str, deployer: str, shm: set[str], supervisors: set[int]) -> list[str]:
+    left = leftovers.processes(name)
+    left += [f"supervisor {pid}" for pid in leftovers.supervisors() - supervisors]
+    left += [f"shared memory {file}" for file in leftovers.shm() - shm if _is_ours(file)]
+    return left + (leftovers.containers(name) if deployer == "docker" else [])
+
+
+def _is_ours(file: str) -> bool:
+    """Files that the scripted server makes; others on this machine make theirs meanwhile."""
+    return file.startswith(("vllm_offload_", "autotune_leak_"))
