@@ -12,6 +12,7 @@ from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.analysis.recommend import Recommendation, recommend
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, TrialRecord
+from autotune.report.bounds import whole_bytes
 from autotune.report.quantities import change, display, in_sentence, title
 from autotune.report.tables import any_simulated, criterion_title, outcome_text
 from autotune.spec.study import Objective, Preference, StudySpec
@@ -115,8 +116,8 @@ def findings_of(
             spec,
             recommendation.record,
             baseline,
-            gpu_memory_bytes=_whole(environment.get("gpu_memory_bytes")),
-            host_memory_bytes=_whole(environment.get("host_memory_bytes")),
+            gpu_memory_bytes=whole_bytes(environment.get("gpu_memory_bytes")),
+            host_memory_bytes=whole_bytes(environment.get("host_memory_bytes")),
         )
     parameters = varied_parameters([record.configuration for record in records])
     tags = dict.fromkeys([*(o.metric for o in spec.objectives), *HEADLINES])
@@ -232,7 +233,3 @@ def _nothing(findings: Findings) -> tuple[str, str]:
         f"None of the {len(findings.records)} trials kept every limit.",
         f"The commonest end, {count} times: {kind}.",
     )
-
-
-def _whole(text: str | None) -> int | None:
-    return int(text) if text and text.isdecimal() and int(text) > 0 else None

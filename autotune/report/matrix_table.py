@@ -6,10 +6,12 @@ from typing import Final
 
 from autotune.metrics import METRICS, Unit
 from autotune.records import OutcomeStatus, ProbeResult, ProbeStatus, TrialRecord
-from autotune.report.quantities import DASH, scale_for
+from autotune.report.bounds import memory_bounds
+from autotune.report.quantities import DASH, display, in_sentence, scale_for, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, to_csv
 from autotune.report.tables import any_simulated, configuration_text
 from autotune.spec.matrix import Cell as MatrixCell
+from autotune.spec.study import StudySpec
 
 TESTS: Final[Mapping[int, tuple[str, str]]] = {
     1: ("startup", "Startup"),
@@ -38,24 +40,65 @@ class MatrixRow:
 
     Attributes:
         name: As the matrix calls it.
-        record: Its trial; None while it has not run.
+        record: Its last trial; None while it has not run.
+        earlier: Trials of the same settings before that, which may have had other tests.
     """
 
     name: str
     cell: MatrixCell
     record: TrialRecord | None = None
+    earlier: tuple[TrialRecord, ...] = ()
+
+    def of_test(self, test: int) -> TrialRecord | None:
+        """The last trial in which a test was measured, else the last trial."""
+        probe = TESTS[test][0]
+        trials = [r for r in (*self.earlier, self.record) if r is not None]
+        asked = [r for r in trials if any(
+            p.probe == probe and p.status is ProbeStatus.MEASURED for p in r.probes)]  # fmt: skip
+        return asked[-1] if asked else self.record
 
 
 def rows_of(cells: Mapping[str, MatrixCell], records: Sequence[TrialRecord]) -> list[MatrixRow]:
-    """Each cell with the last record that carries its name."""
-    last = {record.label: record for record in records}
-    return [MatrixRow(name=n, cell=cell, record=last.get(n)) for n, cell in cells.items()]
+    """Each cell with the records that carry its name and the settings of the last of them."""
+    return [_row_of(name, cell, [r for r in records if r.label == name])
+            for name, cell in cells.items()]  # fmt: skip
 
 
-def matrix_table(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -> Table:
-    """The table for people; below it, what each configuration that did not run whole left out."""
+def _row_of(name: str, cell: MatrixCell, records: Sequence[TrialRecord]) -> MatrixRow:
+    if not records:
+        return MatrixRow(name=name, cell=cell)
+    *earlier, last = records
+    alike = tuple(r for r in earlier if _setting_of(r) == _setting_of(last))
+    return MatrixRow(name=name, cell=cell, record=last, earlier=alike)
+
+
+def _setting_of(record: TrialRecord) -> tuple[object, ...]:
+    image = record.environment.get("image_digest") or record.environment.get("image")
+    return (record.configuration, dict(record.left_out), image)
+
+
+def measured_tests(rows: Sequence[MatrixRow]) -> tuple[int, ...]:
+    """The tests that any cell has been asked."""
+    asked = {p.probe for row in rows for r in (*row.earlier, row.record) if r is not None
+             for p in r.probes}  # fmt: skip
+    return tuple(test for test, (probe, _) in TESTS.items() if probe in asked)
+
+
+def matrix_table(
+    rows: Sequence[MatrixRow],
+    tests: Sequence[int] = tuple(TESTS),
+    *,
+    spec: StudySpec | None = None,
+) -> Table:
+    """The table for people; below it, what each configuration that did not run whole left out.
+
+    Args:
+        rows: In the matrix's order.
+        tests: A column each.
+        spec: Whose headroom and limits memory is held against; None leaves that out.
+    """
     body = tuple(
-        (Cell.of(row.cell.title, Tone.STRONG), *(_cell(row, test) for test in tests))
+        (Cell.of(row.cell.title, Tone.STRONG), *(_cell(row, test, spec) for test in tests))
         for row in rows
     )
     return Table(
@@ -68,7 +111,7 @@ def matrix_table(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS))
             ),
         ),
         rows=body,
-        notes=tuple(note for row in rows for note in _notes(row)),
+        notes=tuple(note for row in rows for note in _notes(row, tests, spec)),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
 
@@ -80,25 +123,33 @@ def _longest(head: str) -> int:
 
 def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -> str:
     """Raw values of every metric of the tests, the unit in each head, a reason per test."""
-    tags = [m.tag for test in tests for m in METRICS.values() if m.probe == TESTS[test][0]]
+    tags = [tag for test in tests for tag in _tags(test)]
     heads = ["configuration", "title", "settings", "status", "simulated"]
     heads += [f"{tag} [{METRICS[tag].unit.value}]" for tag in tags]
     heads += [f"test {test} note" for test in tests] + ["left out"]
     lines = []
     for row in rows:
         record = row.record
-        metrics = {} if record is None else record.metrics
         status = "not run" if record is None else record.outcome.status.value
         settings = "" if record is None else configuration_text(record.configuration)
         marked = "" if record is None else SIMULATED if record.simulated else "no"
         left_out = {} if record is None else record.left_out
         lines.append([
             row.name, row.cell.title, settings, status, marked,
-            *(_raw(tag, metrics.get(tag)) for tag in tags),
+            *(_raw(tag, _value(row, test, tag)) for test in tests for tag in _tags(test)),
             *(_reason(row, test) for test in tests),
             "; ".join(f"{name}: {why}" for name, why in left_out.items()),
         ])  # fmt: skip
     return to_csv(heads, lines)
+
+
+def _tags(test: int) -> list[str]:
+    return [m.tag for m in METRICS.values() if m.probe == TESTS[test][0]]
+
+
+def _value(row: MatrixRow, test: int, tag: str) -> float | None:
+    record = row.of_test(test)
+    return None if record is None else record.metrics.get(tag)
 
 
 def _raw(tag: str, value: float | None) -> float | int | None:
@@ -108,15 +159,18 @@ def _raw(tag: str, value: float | None) -> float | int | None:
     return value
 
 
-def _cell(row: MatrixRow, test: int) -> Cell:
+def _cell(row: MatrixRow, test: int, spec: StudySpec | None) -> Cell:
     """Figures of a test, or why there are none."""
-    record = row.record
+    over = _over(row, test, spec)
     figures = []
     for prefix, tag in _SHOWN[test]:
-        value = None if record is None else record.metrics.get(tag)
+        value = _value(row, test, tag)
         if value is not None:
-            figures.append(prefix + scale_for(tag, (value,)).text(value))
+            mark = " (over the headroom)" if tag in over else ""
+            figures.append(prefix + scale_for(tag, (value,)).text(value) + mark)
     reason = _reason(row, test)
+    if figures and over:
+        return Cell.of(" · ".join(figures), Tone.BAD)
     if figures and reason:
         return Cell.of(f"{' · '.join(figures)} ({reason})", Tone.BAD)
     if figures:
@@ -126,7 +180,7 @@ def _cell(row: MatrixRow, test: int) -> Cell:
 
 def _reason(row: MatrixRow, test: int) -> str:
     """Why a cell is empty or not whole; empty if its test was measured."""
-    record = row.record
+    record = row.of_test(test)
     if record is None:
         return "not run"
     result = next((p for p in record.probes if p.probe == TESTS[test][0]), None)
@@ -148,7 +202,20 @@ def _probe_reason(result: ProbeResult) -> str:
     return result.status.value if result.failure is None else result.failure.message
 
 
-def _notes(row: MatrixRow) -> list[str]:
+def _over(row: MatrixRow, test: int, spec: StudySpec | None) -> dict[str, float]:
+    """Memory of a test that leaves less free than the study wants: metric to its bound."""
+    record = row.of_test(test)
+    if record is None or spec is None:
+        return {}
+    shown = {tag for _, tag in _SHOWN[test]}
+    return {
+        tag: bound
+        for tag, bound in memory_bounds(spec, record.environment).items()
+        if tag in shown and (value := record.metrics.get(tag)) is not None and value > bound
+    }
+
+
+def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list[str]:
     record = row.record
     if record is None:
         return []
@@ -156,4 +223,11 @@ def _notes(row: MatrixRow) -> list[str]:
     failure = record.outcome.failure
     if failure is not None and not any(why in failure.message for why in record.left_out.values()):
         notes.append(f"{row.cell.title}: {failure.message}")
+    for test in tests:
+        notes += [
+            f"{row.cell.title}: {in_sentence(title(tag))} is "
+            f"{display(tag, _value(row, test, tag))}; "
+            f"{display(tag, bound)} leave the headroom that the study wants"
+            for tag, bound in _over(row, test, spec).items()
+        ]
     return notes

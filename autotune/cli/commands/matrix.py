@@ -22,8 +22,8 @@ from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
 from autotune.probes import PROBES
-from autotune.records import TrialRecord
-from autotune.report.matrix_table import matrix_csv, matrix_table, rows_of
+from autotune.records import TrialKind, TrialRecord
+from autotune.report.matrix_table import matrix_csv, matrix_table, measured_tests, rows_of
 from autotune.report.table import SIMULATED, to_markdown, to_rich
 from autotune.seams.events import Notice
 from autotune.spec.matrix import Cell, tests_from
@@ -93,8 +93,8 @@ def matrix(
             simulated=workbench.backend.simulated,
         )
         with view:
-            records = run(workbench, view, cells, chosen)
-    show(workbench, cells, records, chosen, json=json)
+            run(workbench, view, cells, chosen)
+    show(workbench, declared.configurations, chosen, json=json)
 
 
 def run(
@@ -126,14 +126,23 @@ def run(
 def show(
     workbench: Workbench,
     cells: dict[str, Cell],
-    records: dict[str, TrialRecord],
     tests: tuple[int, ...],
     *,
     json: bool,
 ) -> None:
-    """Print the table and write it as Markdown and CSV beside the records."""
-    rows = rows_of(cells, tuple(records.values()))
-    table = matrix_table(rows, tests)
+    """Print the table of every cell that has run, and write it as Markdown and CSV.
+
+    Args:
+        workbench: Whose store holds the cells of earlier runs.
+        cells: All of the matrix.
+        tests: Those of this run.
+        json: Write the files only.
+    """
+    store = TrialStore(workbench.paths, workbench.spec.name)
+    measured = [record for record in store.records() if record.kind is TrialKind.MATRIX]
+    rows = [row for row in rows_of(cells, measured) if row.record is not None]
+    tests = tuple(sorted({*tests, *measured_tests(rows)}))
+    table = matrix_table(rows, tests, spec=workbench.spec)
     mark = f"-{SIMULATED}" if workbench.backend.simulated else ""
     markdown = workbench.paths.root / f"matrix{mark}.md"
     csv = workbench.paths.root / f"matrix{mark}.csv"

@@ -51,4 +51,4 @@ def matrix_of(study: StoredStudy) -> Table | None:
         declared = read_matrix(declared_file("studies", "matrix"))
     except (SpecError, UsageError):
         return None  # cells of a matrix file that is no longer here: the trials table has them
-    return matrix_table(rows_of(declared.configurations, cells))
+    return matrix_table(rows_of(declared.configurations, cells), spec=study.spec)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from rich.console import Console
 
+from autotune.metrics import METRICS
 from autotune.records import (
     Configuration,
     Failure,
@@ -16,9 +17,17 @@ from autotune.records import (
     ProbeStatus,
     TrialKind,
 )
-from autotune.report.matrix_table import MatrixRow, matrix_csv, matrix_table, rows_of
-from autotune.report.table import to_markdown, to_rich
+from autotune.report.matrix_table import (
+    MatrixRow,
+    matrix_csv,
+    matrix_table,
+    measured_tests,
+    rows_of,
+)
+from autotune.report.table import Table, to_markdown, to_rich
 from autotune.spec.matrix import Cell
+from autotune.spec.study import StudySpec
+from autotune.units import BYTES_PER_GIB
 from tests.support.records import record
 
 CELLS = {
@@ -28,6 +37,7 @@ CELLS = {
     "D": Cell(title="D: KV 32 GiB", configuration={"kv_offload_gib": 32}),
 }
 
+FP8 = Configuration.of({"kv_cache_dtype": "fp8"})
 BASELINE = record(0, label="baseline", kind=TrialKind.MATRIX, config=Configuration())
 UNSUPPORTED = replace(
     record(2, label="B", kind=TrialKind.MATRIX, config=Configuration(), metrics={}),
@@ -129,3 +139,38 @@ def test_a_simulated_matrix_is_marked() -> None:
                  if row.record is not None]  # fmt: skip
     assert "SIMULATED" in to_markdown(matrix_table(simulated))
     assert next(csv.DictReader(io.StringIO(matrix_csv(simulated))))["simulated"] == "SIMULATED"
+
+
+def test_tests_that_were_measured_apart_stand_in_one_row() -> None:
+    """Tests 1 and 2 yesterday and 3 today are one cell, as long as its settings are the same."""
+    halves = [
+        replace(BASELINE, number=n, probes=tuple(p for p in BASELINE.probes if p.probe in names),
+                metrics={t: v for t, v in BASELINE.metrics.items() if METRICS[t].probe in names})
+        for n, names in enumerate(({"startup", "ttft"}, {"throughput"}))
+    ]  # fmt: skip
+    whole = rows_of(CELLS, halves)
+    other = rows_of(CELLS, [replace(halves[0], configuration=FP8), halves[1]])
+    assert measured_tests(whole) == (1, 2, 3)
+    texts = [cell.text for cell in matrix_table(whole, (1, 2, 3)).rows[0]]
+    assert texts == [cell.text for cell in matrix_table(rows(), (1, 2, 3)).rows[0]]
+    assert matrix_table(other, (1,)).rows[0][1].text == "not asked for"
+    (line,) = list(csv.DictReader(io.StringIO(matrix_csv(whole[:1], (1, 2, 3)))))
+    assert line["startup_ns [ns]"]
+    assert line["output_tokens_per_s [tokens/s]"]
+
+
+def test_memory_over_the_headroom_is_marked() -> None:
+    """12,820,938,752 bytes less 1 GiB are 10.94 GiB."""
+
+    def table(peak_gib: float) -> Table:
+        metrics = {**BASELINE.metrics, "gpu_memory_peak_bytes": peak_gib * BYTES_PER_GIB}
+        made = rows_of(CELLS, [replace(BASELINE, metrics=metrics)])
+        return matrix_table(made, (6,), spec=StudySpec())
+
+    over, kept = table(11.5), table(10.9)
+    assert over.rows[0][1].text.startswith("GPU 11.50 GiB (over the headroom)")
+    assert any(
+        "GPU memory, peak is 11.50 GiB; 10.94 GiB leave the headroom" in n for n in over.notes
+    )
+    assert "headroom" not in kept.rows[0][1].text
+    assert not any("headroom" in note for note in kept.notes)
