@@ -20,7 +20,7 @@ from autotune.records import Configuration
 from autotune.report.quantities import DASH, duration_text, gib_text
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 from autotune.report.tables import removed_table
-from autotune.seams.engine import Screening
+from autotune.seams.engine import LaunchContext, Screening
 from autotune.spec.space import Choice, Parameter
 
 _START_S = (60.0, 300.0)
@@ -120,7 +120,8 @@ def memory_table(workbench: Workbench) -> Table:
             Configuration.of(values), workbench.context.capabilities, workbench.context.hardware
         )
         screening = engine.screen(settled.configuration, workbench.context)
-        rows.append((Cell.of(name), *_prediction(screening), Cell.of(settled.configuration)))
+        fits = _fits(screening, workbench.context)
+        rows.append((Cell.of(name), *_prediction(screening), fits, Cell.of(settled.configuration)))
     return Table(
         title="Predicted memory",
         columns=(
@@ -128,7 +129,7 @@ def memory_table(workbench: Workbench) -> Table:
             Column(head="GPU", align="right"),
             Column(head="KV tokens", align="right"),
             Column(head="host", align="right"),
-            Column(head="fits"),
+            Column(head="fits", fold=True),
             Column(head="settings", fold=True),
         ),
         rows=tuple(rows),
@@ -138,17 +139,25 @@ def memory_table(workbench: Workbench) -> Table:
 def _prediction(screening: Screening) -> tuple[Cell, ...]:
     predicted = screening.predicted
     tokens = predicted.get("kv_cache_tokens")
-    fits = (
-        Cell.of("yes", Tone.GOOD)
-        if screening.failure is None
-        else Cell.of(screening.failure.message, Tone.BAD)
-    )
     return (
         Cell.of(gib_text(predicted.get("gpu_memory_bytes"))),
         Cell.of(DASH if tokens is None else f"{tokens:,.0f}"),
         Cell.of(gib_text(predicted.get("host_memory_bytes"))),
-        fits,
     )
+
+
+def _fits(screening: Screening, context: LaunchContext) -> Cell:
+    """Whether it starts, and whether it keeps the headroom: certain, or by the prediction."""
+    failure = screening.failure or screening.headroom
+    if failure is not None:
+        return Cell.of(failure.message, Tone.BAD)
+    gpu, used = context.hardware.gpu, screening.predicted.get("gpu_memory_bytes")
+    if gpu is not None and used is not None:
+        most = gpu.memory_bytes - context.gpu_headroom_bytes
+        if used > most:
+            text = f"starts, but {gib_text(most)} may be used with the headroom"
+            return Cell.of(text, Tone.BAD)
+    return Cell.of("yes", Tone.GOOD)
 
 
 def expected_duration(trials: int) -> str:
