@@ -1,21 +1,15 @@
-"""Every prerequisite: its state, what follows from it, and the command that mends it.
+"""Every prerequisite of a study: its state, what follows from it, and the command that mends it.
 
-`gather` looks at the machine; `checks` is pure, so every verdict can be tested.
+`doctor_facts.gather` looks at the machine; `checks` is pure, so every verdict can be tested. What
+is missing for one study is no more than a warning for another: a simulated one needs no GPU.
 """
 
-import os
-import resource
-import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
 from typing import Final
 
-from autotune.deployers.docker_facts import DockerFacts, docker_facts
-from autotune.deployers.ports import ensure_free
-from autotune.errors import AutotuneError
-from autotune.seams.telemetry import Hardware
+from autotune.cli.doctor_facts import Facts
 from autotune.spec.study import StudySpec
 from autotune.units import BYTES_PER_GIB
 
@@ -26,7 +20,7 @@ WEIGHTS_GIB: Final = 40.0
 
 
 class State(StrEnum):
-    """How a prerequisite stands."""
+    """How a prerequisite stands: what is missing keeps the study from starting."""
 
     OK = "ok"
     WARNING = "warning"
@@ -51,77 +45,15 @@ class Check:
     mend: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Facts:
-    """What the machine is like.
-
-    Attributes:
-        docker: None where no Docker engine can be used; then `docker_error` says why.
-        memlock_bytes: Limit of locked memory; -1 for none.
-        gpu_processes: Other processes on the GPU; None where that cannot be read.
-        power_limit_ratio: Set limit / the card's default; None where that cannot be read.
-        free_bytes: Free space by what it is for: "images", "weights", "results".
-        port_error: Why the study's port cannot be used, or empty.
-    """
-
-    hardware: Hardware
-    docker: DockerFacts | None = None
-    docker_error: AutotuneError | None = None
-    memlock_bytes: int = -1
-    gpu_processes: int | None = None
-    power_limit_ratio: float | None = None
-    free_bytes: tuple[tuple[str, int], ...] = ()
-    has_token: bool = False
-    port_error: str = ""
-
-
-def gather(
-    spec: StudySpec,
-    hardware: Hardware,
-    *,
-    gpu_processes: int | None = None,
-    power_limit_ratio: float | None = None,
-) -> Facts:
-    """Look at this machine; starts nothing and changes nothing."""
-    found: DockerFacts | None = None
-    refused: AutotuneError | None = None
-    try:
-        found = docker_facts(spec.engine.image)
-    except AutotuneError as error:
-        refused = error
-    home = Path(os.environ.get("HF_HOME") or Path.home())
-    places = {"weights": home, "results": Path.cwd()}
-    if found is not None:
-        places["images"] = Path(found.data_root)
-    return Facts(
-        hardware=hardware,
-        docker=found,
-        docker_error=refused,
-        memlock_bytes=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
-        gpu_processes=gpu_processes,
-        power_limit_ratio=power_limit_ratio,
-        free_bytes=tuple((what, size) for what, path in places.items()
-                         if (size := _free(path)) is not None),
-        has_token=bool(os.environ.get("HF_TOKEN")),
-        port_error=_port_error(spec),
-    )  # fmt: skip
-
-
 def checks(facts: Facts, spec: StudySpec) -> tuple[Check, ...]:
     """The verdicts, worst consequences first within each subject."""
     return tuple(check for look in _LOOKS for check in look(facts, spec))
 
 
-def _gpu(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
+def _gpu(facts: Facts, spec: StudySpec) -> Iterator[Check]:
     gpu = facts.hardware.gpu
     if gpu is None:
-        yield Check(
-            name="GPU",
-            state=State.WARNING,
-            found="no NVIDIA GPU, or no driver for it",
-            consequence="`autotune study` uses the simulated engine; its figures are predictions",
-            mend="install the NVIDIA driver; `nvidia-smi` must list the card",
-        )
+        yield _no_gpu(facts, spec)
         return
     major, minor = gpu.compute_capability
     yield Check(name="GPU", state=State.OK,
@@ -139,6 +71,28 @@ def _gpu(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
     yield Check(name="driver", state=State.OK if gpu.driver else State.WARNING,
                 found=gpu.driver or "unknown")  # fmt: skip
     yield from _gpu_use(facts)
+
+
+def _no_gpu(facts: Facts, spec: StudySpec) -> Check:
+    """What a machine without one means for this study."""
+    found = "no NVIDIA GPU, or no driver for it"
+    mend = "install the NVIDIA driver; `nvidia-smi` must list the card"
+    if facts.deployer == "docker" and spec.engine.gpus:
+        return Check(
+            name="GPU",
+            state=State.MISSING,
+            found=found,
+            consequence="this study runs vLLM on a GPU, and refuses to start without one",
+            mend=f"{mend}; `autotune study {spec.name} --engine simulated` needs none",
+        )
+    if facts.deployer == "simulated" and spec.engine.name == "simulated":
+        return Check(name="GPU", state=State.OK, found="none; this study simulates one")
+    consequence = (
+        "a simulated engine stands in for it; its figures are predictions"
+        if facts.deployer == "simulated"
+        else "only a vLLM that was built for the CPU can be measured"
+    )
+    return Check(name="GPU", state=State.WARNING, found=found, consequence=consequence, mend=mend)
 
 
 def _gpu_use(facts: Facts) -> Iterator[Check]:
@@ -163,21 +117,27 @@ def _gpu_use(facts: Facts) -> Iterator[Check]:
 
 
 def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    is_needed = facts.deployer == "docker"
     if facts.docker is None:
         error = facts.docker_error
         yield Check(
             name="Docker",
-            state=State.MISSING if facts.hardware.gpus else State.WARNING,
+            state=State.MISSING if is_needed else State.WARNING,
             found="not usable" if error is None else error.message,
-            consequence="vLLM can only be started as a process (--deployer process)",
-            mend="" if error is None else error.hint,
+            consequence=(
+                "this study starts vLLM in a container, and refuses to start without Docker; "
+                "--deployer process uses an installed vLLM"
+                if is_needed
+                else "no study can start vLLM in a container"
+            ),
+            mend="install Docker" if error is None else error.hint,
         )
         return
     yield Check(name="Docker", state=State.OK, found=f"engine {facts.docker.release}")
     if facts.hardware.gpus and "nvidia" not in facts.docker.runtimes:
         yield Check(
             name="NVIDIA container toolkit",
-            state=State.MISSING,
+            state=State.MISSING if is_needed else State.WARNING,
             found="Docker has no runtime `nvidia`",
             consequence="containers do not see the GPU",
             mend="install nvidia-container-toolkit, then "
@@ -185,6 +145,8 @@ def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:
         )
     elif facts.hardware.gpus:
         yield Check(name="NVIDIA container toolkit", state=State.OK, found="runtime `nvidia`")
+    if not is_needed:
+        return
     if spec.engine.image is not None and facts.docker.image_bytes is None:
         yield Check(
             name="image",
@@ -195,6 +157,45 @@ def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:
         )
     elif spec.engine.image is not None:
         yield Check(name="image", state=State.OK, found=spec.engine.image)
+
+
+def _program(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    """The serve command of a study that starts it as a process."""
+    if facts.deployer != "process":
+        return
+    name = spec.engine.command[0]
+    yield Check(
+        name="engine",
+        state=State.OK if facts.program else State.MISSING,
+        found=facts.program or f"there is no program {name!r} on the PATH",
+        consequence="" if facts.program else "no trial can start",
+        mend=""
+        if facts.program
+        else "`pip install vllm`, or name its path in the study file's engine.command",
+    )
+
+
+def _model(facts: Facts, spec: StudySpec) -> Iterator[Check]:
+    """The model's own files: without them there is no study of any kind."""
+    error = facts.model_error
+    yield Check(
+        name="model",
+        state=State.OK if error is None else State.MISSING,
+        found=f"{spec.model} ({facts.model_source})" if error is None else error.message,
+        consequence="" if error is None else "the study refuses to start",
+        mend="" if error is None else error.hint,
+    )
+
+
+def _results(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
+    if facts.results_error:
+        yield Check(
+            name="results",
+            state=State.MISSING,
+            found=facts.results_error,
+            consequence="the study has nowhere to write to",
+            mend="start it in a folder of your own",
+        )
 
 
 def _disk(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
@@ -254,13 +255,22 @@ def _memory(facts: Facts, spec: StudySpec) -> Iterator[Check]:
 
 def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:
     port = spec.port or 8000
-    yield Check(
-        name=f"port {port}",
-        state=State.WARNING if facts.port_error else State.OK,
-        found=facts.port_error or "free",
-        consequence="the exported service cannot listen there" if facts.port_error else "",
-        mend="set VLLM_PORT in .env to another one" if facts.port_error else "",
-    )
+    if facts.port_error and spec.port and facts.deployer != "simulated":
+        yield Check(
+            name=f"port {port}",
+            state=State.MISSING,
+            found=facts.port_error,
+            consequence="the study file names that port, and refuses to start",
+            mend="end what listens there, or take `port` out of the study file",
+        )
+    else:
+        yield Check(
+            name=f"port {port}",
+            state=State.WARNING if facts.port_error else State.OK,
+            found=facts.port_error or "free",
+            consequence="the exported service cannot listen there" if facts.port_error else "",
+            mend="set VLLM_PORT in .env to another one" if facts.port_error else "",
+        )
     yield Check(
         name="HF_TOKEN",
         state=State.OK if facts.has_token else State.WARNING,
@@ -271,22 +281,5 @@ def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:
 
 
 _LOOKS: Final[tuple[Callable[[Facts, StudySpec], Iterator[Check]], ...]] = (
-    _gpu, _docker, _disk, _memory, _access,
+    _gpu, _docker, _program, _model, _results, _disk, _memory, _access,
 )  # fmt: skip
-
-
-def _free(path: Path) -> int | None:
-    while not path.exists() and path != path.parent:
-        path = path.parent
-    try:
-        return shutil.disk_usage(path).free
-    except OSError:
-        return None
-
-
-def _port_error(spec: StudySpec) -> str:
-    try:
-        ensure_free(spec.bind_host, spec.port or 8000)
-    except AutotuneError as error:
-        return error.message
-    return ""

@@ -1,10 +1,17 @@
 """Verdicts of `autotune doctor` on machines that are made up."""
 
+import io
 from dataclasses import replace
+from typing import Any
 
-from autotune.cli.doctor import Check, Facts, State, checks
+import pytest
+from rich.console import Console
+
+from autotune.cli.commands.doctor import show
+from autotune.cli.doctor import Check, State, checks
+from autotune.cli.doctor_facts import Facts, deployer_of
 from autotune.deployers.docker_facts import DockerFacts
-from autotune.errors import DockerUnavailableError
+from autotune.errors import DockerUnavailableError, ModelError
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.spec.study import study_from
 
@@ -60,14 +67,80 @@ def test_whatever_is_not_ok_says_what_follows_and_what_mends_it() -> None:
 
 
 def test_docker_that_cannot_be_used_hands_on_its_own_hint() -> None:
-    """With a GPU it is missing, without one only a warning."""
+    """Missing where the study starts containers, a warning where it starts processes."""
     error = DockerUnavailableError("no rights on the socket", hint="usermod")
     facts = replace(READY, docker=None, docker_error=error)
-    without_gpu = replace(facts, hardware=replace(facts.hardware, gpus=()))
 
     assert verdict(facts, "Docker").state is State.MISSING
     assert verdict(facts, "Docker").mend == "usermod"
-    assert verdict(without_gpu, "Docker").state is State.WARNING
+    assert verdict(replace(facts, deployer="process"), "Docker").state is State.WARNING
+
+
+@pytest.mark.parametrize(
+    ("engine", "deployer", "state"),
+    [
+        ({"name": "vllm", "deployer": "docker"}, "docker", State.MISSING),
+        ({"name": "vllm", "deployer": "docker", "gpus": False}, "docker", State.WARNING),
+        ({"name": "vllm", "deployer": "process"}, "process", State.WARNING),
+        ({}, "simulated", State.WARNING),
+        ({"name": "simulated"}, "simulated", State.OK),
+    ],
+)
+def test_a_machine_without_a_gpu_is_judged_by_the_study(
+    engine: dict[str, Any], deployer: str, state: State
+) -> None:
+    """It is missing exactly where `autotune study` would refuse."""
+    spec = study_from({"engine": engine}, where="test")
+    hardware = replace(READY.hardware, gpus=())
+    assert deployer_of(spec, hardware) == deployer
+    facts = replace(READY, hardware=hardware, deployer=deployer)
+    (check,) = [check for check in checks(facts, spec) if check.name == "GPU"]
+    assert check.state is state
+
+
+def test_a_study_of_processes_needs_the_program() -> None:
+    """Not the image, nor the container toolkit."""
+    spec = study_from({"engine": {"name": "vllm", "deployer": "process"}}, where="test")
+    bare = replace(READY, deployer="process", docker=None)
+    lacking = {c.name for c in checks(bare, spec) if c.state is State.MISSING}
+    assert lacking == {"engine"}
+    whole = replace(bare, program="/opt/vllm/bin/vllm")
+    assert not [c for c in checks(whole, spec) if c.state is State.MISSING]
+
+
+def test_a_model_that_cannot_be_read_keeps_every_study_from_starting() -> None:
+    """A simulated one too: its memory is the model's."""
+    error = ModelError("the model m/gated is gated", hint="export HF_TOKEN=...")
+    check = verdict(replace(READY, deployer="simulated", model_error=error), "model")
+    assert check.state is State.MISSING
+    assert check.mend == "export HF_TOKEN=..."
+
+
+def test_a_folder_that_cannot_be_written_is_missing() -> None:
+    """The study would end at its first file."""
+    assert verdict(replace(READY, results_error="/x cannot be written"), "results").state is (
+        State.MISSING
+    )
+
+
+def test_a_port_that_the_study_names_must_be_free() -> None:
+    """One that it leaves open is only where the exported service listens."""
+    taken = replace(READY, port_error="port 8000 is in use")
+    named = study_from({"port": 8000}, where="test")
+    (check,) = [check for check in checks(taken, named) if check.name == "port 8000"]
+    assert check.state is State.MISSING
+    assert verdict(taken, "port 8000").state is State.WARNING
+
+
+def test_a_command_that_mends_can_be_copied_on_80_columns() -> None:
+    """No line of it is broken by the program."""
+    mend = "sudo nvidia-ctk runtime configure --runtime=docker && sudo systemctl restart docker"
+    check = Check(name="toolkit", state=State.MISSING, found="none", consequence="no GPU",
+                  mend=mend)  # fmt: skip
+    console = Console(width=80, file=io.StringIO())
+    show(console, [check])
+    assert isinstance(console.file, io.StringIO)
+    assert f"  {mend}\n" in console.file.getvalue()
 
 
 def test_an_image_that_is_not_there_names_the_command_that_fetches_it() -> None:
