@@ -155,8 +155,7 @@ def _fits(screening: Screening, context: LaunchContext) -> Cell:
     if gpu is not None and used is not None:
         most = gpu.memory_bytes - context.gpu_headroom_bytes
         if used > most:
-            text = f"starts, but {gib_text(most)} may be used with the headroom"
-            return Cell.of(text, Tone.BAD)
+            return Cell.of(f"over the headroom's {gib_text(most)}", Tone.BAD)
     return Cell.of("yes", Tone.GOOD)
 
 
