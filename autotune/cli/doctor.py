@@ -17,6 +17,7 @@ IMAGE_GIB: Final = 30.0
 """A CUDA image of vLLM unpacked (about 20 GB), with room to unpack it."""
 WEIGHTS_GIB: Final = 40.0
 """Weights of the models that fit a consumer card, and of a second one."""
+_FULL_POWER: Final = 0.99
 
 
 class State(StrEnum):
@@ -106,14 +107,20 @@ def _gpu_use(facts: Facts) -> Iterator[Check]:
         )
     elif facts.gpu_processes == 0:
         yield Check(name="other processes on the GPU", state=State.OK, found="none")
-    if facts.power_limit_ratio is not None and facts.power_limit_ratio < 0.99:
+    gpu = facts.hardware.gpu
+    ratio = None if gpu is None else gpu.power_limit_ratio
+    if ratio is None:
+        return
+    if ratio < _FULL_POWER:
         yield Check(
             name="power limit",
             state=State.WARNING,
-            found=f"{facts.power_limit_ratio:.0%} of the card's default",
+            found=f"{ratio:.0%} of the card's default",
             consequence="figures hold for this limit only",
-            mend="`sudo nvidia-smi -pl WATTS` sets it",
+            mend="`nvidia-smi -q -d POWER` shows the default, `sudo nvidia-smi -pl WATTS` sets it",
         )
+    else:
+        yield Check(name="power limit", state=State.OK, found="the card's default or more")
 
 
 def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:

@@ -28,7 +28,6 @@ class Facts:
         model_source: Where it was read.
         memlock_bytes: Limit of locked memory; -1 for none.
         gpu_processes: Other processes on the GPU; None where that cannot be read.
-        power_limit_ratio: Set limit / the card's default; None where that cannot be read.
         free_bytes: Free space by what it is for: "images", "weights", "results".
         port_error: Why the study's port cannot be used, or empty.
         results_error: Why results cannot be written, or empty.
@@ -43,7 +42,6 @@ class Facts:
     model_source: str = ""
     memlock_bytes: int = -1
     gpu_processes: int | None = None
-    power_limit_ratio: float | None = None
     free_bytes: tuple[tuple[str, int], ...] = ()
     has_token: bool = False
     port_error: str = ""
@@ -55,7 +53,6 @@ def gather(
     hardware: Hardware,
     *,
     gpu_processes: int | None = None,
-    power_limit_ratio: float | None = None,
 ) -> Facts:
     """Look at this machine; starts nothing and changes nothing.
 
@@ -83,7 +80,6 @@ def gather(
         model_source=source,
         memlock_bytes=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         gpu_processes=gpu_processes,
-        power_limit_ratio=power_limit_ratio,
         free_bytes=tuple((what, size) for what, path in places.items()
                          if (size := _free(path)) is not None),
         has_token=bool(os.environ.get("HF_TOKEN")),

@@ -12,6 +12,7 @@ class Gpu:
     Attributes:
         memory_bytes: All of it, as NVML counts.
         reserved_bytes: What the driver keeps of it: CUDA sees that much less. None: not told.
+        power_limit_ratio: Set limit / the card's own default. None: not told.
     """
 
     index: int
@@ -21,6 +22,7 @@ class Gpu:
     driver: str = ""
     uuid: str = ""
     reserved_bytes: int | None = None
+    power_limit_ratio: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

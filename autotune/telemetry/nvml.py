@@ -93,6 +93,7 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
                 driver=driver,
                 uuid=uuids[index],
                 reserved_bytes=_reserved_bytes(library, handle),
+                power_limit_ratio=_power_limit_ratio(library, handle),
             )
         )
     return tuple(found)
@@ -109,6 +110,13 @@ def _reserved_bytes(library: Any, handle: Any) -> int | None:
         return None
     memory = _asked(library.nvmlDeviceGetMemoryInfo, handle, version)
     return None if memory is None else int(memory.reserved)
+
+
+def _power_limit_ratio(library: Any, handle: Any) -> float | None:
+    """Somebody may have set a lower limit than the card's default; both are in milliwatts."""
+    limit_mw = _asked(library.nvmlDeviceGetPowerManagementLimit, handle)
+    default_mw = _asked(library.nvmlDeviceGetPowerManagementDefaultLimit, handle)
+    return None if limit_mw is None or not default_mw else float(limit_mw / default_mw)
 
 
 class NvmlSource:

@@ -22,6 +22,8 @@ class FakeCard:
     is_lost: bool = False
     utilization: int = 40
     power_mw: int = 151_500
+    power_limit_mw: int = 200_000
+    default_power_limit_mw: int = 250_000
     energy_mj: int = 2_000_500
     temperature: int = 55
     sm_clock: int = 2587
@@ -95,6 +97,14 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
         """In percent."""
         return SimpleNamespace(gpu=card.utilization, memory=0)
+
+    def nvmlDeviceGetPowerManagementLimit(self, card: FakeCard) -> int:  # noqa: N802
+        """Milliwatts, as it is set."""
+        return card.power_limit_mw
+
+    def nvmlDeviceGetPowerManagementDefaultLimit(self, card: FakeCard) -> int:  # noqa: N802
+        """Milliwatts, as the card comes."""
+        return card.default_power_limit_mw
 
     def nvmlDeviceGetPowerUsage(self, card: FakeCard) -> int:  # noqa: N802
         """In milliwatts."""

@@ -17,12 +17,11 @@ from autotune.spec.study import study_from
 
 GIB = 1024**3
 CARD = Gpu(index=0, name="RTX 5070", memory_bytes=12 * GIB, compute_capability=(12, 0),
-           driver="580")  # fmt: skip
+           driver="580", power_limit_ratio=1.0)  # fmt: skip
 READY = Facts(
     hardware=Hardware(gpus=(CARD,), host_memory_bytes=94 * GIB, shm_bytes=47 * GIB),
     docker=DockerFacts(release="28", runtimes=("nvidia", "runc"), data_root="/d", image_bytes=1),
     gpu_processes=0,
-    power_limit_ratio=1.0,
     free_bytes=(("images", 100 * GIB), ("weights", 100 * GIB), ("results", 100 * GIB)),
     has_token=True,
 )
@@ -48,11 +47,11 @@ def test_whatever_is_not_ok_says_what_follows_and_what_mends_it() -> None:
     """A machine that lacks all there is to lack."""
     bad = Facts(
         hardware=Hardware(host_memory_bytes=8 * GIB, is_wsl=True,
-                          gpus=(replace(CARD, compute_capability=(6, 1), driver=""),)),
+                          gpus=(replace(CARD, compute_capability=(6, 1), driver="",
+                                       power_limit_ratio=0.7),)),
         docker=DockerFacts(release="28", runtimes=("runc",), data_root="/d"),
         memlock_bytes=65536,
         gpu_processes=2,
-        power_limit_ratio=0.7,
         free_bytes=(("images", GIB), ("weights", GIB), ("results", 0)),
         port_error="port 8000 is in use",
     )  # fmt: skip

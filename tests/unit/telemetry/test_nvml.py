@@ -57,6 +57,15 @@ def test_what_the_driver_keeps_is_read_from_the_second_memory_struct() -> None:
     assert [gpu.reserved_bytes for gpu in read_gpus(old, setting="0")] == [None]
 
 
+def test_the_power_limit_is_told_against_the_cards_own() -> None:
+    """200 of 250 W; a card that has no limits tells none."""
+    (limited,) = read_gpus(FakeNvml(), setting="0")
+    assert limited.power_limit_ratio == 0.8
+    refused = FakeNvml(refused={"nvmlDeviceGetPowerManagementDefaultLimit"})
+    (untold,) = read_gpus(refused, setting="0")
+    assert untold.power_limit_ratio is None
+
+
 def test_a_card_that_gives_no_handle_is_left_out_and_the_others_are_read() -> None:
     """One that has fallen off the bus, say."""
     cards = [FakeCard(name="lost", is_lost=True), FakeCard(name="fine")]
