@@ -249,7 +249,7 @@ def scan_image(target: EngineTarget, digest: str) -> dict[str, Any]:
     if not mounted and kept.is_file():
         return _answer(0, kept.read_text(encoding="utf-8"), "")
     arguments = ["-c", SCAN_SOURCE.read_text(encoding="utf-8")]
-    ran = run_in_image(target.image or "", program, arguments, target.mounts)
+    ran = run_in_image(target.image or "", program, arguments, target.mounts, target.labels)
     found = _answer(ran.exit_code, ran.stdout, ran.stderr)
     if not mounted:  # what lies in a mounted folder may change under the same digest
         kept.parent.mkdir(parents=True, exist_ok=True)

@@ -70,6 +70,7 @@ class HostNeed:
         shm_limit_bytes: Size of /dev/shm; None where autotune sizes it or it is not known.
         certain_bytes: The least that it will take, with nothing estimated.
         repair_gib: Offload that would fit; None without offload.
+        counted: How the offload was counted, for people; empty without offload.
     """
 
     total_bytes: float
@@ -78,6 +79,7 @@ class HostNeed:
     shm_limit_bytes: float | None
     certain_bytes: float
     repair_gib: int | None = None
+    counted: str = ""
 
     @property
     def margin_gib(self) -> float | None:
@@ -92,7 +94,8 @@ class HostNeed:
     def failure(self) -> Failure | None:
         """Why it would not fit; None if it may."""
         if self.limit_bytes is not None and self.certain_bytes > self.limit_bytes:
-            return self._short("host memory", self.certain_bytes, self.limit_bytes)
+            what = f"host memory{self.counted}"
+            return self._short(what, self.certain_bytes, self.limit_bytes)
         if self.shm_limit_bytes is not None and self.shm_bytes > self.shm_limit_bytes:
             return self._short("shared memory (/dev/shm)", self.shm_bytes, self.shm_limit_bytes)
         return None
@@ -146,7 +149,16 @@ def host_need(
         # An offload is asked for in so many bytes; a CPU's weights and KV are what they are.
         certain_bytes=(own if on_cpu else base) + buffers,
         repair_gib=repair,
+        counted=_counted(settings.offload_bytes, offload),
     )
+
+
+def _counted(offload_bytes: int, offload: OffloadFactor) -> str:
+    if not offload_bytes:
+        return ""
+    until = "" if offload.is_measured else ", until a trial with offload has been measured here"
+    gib = gib_from_bytes(offload_bytes)
+    return f" ({gib:g} GiB of offload count {offload.value:.2f} times{until})"
 
 
 def _limit(context: LaunchContext) -> float | None:

@@ -1,8 +1,9 @@
 """Runs the scan inside a container image: the only place here that talks to Docker."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import docker
@@ -40,9 +41,15 @@ def image_digest(image: str) -> str:
 
 
 def run_in_image(
-    image: str, program: str, arguments: Sequence[str], mounts: Sequence[Mount]
+    image: str,
+    program: str,
+    arguments: Sequence[str],
+    mounts: Sequence[Mount],
+    labels: Mapping[str, str] = MappingProxyType({}),
 ) -> ImageScan:
-    """Run a program in a container of an image, without network, and remove the container.
+    """Run a program in a container of an image, and remove the container.
+
+    It has no network and no privileges, and may read whatever the image and the mounts hold.
 
     Raises:
         DockerUnavailableError: If there is no engine to ask.
@@ -56,7 +63,10 @@ def run_in_image(
             entrypoint=[program],
             network_mode="none",
             working_dir="/",
-            labels=dict(SCAN_LABELS),
+            labels={**SCAN_LABELS, **labels},
+            cap_drop=["ALL"],
+            cap_add=["DAC_OVERRIDE"],
+            security_opt=["no-new-privileges=true"],
             mounts=[_mount(m) for m in mounts],
         )
         try:

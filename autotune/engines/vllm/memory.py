@@ -93,7 +93,8 @@ class MemoryModel:
                            weights_bytes=estimated.weights, offload=self._offload),
             settings=settings,
             correction_bytes=correction,
-            reserve_bytes=0.0 if total is None else least_reserve_bytes(context),
+            reserve_bytes=reserve_bytes(context),
+            least_reserve_bytes=reserve_bytes(context, LEAST_RESERVE_BYTES),
         )  # fmt: skip
 
     def screen(self, configuration: Configuration, context: LaunchContext) -> Screening:
@@ -164,17 +165,15 @@ def _gpu_total(context: LaunchContext) -> float | None:
     gpu = context.hardware.gpu
     if gpu is None or context.capabilities.platform == "cpu":
         return None
-    return float(gpu.memory_bytes - _reserve_bytes(context, unsaid=DRIVER_RESERVE_BYTES))
+    return gpu.memory_bytes - reserve_bytes(context)
 
 
-def least_reserve_bytes(context: LaunchContext) -> float:
-    """What the driver keeps of the GPU at least."""
-    return float(_reserve_bytes(context, unsaid=LEAST_RESERVE_BYTES))
+def reserve_bytes(context: LaunchContext, unsaid: int = DRIVER_RESERVE_BYTES) -> float:
+    """What the driver keeps of the GPU, by its own word where it gives one.
 
-
-def _reserve_bytes(context: LaunchContext, *, unsaid: int) -> int:
-    """What the driver keeps, by its own word where it gives one; WSL2 shows all to CUDA."""
+    WSL2 shows all of it to CUDA.
+    """
     gpu = context.hardware.gpu
     if gpu is None or context.hardware.is_wsl:
-        return 0
-    return unsaid if gpu.reserved_bytes is None else gpu.reserved_bytes
+        return 0.0
+    return float(unsaid if gpu.reserved_bytes is None else gpu.reserved_bytes)

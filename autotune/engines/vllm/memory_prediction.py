@@ -26,6 +26,7 @@ class Prediction:
         longest_tokens: Longest request that fits at the favourable end.
         gpu_total_bytes: GPU memory as CUDA sees it; None without a GPU.
         reserve_bytes: GPU memory beside it that the driver keeps.
+        least_reserve_bytes: The least that this can be.
         terms: Everything else on the GPU.
         host: Host memory.
         settings: What was resolved.
@@ -42,6 +43,7 @@ class Prediction:
     settings: MemorySettings
     correction_bytes: float = 0.0
     reserve_bytes: float = 0.0
+    least_reserve_bytes: float = 0.0
 
     @property
     def is_estimated(self) -> bool:
@@ -55,25 +57,26 @@ class Prediction:
 
     @property
     def gpu_bytes(self) -> float | None:
-        """Everything on the GPU once the server runs."""
+        """Everything on the GPU once the server runs, as NVML counts it."""
         if self.gpu_total_bytes is None or self.kv_bytes is None:
             return None
         t = self.terms
-        return t.weights + t.activation + t.non_torch + t.graphs + t.context + max(0, self.kv_bytes)
+        own = t.weights + t.activation + t.non_torch + t.graphs + max(0.0, self.kv_bytes)
+        return own + t.context + self.reserve_bytes
 
     @property
     def least_used_bytes(self) -> float | None:
         """GPU memory in use at the peak, as NVML counts it, with every estimate at its least.
 
-        vLLM fills its share (KV memory is what is left of it); its context and what the driver
-        keeps come on top. On an H100 the peak was 0.9 GiB over their sum.
+        vLLM fills its share: KV memory is what the weights and the peak of activations leave of
+        it. That peak may not come again; the context and what the driver keeps come on top.
         """
-        asked = self.settings.kv_bytes
+        asked, t = self.settings.kv_bytes, self.terms
         if self.gpu_total_bytes is None:
             return None
-        own = self.share_bytes if asked is None else 0.97 * self.terms.weights + asked
-        outside = LEAST_CONTEXT_BYTES if self.terms.context > 0 else 0
-        return own + outside + self.reserve_bytes
+        own = self.share_bytes - t.activation if asked is None else 0.97 * t.weights + asked
+        outside = LEAST_CONTEXT_BYTES if t.context > 0 else 0
+        return own + outside + self.least_reserve_bytes
 
     def figures(self) -> dict[str, float]:
         """As `Screening.predicted`: tags to bytes and tokens; what is unknown is absent."""
@@ -99,7 +102,8 @@ def gpu_margin_gib(prediction: Prediction) -> float | None:
     used, total = prediction.gpu_bytes, prediction.gpu_total_bytes
     if prediction.kv_bytes is None or used is None or total is None:
         return None
-    margins = (prediction.kv_bytes - prediction.kv_needed_bytes, total - used)
+    left = total + prediction.reserve_bytes - used
+    margins = (prediction.kv_bytes - prediction.kv_needed_bytes, left)
     return round(gib_from_bytes(min(margins)), 3)
 
 

@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -222,16 +224,23 @@ class FakeImage:
 
     def __init__(self, answer: dict[str, Any] | None = None) -> None:
         self.ran: list[tuple[str, str, tuple[Mount, ...]]] = []
+        self.labels: Mapping[str, str] = {}
         self.answer = answer or {
             "release": "0.33.0", "distribution": "vllm", "flags": {"host": {"kind": "value"}},
             "backends": [], "environment": [],
         }  # fmt: skip
 
     def run(
-        self, image: str, program: str, arguments: list[str], mounts: tuple[Mount, ...]
+        self,
+        image: str,
+        program: str,
+        arguments: list[str],
+        mounts: tuple[Mount, ...],
+        labels: Mapping[str, str],
     ) -> ImageScan:
         """What `run_in_image` would do."""
         assert arguments[0] == "-c"
+        self.labels = labels
         self.ran.append((image, program, mounts))
         return ImageScan(exit_code=0, stdout="noise\n" + json.dumps(self.answer), stderr="")
 
@@ -248,6 +257,13 @@ def docker_image(monkeypatch: pytest.MonkeyPatch) -> FakeImage:
 def container(*command: str, mounts: tuple[Mount, ...] = ()) -> EngineTarget:
     """A target in an image."""
     return EngineTarget(deployer="docker", command=command, image="vllm:x", mounts=mounts)
+
+
+def test_a_scan_can_be_found_by_a_later_run(docker_image: FakeImage) -> None:
+    """Its container carries the labels of whoever asked."""
+    target = replace(container("vllm"), labels={"autotune.owner": "1:x"})
+    scan_image(target, "sha256:1")
+    assert docker_image.labels == {"autotune.owner": "1:x"}
 
 
 def test_an_image_is_scanned_once_for_its_digest(docker_image: FakeImage) -> None:
