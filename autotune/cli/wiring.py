@@ -4,18 +4,18 @@ import os
 import platform
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
 from autotune import __version__
+from autotune.cli.safety import authorization, exposure, require_room
 from autotune.clock import Clock, MonotonicClock, VirtualClock
 from autotune.deployers import DEPLOYERS
 from autotune.deployers.ports import free_port
 from autotune.engines import ENGINES, vocabulary
 from autotune.engines.models import read_model
 from autotune.engines.simulated.backend import simulated_backend
-from autotune.errors import SpecError
 from autotune.load.connect import http_connector
 from autotune.load.runner import InProcessLoad
 from autotune.paths import StudyPaths, declared_file, results_root
@@ -37,7 +37,7 @@ from autotune.spec.space import SearchSpace, space_from
 from autotune.spec.study import StudySpec
 from autotune.telemetry import deployment_sources, machine_sources
 from autotune.trial.tools import TrialTools
-from autotune.units import bytes_from_gib, gib_from_bytes
+from autotune.units import bytes_from_gib
 
 SIMULATED_PORT: Final = 8000
 
@@ -120,7 +120,7 @@ def make_backend(spec: StudySpec, hardware: Hardware, model: ModelFacts) -> Back
         clock=clock,
         engine=ENGINES[spec.engine.name](),
         deployer=DEPLOYERS[spec.engine.deployer](clock),
-        connect=http_connector(clock),
+        connect=http_connector(clock, headers=authorization(spec, os.environ)),
         sources=deployment_sources,
         machine_sources=machine_sources(),
         hardware=hardware,
@@ -167,7 +167,8 @@ async def make_workbench(
     """
     require_room(spec, backend.hardware)
     target = target_of(spec, backend.hardware)
-    capabilities = await backend.engine.detect(target)
+    found = await backend.engine.detect(target)
+    capabilities = replace(found, warnings=(*found.warnings, *exposure(spec)))
     context = LaunchContext(
         target=target,
         capabilities=capabilities,
@@ -209,6 +210,7 @@ def target_of(spec: StudySpec, hardware: Hardware) -> EngineTarget:
             for m in engine.mounts
         ),
         gpus=engine.gpus and bool(hardware.gpus),
+        api_key_env=engine.api_key_env,
     )
 
 
@@ -225,25 +227,6 @@ def engine_cache(capabilities: Capabilities) -> Path:
     folder = root / "autotune" / "engines" / key
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def require_room(spec: StudySpec, hardware: Hardware) -> None:
-    """Refuse a headroom that leaves nothing to the engine: every trial would break it.
-
-    Raises:
-        SpecError: Naming the field, and what the machine has.
-    """
-    gpu = hardware.gpu
-    sides = [("host_gib", "of memory", spec.headroom.host_gib, hardware.host_memory_bytes)]
-    if gpu is not None:
-        sides.append(("gpu_gib", "of GPU memory", spec.headroom.gpu_gib, gpu.memory_bytes))
-    for field, what, asked_gib, has_bytes in sides:
-        if has_bytes and bytes_from_gib(asked_gib) >= has_bytes:
-            message = (
-                f"headroom -> {field}: {asked_gib:g} GiB shall stay free, and this machine has "
-                f"{gib_from_bytes(has_bytes):.1f} GiB {what}"
-            )
-            raise SpecError(message, hint="Set a smaller headroom in the study file.")
 
 
 def memory_limit(spec: StudySpec, hardware: Hardware) -> int | None:

@@ -49,6 +49,8 @@ class EngineTarget:
         env: Variables that every start gets.
         mounts: Folders that every container gets.
         gpus: Whether containers get the GPUs.
+        api_key_env: Variable of the controller's environment that holds the server's API key; its
+            value is in no record. None: the server asks for none.
     """
 
     deployer: str
@@ -57,6 +59,7 @@ class EngineTarget:
     env: Mapping[str, str] = field(default_factory=dict)
     mounts: tuple[Mount, ...] = ()
     gpus: bool = True
+    api_key_env: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

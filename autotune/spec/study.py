@@ -86,6 +86,7 @@ class EngineModel(StrictModel):
     env: dict[str, str] = Field(default_factory=dict)
     mounts: list[MountModel] = Field(default_factory=list)
     gpus: bool = True
+    api_key_env: Literal["VLLM_API_KEY"] | None = None  # set there: every request needs the key
     release: str | None = None  # simulated: which release is imitated
     hardware: str | None = None  # simulated: which card, e.g. "rtx-5070"
     host_memory_gib: GibAboveZero | None = None  # simulated
@@ -103,8 +104,8 @@ class EngineModel(StrictModel):
             raise ValueError(message)
         if any(argument.split("=")[0] == "--api-key" for argument in self.arguments):
             message = (
-                "arguments hold --api-key, and a study file is recorded and exported; trials "
-                "listen on bind_host only, so leave it out and give the exported service its key"
+                "arguments hold --api-key, and a study file is recorded and exported; leave it "
+                "out, `export VLLM_API_KEY=...` and set engine.api_key_env: VLLM_API_KEY"
             )
             raise ValueError(message)
         return self

@@ -37,6 +37,10 @@ SHM_PER_OFFLOAD: Final = 2.0
 """Room in /dev/shm per byte of offload from 0.27.0 on. 1.92 was seen on a hybrid model (#53042);
 the size is a bound, not a reservation."""
 
+PASSED_ON: Final = ("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+"""Variables of the controller that every start gets by name; VLLM_API_KEY where a study says so
+(`envs.py`, read by the server itself, 0.8.5 to 0.33.0)."""
+
 LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
@@ -52,7 +56,7 @@ def launch_plan(configuration: Configuration, context: LaunchContext) -> LaunchP
     return LaunchPlan(
         argv=_argv(context, said.arguments, contained=contained),
         env={**_environment(context, contained=contained), **context.target.env, **said.env},
-        env_passthrough=("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY"),
+        env_passthrough=(*PASSED_ON, *filter(None, [context.target.api_key_env])),
         image=context.target.image,
         bind_host=context.bind_host,
         port=context.port,

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.seams.engine import EngineTarget, LaunchContext, ModelFacts
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.units import BYTES_PER_GIB
+from tests.support.vllm_contexts import context
 
 GPU = Gpu(index=0, name="gpu", memory_bytes=12 * BYTES_PER_GIB, compute_capability=(12, 0))
 
@@ -157,6 +159,7 @@ def test_no_secret_is_in_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_secret")
     plan = planned(image="vllm:x")
     assert "HF_TOKEN" in plan.env_passthrough
+    assert "VLLM_API_KEY" not in plan.env_passthrough
     assert "hf_secret" not in repr(plan)
 
 
@@ -250,3 +253,13 @@ def test_a_model_that_is_a_folder_is_mounted_where_it_lies(tmp_path: Path) -> No
     own = Mount(source=Path("/elsewhere"), target=str(tmp_path.parent))
     assert [m for m in planned(image="vllm:x", model=model, mounts=(own,)).mounts
             if m.target.startswith(str(tmp_path.parent))] == [own]  # fmt: skip
+
+
+def test_a_servers_key_is_passed_on_by_name_only() -> None:
+    """The server reads VLLM_API_KEY itself; its value is in no argument and no record."""
+    start = context()
+    target = replace(start.target, api_key_env="VLLM_API_KEY")
+    plan = launch_plan(Configuration(), replace(start, target=target))
+    assert "VLLM_API_KEY" in plan.env_passthrough
+    assert not any("api-key" in argument for argument in plan.argv)
+    assert "VLLM_API_KEY" not in plan.env

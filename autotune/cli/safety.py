@@ -1,0 +1,57 @@
+"""What must hold on this machine before a study's servers are started: room, and who may ask."""
+
+from collections.abc import Mapping
+
+from autotune.engines.vllm.launch import LOOPBACK
+from autotune.errors import SpecError, UsageError
+from autotune.seams.telemetry import Hardware
+from autotune.spec.study import StudySpec
+from autotune.units import bytes_from_gib, gib_from_bytes
+
+
+def require_room(spec: StudySpec, hardware: Hardware) -> None:
+    """Refuse a headroom that leaves nothing to the engine: every trial would break it.
+
+    Raises:
+        SpecError: Naming the field, and what the machine has.
+    """
+    gpu = hardware.gpu
+    sides = [("host_gib", "of memory", spec.headroom.host_gib, hardware.host_memory_bytes)]
+    if gpu is not None:
+        sides.append(("gpu_gib", "of GPU memory", spec.headroom.gpu_gib, gpu.memory_bytes))
+    for field, what, asked_gib, has_bytes in sides:
+        if has_bytes and bytes_from_gib(asked_gib) >= has_bytes:
+            message = (
+                f"headroom -> {field}: {asked_gib:g} GiB shall stay free, and this machine has "
+                f"{gib_from_bytes(has_bytes):.1f} GiB {what}"
+            )
+            raise SpecError(message, hint="Set a smaller headroom in the study file.")
+
+
+def authorization(spec: StudySpec, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every request carries: the server's API key, where it has one.
+
+    A process inherits the user's environment, and with it a key that was set for other servers.
+
+    Raises:
+        UsageError: If the study names a variable that is not set.
+    """
+    name = spec.engine.api_key_env
+    if name is None and spec.engine.deployer == "process":
+        name = "VLLM_API_KEY"
+    key = "" if name is None else environ.get(name, "")
+    if spec.engine.api_key_env is not None and not key:
+        message = f"engine -> api_key_env: the variable {name} is not set"
+        raise UsageError(message, hint=f"`export {name}=...` before, or leave the field out.")
+    return {"Authorization": f"Bearer {key}"} if key else {}
+
+
+def exposure(spec: StudySpec) -> tuple[str, ...]:
+    """What to know of trials that others can reach."""
+    if spec.bind_host in LOOPBACK or spec.engine.api_key_env is not None:
+        return ()
+    warning = (
+        f"trials listen on {spec.bind_host} and ask for no key; set engine.api_key_env: "
+        "VLLM_API_KEY and export that variable, or leave bind_host at 127.0.0.1"
+    )
+    return (warning,)
