@@ -154,6 +154,7 @@ class ProbeResult:
         reason: Why it was skipped or failed, one line.
         metrics: Declared tag to raw value; None is "not measured".
         samples: Raw repeats behind a metric, for intervals: tag to values.
+        intervals: Tag to (low, high): 95% confidence interval within this one deployment.
         requests_sent: Requests that left the client.
         requests_failed: Error kind to count.
         failure: What ends the trial, where the probe found something that must.
@@ -169,6 +170,7 @@ class ProbeResult:
     reason: str = ""
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     samples: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     requests_sent: int = 0
     requests_failed: Mapping[str, int] = field(default_factory=dict)
     failure: Failure | None = None

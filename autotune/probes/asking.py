@@ -56,11 +56,18 @@ class Asker:
     """Asks on behalf of one probe, and keeps every record.
 
     A bad answer stops the probe: `ProbeStoppedError` carries the failure by name.
+
+    Args:
+        context: Of the probe.
+        probe: Its name.
+        repetition: Another one has other prompts, which no cache holds.
     """
 
-    def __init__(self, context: ProbeContext, probe: str) -> None:
+    def __init__(self, context: ProbeContext, probe: str, *, repetition: int = 0) -> None:
         self._context = context
         self._probe = probe
+        self.repetition = repetition
+        self._salt = (f"repetition-{repetition}",) if repetition else ()
         self.records: list[RequestRecord] = []
 
     @property
@@ -70,7 +77,7 @@ class Asker:
 
     def segment(self, tokens: int, *parts: object) -> Segment:
         """A stretch of prompt of this probe's own; `parts` tell it from the probe's others."""
-        return Segment(derived_seed(self._context.seed, self._probe, *parts), tokens)
+        return Segment(derived_seed(self._context.seed, self._probe, *self._salt, *parts), tokens)
 
     def request(
         self, request_id: str, segments: Sequence[Segment], *, output_tokens: int

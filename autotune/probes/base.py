@@ -3,6 +3,7 @@
 import asyncio
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
+from typing import Final
 
 from autotune.probes.asking import (
     Asker,
@@ -10,8 +11,12 @@ from autotune.probes.asking import (
     ProbeStoppedError,
     failures_by_kind,
 )
+from autotune.probes.disturbance import disturbance
 from autotune.records import Failure, FailureKind, ProbeResult, ProbeStatus
 from autotune.seams.probe import ProbeContext
+from autotune.units import s_from_ns
+
+_SHARE_FOR_FIRST: Final = 0.4  # of the probe's time: a repetition must fit in as well
 
 
 @dataclass(kw_only=True)
@@ -20,6 +25,7 @@ class Findings:
 
     metrics: dict[str, float | None] = field(default_factory=dict)
     samples: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    intervals: dict[str, tuple[float, float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
     reference: dict[str, object] = field(default_factory=dict)
     failure: Failure | None = None
@@ -31,6 +37,8 @@ class BaseProbe(ABC):
     name: str
     test: int | None
     metrics: tuple[str, ...]
+    is_timed: bool = True
+    """Whether its figures are times: then it is repeated where something disturbed the card."""
 
     @abstractmethod
     async def ask(self, context: ProbeContext, asker: Asker) -> Findings:
@@ -47,28 +55,30 @@ class BaseProbe(ABC):
         Raises:
             SpecError: If the workload names a file that cannot be read.
         """
-        asker = Asker(context, self.name)
+        askers = [Asker(context, self.name)]
         start_ns = context.clock.now_ns()
         status, reason, findings = ProbeStatus.MEASURED, "", Findings()
         try:
             async with asyncio.timeout(context.workload.probe_timeout_s):
-                findings = await self.ask(context, asker)
+                findings = await self._undisturbed(context, askers)
         except ProbeSkippedError as skipped:
             status, reason = ProbeStatus.SKIPPED, str(skipped)
         except ProbeStoppedError as stopped:
             findings = Findings(failure=stopped.failure)
         except TimeoutError:
-            findings = Findings(failure=_out_of_time(asker, context))
+            findings = Findings(failure=_out_of_time(askers[-1], context))
         if findings.failure is not None:
             status, reason = ProbeStatus.FAILED, findings.failure.message
-        failed = failures_by_kind(asker.records)
+        records = [record for asker in askers for record in asker.records]
+        failed = failures_by_kind(records)
         return ProbeResult(
             probe=self.name,
             status=status,
             reason=reason,
             metrics=self._all_metrics(findings, sum(failed.values())),
             samples=findings.samples,
-            requests_sent=len(asker.records),
+            intervals=findings.intervals,
+            requests_sent=len(records),
             requests_failed=failed,
             failure=findings.failure,
             notes=tuple(findings.notes),
@@ -76,6 +86,27 @@ class BaseProbe(ABC):
             start_ns=start_ns,
             end_ns=context.clock.now_ns(),
         )
+
+    async def _undisturbed(self, context: ProbeContext, askers: list[Asker]) -> Findings:
+        """Ask; if something disturbed the card, once more with other prompts, and say so."""
+        start_ns = context.clock.now_ns()
+        findings = await self.ask(context, askers[0])
+        again_ns = context.clock.now_ns()
+        reason = disturbance(context.timeline, start_ns, again_ns) if self.is_timed else None
+        if reason is None or findings.failure is not None:
+            return findings
+        if s_from_ns(again_ns - start_ns) > context.workload.probe_timeout_s * _SHARE_FOR_FIRST:
+            findings.notes.append(f"disturbed, and too long to be repeated: {reason}")
+            return findings
+        askers.append(Asker(context, self.name, repetition=1))
+        repeated = await self.ask(context, askers[1])
+        still = disturbance(context.timeline, again_ns, context.clock.now_ns())
+        repeated.notes.append(
+            f"repeated, for it was disturbed: {reason}"
+            if still is None
+            else f"disturbed, and again when it was repeated: {still}"
+        )
+        return repeated
 
     def _all_metrics(self, findings: Findings, failed_count: int) -> dict[str, float | None]:
         """Every tag of the probe, None where not measured; failures are counted in any case."""

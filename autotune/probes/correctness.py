@@ -68,6 +68,7 @@ class CorrectnessProbe(BaseProbe):
 
     name = "correctness"
     test = None
+    is_timed = False
     metrics = (
         "perplexity_ratio",
         "logprob_deviation_ratio",

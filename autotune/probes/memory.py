@@ -26,6 +26,7 @@ class MemoryProbe(BaseProbe):
 
     name = "memory"
     test = 6
+    is_timed = False
     metrics = (*_PEAKS, *_STEADY, "gpu_power_mean_w")
 
     async def ask(self, context: ProbeContext, asker: Asker) -> Findings:  # noqa: ARG002

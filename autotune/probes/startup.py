@@ -17,6 +17,7 @@ class StartupProbe(BaseProbe):
 
     name = "startup"
     test = 1
+    is_timed = False
     metrics = ("startup_ns", *_MILESTONES, "context_capacity_tokens", "max_model_len_tokens")
 
     async def ask(self, context: ProbeContext, asker: Asker) -> Findings:  # noqa: ARG002

@@ -70,6 +70,7 @@ class ThroughputProbe(BaseProbe):
                 "output_tokens_per_s": formulas.throughput_slices(records, window),
                 "ttft_loaded_p50_ns": tuple(float(t) for t in formulas.ttfts_ns(records)),
             },
+            intervals=load_intervals(records),
             notes=notes,
         )
 
@@ -123,6 +124,28 @@ def load_metrics(records: Sequence[RequestRecord], window: Window) -> dict[str, 
         "tpot_p50_ns": formulas.median(tpots) if tpots else None,
         "e2e_p50_ns": formulas.median(e2e),
         "e2e_p99_ns": formulas.percentile(e2e, 99),
+    }
+
+
+def load_intervals(records: Sequence[RequestRecord]) -> dict[str, tuple[float, float]]:
+    """95% intervals of the percentiles, where there are values enough for one.
+
+    They take values as independent; gaps of one stream are not quite, so theirs are a bit narrow.
+    """
+    tpots = [t for r in records if (t := formulas.tpot_ns(r)) is not None]
+    looked_at: dict[str, tuple[Sequence[float], float]] = {
+        "ttft_loaded_p50_ns": (formulas.ttfts_ns(records), 50),
+        "ttft_loaded_p99_ns": (formulas.ttfts_ns(records), 99),
+        "itl_p50_ns": (formulas.gaps_ns(records), 50),
+        "itl_p99_ns": (formulas.gaps_ns(records), 99),
+        "tpot_p50_ns": (tpots, 50),
+        "e2e_p50_ns": ([formulas.e2e_ns(r) for r in records], 50),
+        "e2e_p99_ns": ([formulas.e2e_ns(r) for r in records], 99),
+    }
+    return {
+        tag: (found.low, found.high)
+        for tag, (values, q) in looked_at.items()
+        if (found := formulas.percentile_interval(values, q)) is not None
     }
 
 

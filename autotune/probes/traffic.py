@@ -7,7 +7,7 @@ from pathlib import Path
 from autotune.load.arrivals import arrival_offsets_ns
 from autotune.load.datasets import read_dataset
 from autotune.load.trace import is_trace, read_trace
-from autotune.probes.asking import Asker, ProbeSkippedError, derived_seed
+from autotune.probes.asking import LOAD_ATTEMPTS, Asker, ProbeSkippedError, derived_seed
 from autotune.seams.probe import ProbeContext
 from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt
 
@@ -21,10 +21,11 @@ def traffic(context: ProbeContext, asker: Asker, attempt: int) -> LoadPlan:
     """
     workload = context.workload
     path = Path(workload.dataset) if workload.dataset is not None else None
+    turn = asker.repetition * LOAD_ATTEMPTS + attempt
     if path is not None and is_trace(path):
-        return _replay(context, path, attempt)
+        return _replay(context, path, turn)
     if path is not None:
-        requests = _from_dataset(context, path)
+        requests = _from_dataset(context, path, turn)
     else:
         requests = synthetic_requests(context, asker, workload.requests, attempt)
     plan = LoadPlan(
@@ -32,7 +33,7 @@ def traffic(context: ProbeContext, asker: Asker, attempt: int) -> LoadPlan:
         concurrency=workload.concurrency,
         deadline_s=workload.probe_timeout_s,
     )
-    return plan if workload.arrival == "closed" else _paced(context, plan, attempt)
+    return plan if workload.arrival == "closed" else _paced(context, plan, turn)
 
 
 def synthetic_requests(
@@ -49,7 +50,7 @@ def synthetic_requests(
     ]
 
 
-def _paced(context: ProbeContext, plan: LoadPlan, attempt: int) -> LoadPlan:
+def _paced(context: ProbeContext, plan: LoadPlan, turn: int) -> LoadPlan:
     workload = context.workload
     if workload.rate_requests_per_s is None:
         message = f"arrival {workload.arrival!r} needs workload.rate_requests_per_s"
@@ -58,14 +59,17 @@ def _paced(context: ProbeContext, plan: LoadPlan, attempt: int) -> LoadPlan:
         workload.arrival,
         rate_requests_per_s=workload.rate_requests_per_s,
         count=len(plan.requests),
-        seed=derived_seed(context.seed, "arrivals", attempt),
+        seed=derived_seed(context.seed, "arrivals", turn),
         burstiness=workload.burstiness,
     )
     return replace(plan, offsets_ns=offsets)
 
 
-def _from_dataset(context: ProbeContext, path: Path) -> Sequence[GenerationRequest]:
-    """The file's prompts in their order, from the start again where it is too short."""
+def _from_dataset(context: ProbeContext, path: Path, turn: int) -> Sequence[GenerationRequest]:
+    """The file's prompts in their order, from the start again where it is too short.
+
+    A repeated load goes on where the one before ended, for a cache may hold what was sent.
+    """
     workload, entries = context.workload, read_dataset(path)
     return [
         GenerationRequest(
@@ -75,13 +79,13 @@ def _from_dataset(context: ProbeContext, path: Path) -> Sequence[GenerationReque
             timeout_s=workload.request_timeout_s,
         )
         for index in range(workload.requests)
-        for entry in (entries[index % len(entries)],)
+        for entry in (entries[(turn * workload.requests + index) % len(entries)],)
     ]
 
 
-def _replay(context: ProbeContext, path: Path, attempt: int) -> LoadPlan:
+def _replay(context: ProbeContext, path: Path, turn: int) -> LoadPlan:
     workload = context.workload
-    entries = read_trace(path, seed=derived_seed(context.seed, "trace", attempt))
+    entries = read_trace(path, seed=derived_seed(context.seed, "trace", turn))
     entries = entries[: workload.requests]
     return LoadPlan(
         requests=tuple(
