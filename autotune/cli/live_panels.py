@@ -1,28 +1,40 @@
-"""State of the live view and how it is drawn: pure, so that it can be looked at in a test."""
+"""How the live view is drawn: pure, so that it can be looked at in a test.
 
-from collections import deque
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+head, progress           always
+trial, phase, memory     always
+plot, outcomes           share what is left; on a low terminal the plot gives way
+notices                  always, few
+"""
+
 from typing import Final
 
-from rich.console import Group, RenderableType
+from rich.console import Console, Group, RenderableType
 from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
-from autotune.cli.plain import ended_text
-from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
+from autotune.cli.live_state import LiveState
+from autotune.cli.plain import BESIDE, ended_text
+from autotune.records import OutcomeStatus, TrialRecord
 from autotune.report.quantities import display, duration_text, scale_for, title
 from autotune.report.table import SIMULATED
 from autotune.report.tables import configuration_text
 from autotune.report.text_plot import BASELINE, MEASURED, ON_FRONT, Axis, Point, scatter
 from autotune.report.untrusted import one_line, shorten
-from autotune.seams.events import Notice, PhaseStarted, TrialEnded, TrialStarted
-from autotune.spec.study import Objective
+from autotune.seams.events import PhaseStarted
 from autotune.units import gib_from_bytes, s_from_ns
 
+_MEASURE: Final = Console(width=80, color_system=None)
+"""Only breaks lines, at whatever width it is told."""
+
 _BAR: Final = 16
-_PLOT_HEIGHT: Final = 10
+_PHASE_BAR: Final = 10
+_LOWEST_PLOT: Final = 8
+_HIGHEST_PLOT: Final = 18
+_WIDEST_PLOT: Final = 110
+_LEAST_OUTCOMES: Final = 4
+"""Outcomes for which the plot leaves room."""
+
 _STATUS: Final = {
     OutcomeStatus.MEASURED: ("✓", "green"),
     OutcomeStatus.INFEASIBLE: ("✗", "red"),
@@ -31,76 +43,23 @@ _STATUS: Final = {
 }
 
 
-@dataclass(kw_only=True)
-class LiveState:
-    """What the view knows; changed by events only.
-
-    Times are the study's: with a virtual clock (`virtual`) nobody waits for them.
-
-    Only the objectives of past trials are kept, not their records: a long study stays small.
-    """
-
-    study: str
-    objectives: tuple[Objective, ...]
-    simulated: bool
-    notices: deque[Notice]
-    recent: deque[TrialRecord]
-    virtual: bool = False
-    trial: TrialStarted | None = None
-    phase: PhaseStarted | None = None
-    telemetry: Mapping[str, float | None] = field(default_factory=dict)
-    front: tuple[int, ...] = ()
-    figures: dict[int, tuple[float | None, ...]] = field(default_factory=dict)
-    baseline: int | None = None
-    reference: Configuration | None = None
-    counts: dict[OutcomeStatus, int] = field(default_factory=dict)
-    done: int = 0
-    total: int | None = None
-    remaining_s: float | None = None
-    started_ns: int | None = None
-    trial_started_ns: int = 0
-
-    def begin(self, event: TrialStarted, now_ns: int) -> None:
-        """A trial starts."""
-        self.trial, self.phase, self.telemetry = event, None, {}
-        self.done, self.total = event.trials_done, event.trials_total
-        self.trial_started_ns = now_ns
-        self.started_ns = now_ns if self.started_ns is None else self.started_ns
-
-    def enter(self, event: PhaseStarted) -> None:
-        """The trial enters a phase."""
-        self.phase = event
-
-    def end(self, event: TrialEnded, now_ns: int) -> None:
-        """A trial is on disk."""
-        record = event.record
-        self.started_ns = now_ns if self.started_ns is None else self.started_ns
-        self.recent.append(record)
-        self.front, self.remaining_s = event.front, event.remaining_s
-        self.simulated = self.simulated or record.simulated
-        status = record.outcome.status
-        self.counts[status] = self.counts.get(status, 0) + 1
-        self.done += 1
-        self.trial = self.phase = None
-        if record.is_measured:
-            self.figures[record.number] = tuple(
-                record.metrics.get(o.metric) for o in self.objectives
-            )
-            if record.kind is TrialKind.BASELINE:
-                self.baseline, self.reference = record.number, record.configuration
-
-
 def screen(state: LiveState, *, now_ns: int, width: int, height: int) -> RenderableType:
-    """The whole view; parts that do not fit the height are left out, the plot first."""
-    parts: list[RenderableType] = [_head(state, now_ns, width), *_current(state, now_ns, width)]
-    bars = _memory_bars(state, width)
-    recent = _recent(state, width)
-    fixed = len(parts) + len(bars) + len(recent) + len(state.notices) + 2
-    plot = _front(state, width) if height - fixed >= _PLOT_HEIGHT else []
-    parts += [*bars, *plot, *recent]
-    parts += [Text(shorten(n.text, width), style="yellow" if n.level == "warning" else "dim")
-              for n in state.notices]  # fmt: skip
-    return Group(*parts)
+    """The whole view, no higher than the terminal."""
+    parts = [
+        _head(state, now_ns, width),
+        *_progress(state, width),
+        *_current(state, now_ns, width),
+        *_memory_bars(state, width),
+    ]
+    notices = _notices(state, width, most=2 if height < 30 else 5)
+    left = height - len(parts) - len(notices)
+    plot_height = min(_HIGHEST_PLOT, left - min(len(state.recent), _LEAST_OUTCOMES))
+    plot = _front(state, width, plot_height) if plot_height >= _LOWEST_PLOT else None
+    if plot is not None:
+        parts.append(plot)
+        left -= plot_height
+    parts += _recent(state, width, most=left)
+    return Group(*parts, *notices)
 
 
 def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
@@ -119,36 +78,52 @@ def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
     return Rule(Text(shorten(" · ".join(parts), width - 4), style=style), style=style)
 
 
+def _progress(state: LiveState, width: int) -> list[RenderableType]:
+    """Of the study, with how the trials ended."""
+    if not state.total:
+        return []
+    done = min(1.0, state.done / state.total)
+    counts = "  ".join(
+        f"{sign} {state.counts[status]} {status.value}"
+        for status, (sign, _) in _STATUS.items()
+        if state.counts.get(status)
+    )
+    room = min(30, max(10, width - len(counts) - 9))
+    line = Text.assemble(bar(done, room), f" {done * 100:3.0f}%  ", (counts, "dim"))
+    line.truncate(width, overflow="ellipsis")
+    return [line]
+
+
 def _current(state: LiveState, now_ns: int, width: int) -> list[RenderableType]:
-    """Progress, the running trial, its phase."""
-    lines: list[RenderableType] = []
-    if state.total:
-        done = min(1.0, state.done / state.total)
-        counts = "  ".join(
-            f"{sign} {state.counts[status]} {status.value}"
-            for status, (sign, _) in _STATUS.items()
-            if state.counts.get(status)
-        )
-        room = max(10, width - len(counts) - 12)
-        lines.append(Text.assemble(
-            bar(done, min(30, room)), f" {done * 100:3.0f}%  ", (counts, "dim"),
-        ))  # fmt: skip
+    """The running trial with its settings in up to two lines, and its phase."""
     if state.trial is None:
-        lines.append(Text("between trials", style="dim"))
-        return lines
-    name = state.trial.label or state.trial.kind.value
+        return [Text("between trials", style="dim")]
+    kind = state.trial.kind
+    name = state.trial.label or kind.value
+    name += ", beside the budget" if kind in BESIDE and state.total else ""
+    head = f"trial {state.trial.number} ({name})  "
     settings = configuration_text(state.trial.configuration, against=state.reference)
-    configuration = shorten(settings, max(10, width * 2 - 30))
-    lines.append(Text.assemble((f"trial {state.trial.number} ({name})  ", "bold"), configuration))
+    text = Text.assemble((head, "bold"), shorten(settings, max(10, 2 * width - len(head) - 12)))
+    lines: list[RenderableType] = list(text.wrap(_MEASURE, width)[:2])
     if state.phase is not None:
-        inside = duration_text(s_from_ns(max(0, now_ns - state.phase.at_ns)))
-        whole = duration_text(s_from_ns(max(0, now_ns - state.trial_started_ns)))
-        detail = f"  {shorten(state.phase.detail, width // 2)}" if state.phase.detail else ""
-        lines.append(Text.assemble(
-            "  ", (phase_text(state.phase.phase), "cyan"), f"  {inside}",
-            (f" of {whole}", "dim"), detail,
-        ))  # fmt: skip
+        lines.append(_phase(state, state.phase, now_ns, width))
     return lines
+
+
+def _phase(state: LiveState, phase: PhaseStarted, now_ns: int, width: int) -> Text:
+    """What the trial does, for how long, and how far it is if it takes as long as others."""
+    inside = duration_text(s_from_ns(max(0, now_ns - phase.at_ns)))
+    whole_s = s_from_ns(max(0, now_ns - state.trial_started_ns))
+    line = Text.assemble("  ", (phase_text(phase.phase), "cyan"), f"  {inside}   ")
+    if state.typical_s:
+        line.append(bar(whole_s / state.typical_s, _PHASE_BAR), style="cyan")
+        line.append(f" {duration_text(whole_s)} of about {duration_text(state.typical_s)}", "dim")
+    else:
+        line.append(f"trial {duration_text(whole_s)}", style="dim")
+    if phase.detail:
+        line.append(f"  {one_line(phase.detail)}")
+    line.truncate(width, overflow="ellipsis")
+    return line
 
 
 def phase_text(phase: str) -> str:
@@ -157,11 +132,9 @@ def phase_text(phase: str) -> str:
 
 
 def _memory_bars(state: LiveState, width: int) -> list[RenderableType]:
-    """GPU and host memory, a line each, where they could be read."""
-    wanted = (("GPU", "gpu_memory"), ("RAM", "host_memory"))
-    grid = Table.grid(padding=(0, 2))
+    """GPU and host memory where they could be read; side by side if there is room."""
     cells = []
-    for name, key in wanted:
+    for name, key in (("GPU", "gpu_memory"), ("RAM", "host_memory")):
         used, total = (state.telemetry.get(f"{key}_{end}_bytes") for end in ("used", "total"))
         if used is None or not total:
             continue
@@ -171,10 +144,9 @@ def _memory_bars(state: LiveState, width: int) -> list[RenderableType]:
             f"{name} ", (bar(share, _BAR), style),
             f" {gib_from_bytes(used):.1f}/{gib_from_bytes(total):.1f} GiB",
         ))  # fmt: skip
-    if not cells:
-        return []
-    if width < 80:
+    if width < 80 or not cells:
         return list(cells)
+    grid = Table.grid(padding=(0, 2))
     grid.add_row(*cells)
     return [grid]
 
@@ -185,15 +157,15 @@ def bar(share: float, width: int) -> str:
     return "█" * filled + "░" * (width - filled)
 
 
-def _front(state: LiveState, width: int) -> list[RenderableType]:
-    """The first two objectives of the measured trials as a plot."""
+def _front(state: LiveState, width: int, height: int) -> RenderableType | None:
+    """The first two objectives of the measured trials as a plot of so many lines."""
     if len(state.objectives) < 2:
-        return []
+        return None
     points = [Point(x, y, _mark(state, number))
               for number, (x, y, *_) in state.figures.items()
               if x is not None and y is not None]  # fmt: skip
     if not points:
-        return []
+        return None
     columns = [[f[i] for f in state.figures.values()] for i in (0, 1)]
     axes = [
         Axis(
@@ -203,13 +175,14 @@ def _front(state: LiveState, width: int) -> list[RenderableType]:
         )
         for objective, values in zip(state.objectives[:2], columns, strict=True)
     ]
-    lines = scatter(points, x=axes[0], y=axes[1], width=min(width - 1, 76), height=_PLOT_HEIGHT)
+    across = min(width - 1, _WIDEST_PLOT)
+    lines = scatter(points, x=axes[0], y=axes[1], width=across, height=height - 1)
     legend = f"{ON_FRONT} front ({len(state.front)})  {MEASURED} measured"
     legend += f"  {BASELINE} baseline" if state.baseline is not None else ""
     plot = Text("\n".join([*lines, legend]), no_wrap=True)
     plot.highlight_words([ON_FRONT], "bold cyan")
     plot.highlight_words([BASELINE], "bold yellow")
-    return [plot]
+    return plot
 
 
 def _mark(state: LiveState, number: int) -> str:
@@ -218,10 +191,10 @@ def _mark(state: LiveState, number: int) -> str:
     return ON_FRONT if number in state.front else MEASURED
 
 
-def _recent(state: LiveState, width: int) -> list[RenderableType]:
+def _recent(state: LiveState, width: int, *, most: int) -> list[RenderableType]:
     """The last outcomes, a line each, the newest first."""
     lines: list[RenderableType] = []
-    for record in reversed(state.recent):
+    for record in list(reversed(state.recent))[: max(0, most)]:
         sign, style = _STATUS[record.outcome.status]
         star = "★" if record.number in state.front else " "
         text = _figures(state, record) if record.is_measured else ended_text(record, ())
@@ -234,3 +207,10 @@ def _figures(state: LiveState, record: TrialRecord) -> str:
     shown = [display(o.metric, record.metrics.get(o.metric)) for o in state.objectives]
     against = None if record.number == state.baseline else state.reference
     return f"{'  '.join(shown)}  {configuration_text(record.configuration, against=against)}"
+
+
+def _notices(state: LiveState, width: int, *, most: int) -> list[RenderableType]:
+    """Warnings before news, the latest of each."""
+    shown = [Text(shorten(f"⚠ {w}", width), style="yellow") for w in reversed(state.warnings)]
+    shown += [Text(shorten(n, width), style="dim") for n in reversed(state.news)]
+    return list(shown[:most])

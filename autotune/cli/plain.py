@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from autotune.clock import Clock
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
 from autotune.report.quantities import display, duration_text, title
 from autotune.report.table import SIMULATED
 from autotune.report.tables import outcome_text
@@ -20,6 +20,9 @@ from autotune.seams.events import (
 )
 from autotune.spec.study import Objective
 
+BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
+"""Trials that do not count against the budget (`study.agenda.counts`)."""
+
 _WIDTH: Final = 400
 """Longest line; a log is grepped, not read across."""
 
@@ -31,7 +34,7 @@ class PlainLines:
         stream: Where to write.
         clock: Gives the wall time in front of each line; None leaves it out.
         objectives: Their figures are told with each outcome.
-        quiet: Only warnings and outcomes.
+        quiet: Only warnings.
     """
 
     def __init__(
@@ -81,7 +84,7 @@ class PlainLines:
             case TelemetrySeen():
                 pass
             case TrialEnded():
-                self._line(self._ended(event))
+                self._detail(self._ended(event))
 
     def _detail(self, text: str) -> None:
         if not self._quiet:
@@ -102,10 +105,13 @@ class PlainLines:
 
 
 def started_text(event: TrialStarted) -> str:
-    """Like `trial 7 (8 of 40, search) starts: kv_cache_dtype=fp8`."""
+    """Like `trial 7 (8 of 40, search) starts: kv_cache_dtype=fp8`.
+
+    One that stands beside the budget gets no place in it: `trial 41 (retry) starts`.
+    """
     total = "" if event.trials_total is None else f" of {event.trials_total}"
     name = event.label or event.kind.value
-    where = f"{event.trials_done + 1}{total}, {name}"
+    where = name if event.kind in BESIDE else f"{event.trials_done + 1}{total}, {name}"
     return f"trial {event.number} ({where}) starts: {event.configuration}"
 
 

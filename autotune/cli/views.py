@@ -1,6 +1,8 @@
 """Which view watches a run: live on a terminal, plain lines in a log, JSON for machines."""
 
+import os
 import sys
+from collections.abc import Sequence
 
 from rich.console import Console
 
@@ -8,31 +10,56 @@ from autotune.cli.json_lines import JsonLines
 from autotune.cli.live import LiveView
 from autotune.cli.plain import PlainLines
 from autotune.clock import Clock, MonotonicClock
+from autotune.records import TrialRecord
 from autotune.spec.study import StudySpec
 
 View = LiveView | PlainLines | JsonLines
 
 
-def make_view(spec: StudySpec, clock: Clock, *, json: bool, quiet: bool, simulated: bool) -> View:
+def make_view(
+    spec: StudySpec,
+    clock: Clock,
+    *,
+    json: bool,
+    quiet: bool,
+    simulated: bool,
+    known: Sequence[TrialRecord] = (),
+) -> View:
     """The view of this run; a context manager and an observer.
 
     Args:
         spec: Whose objectives are shown.
         clock: The study's; a virtual one still draws on a real screen.
         json: One object per line instead.
-        quiet: Only warnings and outcomes.
+        quiet: Only warnings, on stderr; the command prints its result.
         simulated: Marks every screen.
+        known: Trials of earlier runs.
     """
     if json:
         return JsonLines(sys.stdout)
-    if quiet or not sys.stdout.isatty():
+    console = Console(highlight=False)
+    if quiet or not _may_draw(console):
         return PlainLines(
-            sys.stdout, clock=MonotonicClock(), objectives=spec.objectives, quiet=quiet
+            sys.stderr if quiet else sys.stdout,
+            clock=MonotonicClock(),
+            objectives=spec.objectives,
+            quiet=quiet,
         )
     return LiveView(
-        Console(highlight=False),
+        console,
         clock=clock,
         objectives=spec.objectives,
         study=spec.name,
         simulated=simulated,
+        known=known,
     )
+
+
+def _may_draw(console: Console) -> bool:
+    """Whether stdout is a terminal that can, and ours: a job in the background has it not."""
+    if not sys.stdout.isatty() or console.is_dumb_terminal:
+        return False
+    try:
+        return os.tcgetpgrp(sys.stdout.fileno()) == os.getpgrp()
+    except OSError:
+        return False

@@ -24,6 +24,8 @@ from autotune.cli.options import (
     study_overrides,
 )
 from autotune.cli.running import announce, open_study, say, today
+from autotune.cli.stopped import told_when_stopped
+from autotune.cli.verdict import print_verdict
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
@@ -75,22 +77,23 @@ def study(
         write_resolution(paths, workbench.space, workbench.context.capabilities.warnings)
         if prefer is not None:
             forget_preference(paths)  # one that was chosen earlier, by `recommend`
+        store = TrialStore(paths, spec.name)
         view = make_view(
             spec,
             workbench.backend.clock,
             json=json,
             quiet=quiet,
             simulated=workbench.backend.simulated,
+            known=store.records(),
         )
-        with view:
+        with told_when_stopped(store), view:
             end = run(workbench, view)
         summary = conclude(spec, paths, end.records, reason=end.reason)
         page = write_report(paths, spec, end.records, written=today())
     if json:
         typer.echo(summary.as_json())
     else:
-        summary.print(Console(file=sys.stdout, highlight=False))
-        typer.echo(f"report: {page}")
+        print_verdict(Console(file=sys.stdout, highlight=False), summary, paths, page)
     summary.require_feasible()
 
 

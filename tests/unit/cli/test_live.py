@@ -1,14 +1,22 @@
 """The live view, rendered on a recorded terminal."""
 
 import io
+import os
+import pty
+import sys
+import termios
+from dataclasses import replace
 
+import pytest
 from rich.console import Console
 
-from autotune.cli.live import LiveView
+from autotune.cli.live import LiveView, control_keys_unseen
+from autotune.cli.live_state import MOST_OUTCOMES
 from autotune.clock import VirtualClock
 from autotune.records import TrialKind, TrialRecord
 from autotune.seams.events import Notice, PhaseStarted, TelemetrySeen, TrialEnded, TrialStarted
 from autotune.spec.study import StudySpec
+from autotune.study.agenda import counts
 from autotune.units import BYTES_PER_GIB
 from tests.support.records import study_records
 
@@ -80,7 +88,8 @@ def test_everything_of_interest_is_on_80_columns() -> None:
     text = "\n".join(lines)
     assert max(map(len, lines)) <= 80
     for wanted in ("rtx5070", "12/40 trials", "1 h 02 min left", "trial 12 (search)",
-                   "probe throughput  31 s", "GPU", "10.9/11.9 GiB", "RAM", "44.0/94.0 GiB",
+                   "probe throughput  31 s", " 31 s of about ", "GPU", "10.9/11.9 GiB",
+                   "RAM", "44.0/94.0 GiB",
                    "TTFT at 8K [s] ↓ better", "● front (3)", "measured", "✓"):  # fmt: skip
         assert wanted in text, wanted
 
@@ -138,13 +147,72 @@ def test_it_draws_no_more_often_than_the_eye_sees() -> None:
 
 
 def test_the_terminal_is_given_back() -> None:
-    """After stop the cursor is visible again."""
+    """After stop the cursor is visible again, and so is what stood there before."""
     screen = Screen()
     with screen.view:
         pass
-    assert screen.written.getvalue().rindex("\x1b[?25h") > screen.written.getvalue().rindex(
-        "\x1b[?25l"
-    )
+    written = screen.written.getvalue()
+    for taken, given in (("\x1b[?25l", "\x1b[?25h"), ("\x1b[?1049h", "\x1b[?1049l")):
+        assert written.rindex(given) > written.rindex(taken)
+
+
+@pytest.mark.parametrize("height", [16, 24, 40])
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_it_fits_every_terminal(width: int, height: int) -> None:
+    """Nothing is wider or higher than the screen, however much there is to tell."""
+    screen = Screen(width=width, height=height)
+    for number in range(9):
+        screen.view(Notice(text=f"{number} " + "taken out of the space " * 9, level="warning"))
+    screen.run(30)
+    lines = screen.lines()
+    assert len(lines) <= height
+    assert max(map(len, lines)) <= width
+
+
+def test_a_common_terminal_has_room_for_plot_outcomes_and_warnings() -> None:
+    """24 lines of 80 columns show something of each."""
+    screen = Screen(height=24)
+    screen.view(Notice(text="fp8 is fragile on this card", level="warning"))
+    screen.run(12)
+    text = "\n".join(screen.lines())
+    for wanted in ("better", "● front (3)", "✓", "GPU", "⚠ fp8 is fragile on this card"):
+        assert wanted in text, wanted
+
+
+def test_warnings_outlast_the_news() -> None:
+    """What was taken out of the space, a line each, does not push a warning away."""
+    screen = Screen()
+    screen.view(Notice(text="the card is shared", level="warning"))
+    for number in range(20):
+        screen.view(Notice(text=f"taken out: {number}"))
+    text = "\n".join(screen.lines())
+    assert "the card is shared" in text
+    assert "taken out: 19" in text
+
+
+def test_a_study_that_goes_on_shows_what_it_had() -> None:
+    """Front, outcomes and counts of earlier runs are there before the first new trial."""
+    records = study_records(9)
+    view = LiveView(
+        Console(width=80, height=40, file=io.StringIO(), force_terminal=True),
+        clock=VirtualClock(), objectives=StudySpec().objectives, known=records,
+    )  # fmt: skip
+    assert view.state.front
+    assert set(view.state.figures) == {r.number for r in records if r.is_measured}
+    assert view.state.done == sum(map(counts, records))
+
+
+def test_a_retry_takes_no_place_in_the_budget() -> None:
+    """40 of 40 trials and a retry are not 41 of 40."""
+    screen = Screen()
+    first = study_records(1)[0]
+    screen.start(first, total=1)
+    screen.view(TrialEnded(record=first))
+    again = replace(first, number=1, kind=TrialKind.RETRY)
+    screen.start(again, total=1)
+    assert any("trial 1 (retry, beside the budget)" in line for line in screen.lines())
+    screen.view(TrialEnded(record=again))
+    assert "1/1 trials" in screen.lines()[0]
 
 
 def test_the_view_stays_small_over_a_long_study() -> None:
@@ -152,7 +220,7 @@ def test_the_view_stays_small_over_a_long_study() -> None:
     screen = Screen()
     for record in study_records(300):
         screen.view(TrialEnded(record=record))
-    assert len(screen.view.state.recent) == 5
+    assert len(screen.view.state.recent) == MOST_OUTCOMES
     assert all(len(figures) == 3 for figures in screen.view.state.figures.values())
 
 
@@ -163,3 +231,14 @@ def test_a_matrix_cell_goes_by_its_name() -> None:
                              configuration=study_records(1)[0].configuration,
                              trials_done=0, trials_total=8))  # fmt: skip
     assert any("trial 0 (MAX)" in line for line in screen.lines())
+
+
+def test_ctrl_c_writes_nothing_into_the_screen(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The terminal would echo ^C into a drawn line; afterwards it echoes as before."""
+    master, terminal = pty.openpty()
+    with os.fdopen(master, "rb"), os.fdopen(terminal) as stdin:
+        monkeypatch.setattr(sys, "stdin", stdin)
+        assert termios.tcgetattr(stdin)[3] & termios.ECHOCTL
+        with control_keys_unseen():
+            assert not termios.tcgetattr(stdin)[3] & termios.ECHOCTL
+        assert termios.tcgetattr(stdin)[3] & termios.ECHOCTL

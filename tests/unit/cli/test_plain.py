@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 
 from autotune.cli.plain import PlainLines
@@ -72,14 +73,21 @@ def test_a_simulated_outcome_is_marked() -> None:
     assert "SIMULATED" in line
 
 
-def test_quiet_keeps_warnings_and_outcomes() -> None:
-    """What must be known is still told."""
+def test_quiet_keeps_warnings_only() -> None:
+    """Neither starts nor outcomes: the command prints its result at the end."""
     lines = written(
         [STARTED, Notice(text="hello"), Notice(text="careful", level="warning"),
          TrialEnded(record=record(7, metrics={}))],
         quiet=True,
     )  # fmt: skip
-    assert lines == ["09:15:00 warning: careful", "09:15:00 trial 7: measured"]
+    assert lines == ["09:15:00 warning: careful"]
+
+
+def test_a_retry_takes_no_place_in_the_budget() -> None:
+    """It stands beside a trial that was counted: there is no 41 of 40."""
+    retry = replace(STARTED, number=40, kind=TrialKind.RETRY, trials_done=40)
+    (line,) = written([retry])
+    assert line == "09:15:00 trial 40 (retry) starts: kv_cache_dtype=fp8"
 
 
 def test_untrusted_text_stays_on_its_line() -> None:

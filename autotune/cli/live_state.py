@@ -1,0 +1,100 @@
+"""What the live view knows; changed by events only."""
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from autotune.analysis.pareto import pareto_front
+from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
+from autotune.seams.events import Notice, PhaseStarted, TrialEnded, TrialStarted
+from autotune.spec.study import Objective
+from autotune.study.agenda import counts
+from autotune.study.budget import duration_ns
+from autotune.units import s_from_ns
+
+MOST_OUTCOMES: Final = 12
+MOST_NOTICES: Final = 6
+
+
+@dataclass(kw_only=True)
+class LiveState:
+    """Times are the study's: with a virtual clock (`virtual`) nobody waits for them.
+
+    Only the objectives of past trials are kept, not their records: a long study stays small.
+
+    Attributes:
+        figures: Trial number to its objectives.
+        reference: The baseline's configuration; others are told by what differs from it.
+        measured_s: Durations of the trials that were measured, summed, and how many.
+    """
+
+    study: str
+    objectives: tuple[Objective, ...]
+    simulated: bool
+    virtual: bool = False
+    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NOTICES))
+    news: deque[str] = field(default_factory=lambda: deque(maxlen=MOST_NOTICES))
+    recent: deque[TrialRecord] = field(default_factory=lambda: deque(maxlen=MOST_OUTCOMES))
+    trial: TrialStarted | None = None
+    phase: PhaseStarted | None = None
+    telemetry: Mapping[str, float | None] = field(default_factory=dict)
+    front: tuple[int, ...] = ()
+    figures: dict[int, tuple[float | None, ...]] = field(default_factory=dict)
+    baseline: int | None = None
+    reference: Configuration | None = None
+    counts: dict[OutcomeStatus, int] = field(default_factory=dict)
+    measured_s: tuple[float, int] = (0.0, 0)
+    done: int = 0
+    total: int | None = None
+    remaining_s: float | None = None
+    started_ns: int | None = None
+    trial_started_ns: int = 0
+
+    @property
+    def typical_s(self) -> float | None:
+        """How long a trial takes that is measured whole; None before the first."""
+        total_s, number = self.measured_s
+        return total_s / number if number else None
+
+    def recall(self, records: Sequence[TrialRecord]) -> None:
+        """Take up the trials of earlier runs."""
+        for record in records:
+            self._note(record)
+        self.front = tuple(r.number for r in pareto_front(records, self.objectives))
+
+    def notice(self, event: Notice) -> None:
+        """Keep the last ones; news make room for news, not for a warning."""
+        (self.warnings if event.level == "warning" else self.news).append(event.text)
+
+    def begin(self, event: TrialStarted, now_ns: int) -> None:
+        """A trial starts."""
+        self.trial, self.phase, self.telemetry = event, None, {}
+        self.done, self.total = event.trials_done, event.trials_total
+        self.trial_started_ns = now_ns
+        self.started_ns = now_ns if self.started_ns is None else self.started_ns
+
+    def enter(self, event: PhaseStarted) -> None:
+        """The trial enters a phase."""
+        self.phase = event
+
+    def end(self, event: TrialEnded, now_ns: int) -> None:
+        """A trial is on disk."""
+        self.started_ns = now_ns if self.started_ns is None else self.started_ns
+        self.front, self.remaining_s = event.front, event.remaining_s
+        self.trial = self.phase = None
+        self._note(event.record)
+
+    def _note(self, record: TrialRecord) -> None:
+        self.recent.append(record)
+        self.simulated = self.simulated or record.simulated
+        status = record.outcome.status
+        self.counts[status] = self.counts.get(status, 0) + 1
+        self.done += counts(record)
+        if not record.is_measured:
+            return
+        total_s, number = self.measured_s
+        self.measured_s = total_s + s_from_ns(duration_ns(record)), number + 1
+        self.figures[record.number] = tuple(record.metrics.get(o.metric) for o in self.objectives)
+        if record.kind is TrialKind.BASELINE:
+            self.baseline, self.reference = record.number, record.configuration

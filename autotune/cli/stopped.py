@@ -1,0 +1,50 @@
+"""What a user who pressed Ctrl-C wants to know: what was cut off, and what is kept."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+from rich.console import Console
+
+from autotune.records import FailureKind, TrialRecord
+from autotune.store import TrialStore
+
+
+@contextmanager
+def told_when_stopped(store: TrialStore) -> Iterator[None]:
+    """Say on stderr what is kept if Ctrl-C ends what is inside; it is raised on."""
+    before = store.next_number()
+    try:
+        yield
+    except KeyboardInterrupt:
+        console = Console(stderr=True, highlight=False)
+        for line in stopped_text(store, before):
+            console.print(line, markup=False, soft_wrap=True)
+        raise
+
+
+def stopped_text(store: TrialStore, before: int) -> Sequence[str]:
+    """Lines for people.
+
+    Args:
+        store: The study's.
+        before: The first trial number of this run.
+    """
+    records = store.records()
+    cut = [r for r in records if r.number >= before and _is_cut_off(r)]
+    kept = sum(not _is_cut_off(r) for r in records)
+    what = ", ".join(f"trial {r.number} was cut off ({_where(r)})" for r in cut)
+    return (
+        f"stopped: {what or 'no trial was running'}",
+        f"kept: {kept} finished {'trial' if kept == 1 else 'trials'} in {store.paths.root}",
+        "go on: the same command" + ("; what was cut off is run again" if cut else ""),
+    )
+
+
+def _is_cut_off(record: TrialRecord) -> bool:
+    failure = record.outcome.failure
+    return failure is not None and failure.kind is FailureKind.INTERRUPTED
+
+
+def _where(record: TrialRecord) -> str:
+    failure = record.outcome.failure
+    return "" if failure is None else failure.phase.replace(":", " ").replace("_", " ")
