@@ -248,7 +248,11 @@ class MemoryLedger:
 
 
 class TrialKind(StrEnum):
-    """Why a trial was run."""
+    """Why a trial was run.
+
+    ABLATION    what would be recommended, less one or several of its settings (or itself beside)
+    FINALIST    one of the best, or the default, deployed afresh to prove it
+    """
 
     BASELINE = "baseline"
     SEED = "seed"
@@ -256,6 +260,7 @@ class TrialKind(StrEnum):
     REPAIR = "repair"
     RETRY = "retry"
     FINALIST = "finalist"
+    ABLATION = "ablation"
     MATRIX = "matrix"
     VERIFY = "verify"
 

@@ -1,7 +1,8 @@
 """Which candidate to take: weights, scores, and when a difference counts.
 
 Gains are logarithms of ratios to the baseline, signed so that more is better, weighted by the
-study's preference.
+study's preference; what a candidate makes worse beside the objectives is taken off
+(`analysis/costs.py`).
 """
 
 import math
@@ -10,18 +11,18 @@ from typing import Final
 
 from scipy import special
 
+from autotune.analysis.costs import MINOR, Costs
 from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise
+from autotune.analysis.pairs import told_apart
 from autotune.metrics import Unit, metric_named
-from autotune.records import Configuration, TrialRecord
+from autotune.records import TrialRecord
 from autotune.spec.study import Objective, Preference
 
 LEVEL: Final = 0.025
 """Chance that a study of a default that nothing beats recommends something else."""
 _MOST_ERRORS: Final = 4.0
 """Standard errors that are enough whatever the noise rests on."""
-_MINOR: Final = 0.1
-"""Weight of the objectives that are not preferred: they decide between near-equals."""
 
 
 def weights_of(objectives: Sequence[Objective], prefer: Preference) -> tuple[float, ...]:
@@ -35,7 +36,7 @@ def weights_of(objectives: Sequence[Objective], prefer: Preference) -> tuple[flo
     hits = [metric_named(o.metric).unit in wanted for o in objectives]
     if not any(hits):
         return tuple(1.0 for _ in objectives)
-    return tuple(1.0 if hit else _MINOR for hit in hits)
+    return tuple(1.0 if hit else MINOR for hit in hits)
 
 
 def score(candidate: Measured, objectives: Sequence[Objective], weights: Sequence[float]) -> float:
@@ -54,34 +55,83 @@ class Chooser:
         weights: Of each objective.
         noise: Of each objective's metric.
         baseline: What gains are counted from; a candidate itself where it is feasible.
+        costs: What candidates make worse; None to look at objectives only.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - built in one place
         self,
         candidates: Sequence[Measured],
         objectives: Sequence[Objective],
         weights: Sequence[float],
         noise: Mapping[str, Noise],
         baseline: TrialRecord | None,
+        costs: Costs | None = None,
     ) -> None:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
-        self._noise = noise
+        self._noise, self._costs = noise, costs
+        self._scores: dict[int, float] = {}
         wanted = None if baseline is None else baseline.configuration
         self._compared = baseline
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
+        self._better = [c for c in candidates if self._beats_default(c)]
+
+    @property
+    def baseline(self) -> Measured | None:
+        """The default, where it is a candidate."""
+        return self._baseline
+
+    @property
+    def best(self) -> Measured:
+        """The highest score among what beats the default; the default if nothing does."""
+        if self._baseline is not None and not self._better:
+            return self._baseline
+        return max(self._better, key=self.score)
+
+    @property
+    def spoilt(self) -> Measured | None:
+        """The best that would beat the default by its objectives, and by its harm does not."""
+        if self._baseline is None:
+            return None
+        return max(
+            (c for c in self._candidates if self._beats_default(c, with_harm=False)),
+            key=self._gain,
+            default=None,
+        )
 
     def choose(self) -> Measured:
         """The candidate with the fewest overrides among those the best one does not beat."""
-        better = [c for c in self._candidates if self._beats_default(c)]
-        if self._baseline is not None and not better:
-            return self._baseline
-        best = max(better, key=self._score)
-        rivals = [c for c in better if not self._beats(best, c, SIGNIFICANT)]
-        return min(rivals, key=lambda c: (self._overrides(c), -self._score(c)))
+        best = self.best
+        if best is self._baseline:
+            return best
+        rivals = [c for c in self._better if not self.is_behind(c, best, SIGNIFICANT)]
+        return min(rivals, key=lambda c: (*self._overrides(c), -self.score(c)))
 
     def is_baseline(self, candidate: Measured) -> bool:
         """Whether it is the default."""
         return candidate is self._baseline
+
+    def score(self, candidate: Measured) -> float:
+        """Weighted gains less the weighted harm."""
+        key = id(candidate)
+        if key not in self._scores:
+            harm = 0.0 if self._costs is None else self._costs.penalty(candidate.records)
+            self._scores[key] = self._gain(candidate) - harm
+        return self._scores[key]
+
+    def _gain(self, candidate: Measured) -> float:
+        return score(candidate, self._objectives, self._weights)
+
+    def is_behind(self, candidate: Measured, other: Measured, errors: float) -> bool:
+        """Whether the other's score is better by more than so many standard errors."""
+        return self.score(other) - self.score(candidate) > errors * self.error(candidate, other)
+
+    def error(self, one: Measured, other: Measured) -> float:
+        """Standard error of the difference between two scores."""
+        variance = math.fsum(
+            (weight * self._noise[o.metric].relative_sd) ** 2
+            for weight, o in zip(self._weights, self._objectives, strict=True)
+        )
+        return math.sqrt(variance * (1 / len(one.records) + 1 / len(other.records)))
 
     def gains(self, candidate: Measured) -> dict[str, float]:
         """Objective to ratio against the baseline; empty without one."""
@@ -108,20 +158,14 @@ class Chooser:
             found[tag] = (ratio / spread, ratio * spread)
         return found
 
-    def reason(self, chosen: Measured, prefer: Preference) -> str:
-        """Why it was chosen, one line."""
-        if self._baseline is None:
-            why = _why_infeasible(self._compared)
-            return f"best {prefer} score among the feasible trials; {why}"
-        if chosen is self._baseline:
-            return "nothing measured beats the default beyond the noise: keep the default"
-        gains = ", ".join(f"{tag} x{ratio:.2f}" for tag, ratio in self.gains(chosen).items())
-        return f"best {prefer} score, with the fewest changes among equals: {gains}"
+    def detectable(self) -> dict[str, float]:
+        """Per objective, the least relative difference from the default that would have counted."""
+        fewest = min(len(c.records) for c in self._candidates)
+        of_default = len(self._baseline.records) if self._baseline is not None else 1
+        factor = self._errors() * math.sqrt(1 / fewest + 1 / of_default)
+        return {tag: math.expm1(factor * n.relative_sd) for tag, n in self._noise.items()}
 
-    def _score(self, candidate: Measured) -> float:
-        return score(candidate, self._objectives, self._weights)
-
-    def _beats_default(self, candidate: Measured) -> bool:
+    def _beats_default(self, candidate: Measured, *, with_harm: bool = True) -> bool:
         """Whether a candidate is better than the default beyond luck.
 
         One of many rivals looks good by chance, so the level is shared out among them
@@ -131,7 +175,9 @@ class Chooser:
             return True
         if candidate is self._baseline:
             return False
-        return self._beats(candidate, self._baseline, self._errors())
+        of = self.score if with_harm else self._gain
+        threshold = self._errors() * self.error(candidate, self._baseline)
+        return of(candidate) - of(self._baseline) > threshold
 
     def _errors(self) -> float:
         """Standard errors by which the default must be beaten."""
@@ -139,37 +185,10 @@ class Chooser:
         level = LEVEL / max(1, len(self._candidates) - 1)
         return min(_MOST_ERRORS, float(special.stdtrit(freedom, 1 - level)))
 
-    def detectable(self) -> dict[str, float]:
-        """Per objective, the least relative difference from the default that would have counted."""
-        fewest = min(len(c.records) for c in self._candidates)
-        of_default = len(self._baseline.records) if self._baseline is not None else 1
-        factor = self._errors() * math.sqrt(1 / fewest + 1 / of_default)
-        return {tag: math.expm1(factor * n.relative_sd) for tag, n in self._noise.items()}
-
-    def _beats(self, better: Measured, other: Measured, errors: float) -> bool:
-        """Whether a difference in score exceeds so many of its standard errors."""
-        variance = math.fsum(
-            (weight * self._noise[o.metric].relative_sd) ** 2
-            for weight, o in zip(self._weights, self._objectives, strict=True)
-        )
-        repeats = 1 / len(better.records) + 1 / len(other.records)
-        threshold = errors * math.sqrt(variance * repeats)
-        return self._score(better) - self._score(other) > threshold
-
-    def _overrides(self, candidate: Measured) -> int:
-        if self._baseline is None:
-            return len(candidate.configuration.items)
-        return len(differences(candidate.configuration, self._baseline.configuration))
-
-
-def _why_infeasible(baseline: TrialRecord | None) -> str:
-    if baseline is None:
-        return "the baseline was not measured"
-    failure = baseline.outcome.failure
-    return f"the default is none of them: {failure.message if failure else 'not measured whole'}"
-
-
-def differences(one: Configuration, other: Configuration) -> tuple[str, ...]:
-    """Parameters on which two configurations differ."""
-    mine, theirs = one.values, other.values
-    return tuple(n for n in sorted({*mine, *theirs}) if mine.get(n) != theirs.get(n))
+    def _overrides(self, candidate: Measured) -> tuple[int, int]:
+        """What it changes of the default: in effect, and as it is written."""
+        reference = self._baseline.latest if self._baseline is not None else self._compared
+        written = len(candidate.configuration.items)
+        if reference is None:
+            return written, written
+        return len(told_apart(candidate.latest, reference)), written

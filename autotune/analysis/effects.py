@@ -1,34 +1,34 @@
-"""What one setting does by itself: trials with it against trials without it.
+"""What one setting does by itself, from matched pairs: all else equal, each side averaged.
 
-Ratios of geometric means over feasible trials, with a 95% interval by Welch's t on logarithms.
-Settings were not assigned at random by a search that learns, so this describes the trials; it
-does not prove a cause. The finalists' comparison does.
+A pair's ratio is of geometric means over repeats. Pairs are pooled with the weight of their
+repeats, 1 / (1/n + 1/m); the interval is that of the study's own noise (`analysis/noise.py`).
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-from scipy import special  # not scipy.stats, which takes a second to import
-
+from autotune.analysis.costs import logs_of
+from autotune.analysis.measurements import Measured, baseline_of, fairly, grouped
+from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
+from autotune.analysis.pairs import MatchedPair, matched_pairs, read_back, value_of
 from autotune.metrics import metric_named
 from autotune.records import Scalar, TrialRecord
 from autotune.spec.space import DEFAULT
 from autotune.spec.study import Objective
 
-_LEVEL = 0.95
-
 
 @dataclass(frozen=True, kw_only=True)
 class Effect:
-    """Effect of a setting on a metric.
+    """Effect of a setting on a metric, all else equal.
 
     Attributes:
         ratio: Geometric mean with the setting over that without it.
-        low: Lower end of the 95% interval of the ratio; None with fewer than two trials a side.
+        low: Lower end of the 95% interval of the ratio.
         high: Its upper end.
         better: Whether the ratio points the way the objective wants.
+        having: Numbers of the trials with it.
+        lacking: Numbers of the trials without it.
     """
 
     metric: str
@@ -40,6 +40,8 @@ class Effect:
     trials_with: int
     trials_without: int
     better: bool
+    having: tuple[int, ...] = ()
+    lacking: tuple[int, ...] = ()
 
     @property
     def is_clear(self) -> bool:
@@ -48,69 +50,117 @@ class Effect:
 
     @property
     def sentence(self) -> str:
-        """For people."""
+        """For people: what the trials without it measured against those with it."""
         title = metric_named(self.metric).title
-        return (
-            f"{title} x{self.ratio:.2f} over {self.trials_with} trials with it "
-            f"against {self.trials_without} without"
-        )
+        return f"{title} {self.without} without it ({trials(self.lacking)})"
+
+    @property
+    def without(self) -> str:
+        """What its removal does: "-12% (-15 to -9)"."""
+        told = change(1 / self.ratio)
+        if self.low is None or self.high is None:
+            return told
+        low, high = 1 / self.high, 1 / self.low
+        if told.endswith("%"):
+            return f"{told} ({percent(low)} to {percent(high)})"
+        return f"{told} ({low:.2f} to {high:.2f})"
 
 
-def value_of(record: TrialRecord, parameter: str) -> Scalar:
-    """A parameter's value in a trial; `default` where it was left to the engine."""
-    value = record.configuration.get(parameter)
-    return DEFAULT if value is None else value
+def change(ratio: float) -> str:
+    """A ratio for people: "-12%", or "x2.10" where it is more than half as much again."""
+    return f"{percent(ratio)}%" if 2 / 3 < ratio < 1.5 else f"x{ratio:.2f}"
+
+
+def percent(ratio: float) -> str:
+    """A ratio as a signed percentage without its sign: "+4"."""
+    return f"{100 * (ratio - 1):+.1f}" if abs(ratio - 1) < 0.1 else f"{100 * (ratio - 1):+.0f}"
+
+
+def trials(numbers: Sequence[int]) -> str:
+    """Trials by number: "trial 31", "trials 31, 33"."""
+    shown = ", ".join(map(str, numbers[:4])) + (", ..." if len(numbers) > 4 else "")
+    return f"trial {shown}" if len(numbers) == 1 else f"trials {shown}"
+
+
+def effect_of(
+    pairs: Sequence[MatchedPair], metric: str, value: Scalar, noise: Noise, *, lower_is_better: bool
+) -> Effect | None:
+    """Pool pairs; None if none of them measured the metric on both sides."""
+    total, weight = 0.0, 0.0
+    having: dict[int, None] = {}
+    lacking: dict[int, None] = {}
+    for pair in pairs:
+        mine, theirs = (logs_of(s.records, metric) for s in (pair.having, pair.lacking))
+        if not mine or not theirs:
+            continue
+        share = 1 / (1 / len(mine) + 1 / len(theirs))
+        total += share * (math.fsum(mine) / len(mine) - math.fsum(theirs) / len(theirs))
+        weight += share
+        having |= dict.fromkeys(pair.having.numbers)
+        lacking |= dict.fromkeys(pair.lacking.numbers)
+    if weight == 0:
+        return None
+    difference, half = total / weight, SIGNIFICANT * noise.relative_sd / math.sqrt(weight)
+    return Effect(
+        metric=metric,
+        parameter=pairs[0].parameter,
+        value=value,
+        ratio=math.exp(difference),
+        low=math.exp(difference - half),
+        high=math.exp(difference + half),
+        trials_with=len(having),
+        trials_without=len(lacking),
+        better=(difference < 0) == lower_is_better,
+        having=tuple(sorted(having)),
+        lacking=tuple(sorted(lacking)),
+    )
 
 
 def effect_of_setting(
     records: Sequence[TrialRecord], objective: Objective, parameter: str, value: Scalar
 ) -> Effect | None:
-    """Compare feasible trials with a setting against those without; None if a side is empty."""
-    with_it: list[float] = []
-    without: list[float] = []
-    for record in records:
-        figure = record.metrics.get(objective.metric)
-        if not record.is_feasible or figure is None or figure <= 0:
-            continue
-        side = with_it if value_of(record, parameter) == value else without
-        side.append(math.log(figure))
-    if not with_it or not without:
-        return None
-    difference = float(np.mean(with_it) - np.mean(without))
-    low, high = _interval(with_it, without)
-    return Effect(
-        metric=objective.metric,
-        parameter=parameter,
-        value=value,
-        ratio=math.exp(difference),
-        low=low,
-        high=high,
-        trials_with=len(with_it),
-        trials_without=len(without),
-        better=(difference > 0) == (objective.direction == "maximize"),
-    )
+    """A value against the baseline's, over every matched pair; None if there is none."""
+    baseline = baseline_of(records)
+    return _effect(_fair(records, objective), records, objective, parameter, value, baseline)
 
 
 def effects_of_parameter(
     records: Sequence[TrialRecord], objective: Objective, parameter: str
 ) -> tuple[Effect, ...]:
-    """The effect of each value that was tried."""
+    """The effect of each value that was tried, against the baseline's."""
+    groups, baseline = _fair(records, objective), baseline_of(records)
     tried = dict.fromkeys(value_of(r, parameter) for r in records if r.is_feasible)
-    effects = (effect_of_setting(records, objective, parameter, value) for value in tried)
+    effects = (_effect(groups, records, objective, parameter, v, baseline) for v in tried)
     return tuple(effect for effect in effects if effect is not None)
 
 
-def _interval(one: Sequence[float], other: Sequence[float]) -> tuple[float | None, float | None]:
-    """Welch's interval of the ratio of geometric means (Welch 1947)."""
-    if len(one) < 2 or len(other) < 2:
-        return None, None
-    shares = [float(np.var(side, ddof=1)) / len(side) for side in (one, other)]
-    spread = math.fsum(shares)
-    difference = float(np.mean(one) - np.mean(other))
-    if spread == 0:
-        return math.exp(difference), math.exp(difference)
-    freedom = spread**2 / math.fsum(
-        share**2 / (len(side) - 1) for share, side in zip(shares, (one, other), strict=True)
+def values_of_default(parameter: str, baseline: TrialRecord | None) -> tuple[Scalar, ...]:
+    """What a parameter is in the baseline: as asked for, and as its server read it back."""
+    if baseline is None:
+        return (DEFAULT,)
+    back = read_back(baseline, parameter)
+    return (value_of(baseline, parameter), *(() if back is None else (back,)))
+
+
+def _fair(records: Sequence[TrialRecord], objective: Objective) -> list[Measured]:
+    return [fairly(group, [objective]) for group in grouped(records, [objective])]
+
+
+def _effect(  # noqa: PLR0917
+    groups: Sequence[Measured],
+    records: Sequence[TrialRecord],
+    objective: Objective,
+    parameter: str,
+    value: Scalar,
+    baseline: TrialRecord | None,
+) -> Effect | None:
+    against = values_of_default(parameter, baseline)
+    if value in against:
+        return None
+    return effect_of(
+        matched_pairs(groups, parameter, (value,), against),
+        objective.metric,
+        value,
+        noise_of(records, objective.metric),
+        lower_is_better=objective.direction == "minimize",
     )
-    half = float(special.stdtrit(freedom, (1 + _LEVEL) / 2)) * math.sqrt(spread)
-    return math.exp(difference - half), math.exp(difference + half)

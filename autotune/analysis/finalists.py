@@ -8,41 +8,37 @@ trials alone.
 import math
 from collections.abc import Sequence
 
-from autotune.analysis.choice import score, weights_of
-from autotune.analysis.measurements import Measured, baseline_of, grouped
-from autotune.analysis.recommend import recommend
+from autotune.analysis.decision import decide
+from autotune.analysis.measurements import PROVING
+from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 
 
 def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Configuration, ...]:
-    """The baseline, where it is feasible, and the best configurations of the search.
+    """The default, where it is feasible, and the best configurations of the search.
 
     The one that would be recommended comes first, then by score; only trials of the search
     decide, so that the finalists stay the same while they are being proved. Empty if there is
     nothing to prove.
     """
-    searched = [r for r in records if r.kind is not TrialKind.FINALIST]
-    candidates = grouped(searched, spec.objectives)
-    if not candidates:
+    searched = [r for r in records if r.kind not in PROVING]
+    try:
+        decision = decide(searched, spec)
+    except NothingFeasibleError:
         return ()
-    baseline = baseline_of(searched)
+    baseline = decision.baseline
     default = baseline.configuration if baseline is not None and baseline.is_feasible else None
-    weights = weights_of(spec.objectives, spec.prefer)
-
-    def rating(candidate: Measured) -> float:
-        return score(candidate, spec.objectives, weights)
-
-    first = recommend(searched, spec).configuration
-    ranked = [c.configuration for c in sorted(candidates, key=rating, reverse=True)]
-    best = [c for c in dict.fromkeys([first, *ranked]) if c != default][: spec.search.finalists]
+    ranked = sorted(decision.everything, key=decision.chooser.score, reverse=True)
+    wanted = dict.fromkeys([decision.chosen.configuration, *(m.configuration for m in ranked)])
+    best = [c for c in wanted if c != default][: spec.search.finalists]
     if not best:
         return ()
     return tuple(best if default is None else [default, *best])
 
 
 def next_finalist(
-    records: Sequence[TrialRecord], spec: StudySpec, *, repeats: int | None
+    records: Sequence[TrialRecord], spec: StudySpec, *, repeats: int
 ) -> Configuration | None:
     """The finalist that is due, round by round; None once each has its repeats.
 
@@ -52,9 +48,33 @@ def next_finalist(
     Args:
         records: Every trial so far.
         spec: Objectives, preference, number of finalists.
-        repeats: Deployments of each; None for as many as the caller's budget allows.
+        repeats: Deployments of each.
+    """
+    return _due(records, spec, finalists_of(records, spec), repeats)
+
+
+def next_round(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:
+    """What a budget that is left over sharpens: the answer and the default, in turn.
+
+    Where ablation changed nothing (or the default leads) these are the finalists, all of them.
     """
     entrants = finalists_of(records, spec)
+    if not entrants:
+        return None
+    decision = decide(records, spec)
+    chosen, baseline = decision.chosen.configuration, decision.baseline
+    if chosen not in entrants:
+        is_feasible = baseline is not None and baseline.is_feasible
+        entrants = (baseline.configuration, chosen) if baseline and is_feasible else (chosen,)
+    return _due(records, spec, entrants, None)
+
+
+def _due(
+    records: Sequence[TrialRecord],
+    spec: StudySpec,
+    entrants: Sequence[Configuration],
+    repeats: int | None,
+) -> Configuration | None:
     proofs = [r for r in records if r.kind is TrialKind.FINALIST and r.configuration in entrants]
     counted = [r for r in proofs if r.outcome.status is not OutcomeStatus.FAILED]
     done = {c: sum(r.configuration == c for r in counted) for c in entrants}

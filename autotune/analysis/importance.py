@@ -14,7 +14,7 @@ import numpy as np
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from autotune.analysis.effects import value_of
+from autotune.analysis.pairs import value_of
 from autotune.analysis.pareto import FloatArray
 from autotune.records import Scalar, TrialRecord
 from autotune.spec.space import DEFAULT

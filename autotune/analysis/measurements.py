@@ -1,11 +1,18 @@
-"""Trials of one configuration taken together."""
+"""Trials of one configuration taken together, and what everything is compared with."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import Objective
+
+UTILIZATION: Final = "gpu_memory_utilization"
+"""The share of the card that the engine plans with: what a default over a memory bound is lowered
+in."""
+PROVING: Final = frozenset({TrialKind.FINALIST, TrialKind.ABLATION})
+"""Kinds of trials that were deployed to prove a configuration, after it had been picked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,6 +37,11 @@ class Measured:
     def values(self) -> tuple[float, ...]:
         """Geometric means, raw units."""
         return tuple(math.exp(value) for value in self.logs)
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of its trials."""
+        return tuple(record.number for record in self.records)
 
 
 def grouped(
@@ -58,35 +70,90 @@ def grouped(
     return tuple(found)
 
 
-def proofs(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> tuple[Measured, ...]:
-    """Finalists by their proofs alone; empty until two of them were measured at least twice."""
-    found = grouped([r for r in records if r.kind is TrialKind.FINALIST], objectives)
-    repeated = tuple(m for m in found if len(m.records) > 1)
-    return repeated if len(repeated) > 1 else ()
+def proofs(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], *, repeats: int
+) -> tuple[Measured, ...]:
+    """Finalists, and what ablation left of them, by the trials that were deployed for it.
+
+    Empty until two finalists were measured at least twice. What ablation made counts once it was
+    measured as often as a finalist is.
+    """
+    proved = grouped([r for r in records if r.kind is TrialKind.FINALIST], objectives)
+    finalists = {m.configuration for m in proved if len(m.records) > 1}
+    if len(finalists) < 2:
+        return ()
+    enough = max(2, repeats)
+    return tuple(
+        m
+        for m in grouped([r for r in records if r.kind in PROVING], objectives)
+        if m.configuration in finalists or len(m.records) >= enough
+    )
+
+
+def fairly(group: Measured, objectives: Sequence[Objective]) -> Measured:
+    """A configuration by its proving trials alone where it has some.
+
+    The search's own measurement of a winner flatters it, for it was picked because it was high.
+    """
+    proving = grouped([r for r in group.records if r.kind in PROVING], objectives)
+    return proving[0] if proving else group
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     """What everything is compared with; None if the baseline was never measured.
 
-    The last feasible trial of the baseline, else of its repair, else the last one that was
-    measured although it missed a limit: a default that takes too much memory is no candidate,
-    and still what the user has today.
+    The last feasible trial of the baseline's configuration (a repeat among the finalists counts,
+    so that it has been started as often as what it is compared with), else of its repair, else the
+    last trial of it that was measured although it missed a limit: a default that takes too much
+    memory is no candidate, and still what the user has today.
     """
     tried = [r for r in records if r.kind is TrialKind.BASELINE]
-    for record in reversed(tried):
-        if record.is_feasible:
-            return record
     if not tried:
         return None
-    wanted = {tried[-1].configuration}
-    for record in tried:
-        failure = record.outcome.failure
-        if failure is not None and failure.repair:
-            wanted.add(record.configuration.updated(failure.repair))
-    same = [r for r in records if r.configuration in wanted and r.is_feasible]
+    feasible = [r for r in records if r.is_feasible]
+    for record in reversed(tried):
+        same = [r for r in feasible if r.configuration == record.configuration]
+        if record.is_feasible or (same and record is tried[-1]):
+            return same[-1]
+    wanted = _repairs(records, tried)
     measured = [r for r in tried if any(value is not None for value in r.metrics.values())]
-    found = same or measured
+    found = (
+        [r for r in feasible if r.configuration in wanted]
+        or _lowered(feasible, {r.configuration for r in tried} | wanted)
+        or measured
+    )
     return found[-1] if found else None
+
+
+def differences(one: Configuration, other: Configuration) -> tuple[str, ...]:
+    """Parameters on which two configurations differ."""
+    mine, theirs = one.values, other.values
+    return tuple(n for n in sorted({*mine, *theirs}) if mine.get(n) != theirs.get(n))
+
+
+def _repairs(records: Sequence[TrialRecord], tried: Iterable[TrialRecord]) -> set[Configuration]:
+    """What the engine's own texts made of the baseline."""
+    wanted = {r.configuration for r in tried}
+    found: set[Configuration] = set()
+    for record in records:
+        failure = record.outcome.failure
+        if record.configuration in wanted and failure is not None and failure.repair:
+            found.add(record.configuration.updated(failure.repair))
+    return found
+
+
+def _lowered(
+    feasible: Sequence[TrialRecord], defaults: Iterable[Configuration]
+) -> list[TrialRecord]:
+    """Trials of a default but for a lower share of the card: those of the highest that fits."""
+    found: dict[float, list[TrialRecord]] = {}
+    for record in feasible:
+        share = record.configuration.get(UTILIZATION)
+        if isinstance(share, int | float) and any(
+            differences(record.configuration, default) == (UTILIZATION,) for default in defaults
+        ):
+            found.setdefault(float(share), []).append(record)
+    return found[max(found)] if found else []
 
 
 def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float] | None:

@@ -35,13 +35,19 @@ def comparable(
         The records, and an array (records, objectives) in which lower is better.
     """
     kept, rows = [], []
-    signs = [-1.0 if o.direction == "maximize" else 1.0 for o in objectives]
     for record in records:
         row = objective_row(record, objectives) if record.is_feasible else None
         if row is not None:
             kept.append(record)
-            rows.append([sign * value for sign, value in zip(signs, row, strict=True)])
-    return tuple(kept), np.asarray(rows, dtype=np.float64).reshape(len(rows), len(objectives))
+            rows.append(row)
+    return tuple(kept), losses_of(rows, objectives)
+
+
+def losses_of(rows: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> FloatArray:
+    """Rows of objectives as losses: (rows, objectives), lower is better."""
+    signs = np.asarray([-1.0 if o.direction == "maximize" else 1.0 for o in objectives])
+    losses = np.asarray(rows, dtype=np.float64).reshape(len(rows), len(objectives)) * signs
+    return np.asarray(losses)
 
 
 def is_on_front(losses: FloatArray) -> NDArray[np.bool_]:

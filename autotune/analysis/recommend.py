@@ -8,34 +8,17 @@ the default is within the noise of the best, the answer is the default.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from autotune.analysis.choice import Chooser, differences, weights_of
-from autotune.analysis.effects import Effect, effect_of_setting
-from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
-from autotune.analysis.noise import noise_floor
-from autotune.analysis.pareto import pareto_front
-from autotune.errors import NothingFeasibleError
-from autotune.records import Configuration, Scalar, TrialRecord
-from autotune.spec.study import Preference, StudySpec
+from autotune.analysis.costs import unlike
+from autotune.analysis.decision import Decision, decide
+from autotune.analysis.effects import change
+from autotune.analysis.measurements import Measured, differences
+from autotune.analysis.pareto import is_on_front, losses_of
+from autotune.analysis.reasons import Basis, SettingReason, reasons_of
+from autotune.metrics import metric_named
+from autotune.records import Configuration, Scalar, TrialKind, TrialRecord
+from autotune.spec.study import Objective, Preference, StudySpec
 
-__all__ = ["Recommendation", "SettingReason", "differences", "recommend"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingReason:
-    """Why one setting is as it is.
-
-    Attributes:
-        value: What is recommended.
-        default: What the engine or the baseline would have; None if unknown.
-        text: One line.
-        effects: What the measurements say about it, per objective.
-    """
-
-    parameter: str
-    value: Scalar
-    default: Scalar | None
-    text: str
-    effects: tuple[Effect, ...] = ()
+__all__ = ["Basis", "Recommendation", "SettingReason", "differences", "recommend"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,14 +27,22 @@ class Recommendation:
 
     Attributes:
         record: The trial that stands for it.
-        baseline: What it is compared with; None if the baseline was never measured.
+        baseline: What it is compared with; None if the baseline was never measured. Where the
+            default broke a memory bound, the default with a lower `gpu_memory_utilization`.
         keep_default: Whether nothing beats the default beyond the noise.
         gains: Objective to ratio against the baseline, raw (a lower latency is under 1).
         intervals: Objective to the 95% interval of that ratio.
         proved: Whether it rests on repeats that were deployed for this, beside the baseline's.
         detectable: Objective to the smallest relative effect the study could have told from
             noise.
-        front: Numbers of the trials on the front.
+        front: Number of the last trial of each configuration on the front, by the means over
+            its trials.
+        costs: Metric to ratio against the baseline, of everything that a request feels and that
+            is worse beyond the noise; the worst first.
+        unlike: Metrics of `record` that must not be held against the baseline's: of the start-up,
+            where one was started for the first time and the other was not.
+        repaired: What was set in the default to keep within the memory bounds; empty where it
+            needs nothing.
     """
 
     record: TrialRecord
@@ -65,6 +56,9 @@ class Recommendation:
     prefer: Preference
     intervals: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     proved: bool = False
+    costs: Mapping[str, float] = field(default_factory=dict)
+    unlike: tuple[str, ...] = ()
+    repaired: Mapping[str, Scalar] = field(default_factory=dict)
 
     @property
     def configuration(self) -> Configuration:
@@ -77,79 +71,93 @@ def recommend(
 ) -> Recommendation:
     """Choose by the study's preference, or by another one without a new trial.
 
-    Where finalists were proved, only they and the baseline are candidates, by those trials alone:
-    the search's own measurement of a winner flatters it. Another preference looks at every trial.
-
     Raises:
         NothingFeasibleError: If no trial kept every limit.
     """
     prefer = prefer or spec.prefer
-    candidates = grouped(records, spec.objectives)
-    if not candidates:
-        message = f"none of the {len(records)} trials of {spec.name!r} is feasible"
-        hint = "Look at the failures, loosen a limit, or widen the space."
-        raise NothingFeasibleError(message, hint=hint)
-    noise = noise_floor(records, spec.objectives)
-    weights = weights_of(spec.objectives, prefer)
-    baseline = baseline_of(records)
-    proved = proofs(records, spec.objectives) if prefer == spec.prefer else ()
-    chooser = Chooser(proved or candidates, spec.objectives, weights, noise, baseline)
-    chosen = chooser.choose()
+    decision = decide(records, spec, prefer)
+    chosen, chooser, baseline = decision.chosen, decision.chooser, decision.baseline
+    repaired = _repaired(records, baseline)
     return Recommendation(
         record=chosen.latest,
         baseline=baseline,
-        keep_default=chooser.is_baseline(chosen),
-        reason=chooser.reason(chosen, prefer),
-        settings=_settings(chosen, records, spec, baseline),
+        keep_default=decision.keeps_default,
+        reason=_reason(decision, prefer, records, repaired),
+        settings=reasons_of(records, spec.objectives, decision),
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
-        front=tuple(r.number for r in pareto_front(records, spec.objectives)),
+        front=front_of(decision.everything, spec.objectives),
         prefer=prefer,
         intervals=chooser.intervals(chosen),
-        proved=bool(proved),
+        proved=decision.proved,
+        costs=decision.costs.ratios(chosen.records),
+        unlike=unlike(records, chosen.latest, baseline),
+        repaired=repaired,
     )
 
 
-def _settings(
-    chosen: Measured,
+def front_of(groups: Sequence[Measured], objectives: Sequence[Objective]) -> tuple[int, ...]:
+    """Configurations that no other one beats in every mean, each by its last trial's number."""
+    front = is_on_front(losses_of([group.logs for group in groups], objectives))
+    kept = (group for group, on in zip(groups, front, strict=True) if on)
+    return tuple(sorted(group.latest.number for group in kept))
+
+
+def _repaired(records: Sequence[TrialRecord], baseline: TrialRecord | None) -> dict[str, Scalar]:
+    """What the feasible baseline has that the study's own baseline has not."""
+    asked = [r.configuration for r in records if r.kind is TrialKind.BASELINE]
+    if baseline is None or not asked or baseline.configuration in asked:
+        return {}
+    changed = differences(baseline.configuration, asked[-1])
+    values = baseline.configuration.values
+    return {name: values[name] for name in changed if name in values}
+
+
+def _reason(
+    decision: Decision,
+    prefer: Preference,
     records: Sequence[TrialRecord],
-    spec: StudySpec,
-    baseline: TrialRecord | None,
-) -> tuple[SettingReason, ...]:
-    reasons = []
-    for name, value in chosen.configuration.items:
-        effects = tuple(
-            effect
-            for objective in spec.objectives
-            if (effect := effect_of_setting(records, objective, name, value)) is not None
+    repaired: Mapping[str, Scalar],
+) -> str:
+    """Why it was chosen, one line."""
+    chooser, chosen = decision.chooser, decision.chosen
+    if chooser.baseline is None:
+        why = _why_infeasible(decision.baseline)
+        return f"best {prefer} score among the feasible trials; {why}"
+    default = _default_named(records, repaired)
+    if decision.keeps_default:
+        least = ", ".join(
+            f"{metric_named(tag).title} {share:.1%}" for tag, share in chooser.detectable().items()
         )
-        default = _default(name, baseline)
-        reasons.append(
-            SettingReason(
-                parameter=name,
-                value=value,
-                default=default,
-                text=_reason_text(value, default, effects),
-                effects=effects,
-            )
+        return (
+            "nothing measured beats the default beyond the noise: keep the default"
+            f"{default}. A difference of this much would have counted: {least}"
         )
-    return tuple(reasons)
+    told = ", ".join(_change(tag, ratio) for tag, ratio in chooser.gains(chosen).items())
+    against = f" against the default{default}" if default else ""
+    costs = list(decision.costs.ratios(chosen.records).items())
+    named = ", ".join(_change(tag, ratio) for tag, ratio in costs[:3])
+    worse = f"; worse beyond the noise: {named}" if costs else ""
+    return f"best {prefer} score, with the fewest changes among equals: {told}{against}{worse}"
 
 
-def _default(name: str, baseline: TrialRecord | None) -> Scalar | None:
-    """What the baseline ran with: set, or read back from the server."""
+def _change(tag: str, ratio: float) -> str:
+    return f"{metric_named(tag).title} {change(ratio)}"
+
+
+def _default_named(records: Sequence[TrialRecord], repaired: Mapping[str, Scalar]) -> str:
+    """How the default had to be repaired, and why; empty where it was not."""
+    if not repaired:
+        return ""
+    settings = ", ".join(f"{name} {value}" for name, value in repaired.items())
+    asked = [r for r in records if r.kind is TrialKind.BASELINE]
+    failure = asked[-1].outcome.failure if asked else None
+    why = f" (without: {failure.message})" if failure is not None else ""
+    return f", with {settings} to keep the headroom{why}"
+
+
+def _why_infeasible(baseline: TrialRecord | None) -> str:
     if baseline is None:
-        return None
-    asked = baseline.configuration.get(name)
-    if asked is not None or baseline.applied is None:
-        return asked
-    return baseline.applied.settings.get(name)
-
-
-def _reason_text(value: Scalar, default: Scalar | None, effects: Sequence[Effect]) -> str:
-    if value == default:
-        return "as in the baseline"
-    told = [effect.sentence for effect in effects if effect.is_clear]
-    if not told:
-        return "part of the best combination; alone it shows no effect beyond the noise"
-    return "; ".join(told)
+        return "the baseline was not measured"
+    failure = baseline.outcome.failure
+    return f"the default is none of them: {failure.message if failure else 'not measured whole'}"

@@ -133,7 +133,10 @@ class Search(StrictModel):
         finalists: Best configurations that are deployed afresh at the end, interleaved with the
             baseline; their trials are part of `budget.trials`. 0 for none, and none where they
             would take over a third of it.
-        repeats: Deployments of each finalist and of the baseline.
+        repeats: Deployments of each finalist, of the baseline, and of what ablation leaves.
+        ablations: Most trials that take settings away again from the finalist that won, to keep
+            only what pays; part of `budget.trials`. 0 for none, and none where they and the
+            finalists would take over 45% of it.
         baseline_every: The baseline is measured again after so many trials; 0 for never.
         stop_below_gain: The search ends early once the expected gain in hypervolume of the best
             proposal is under this share, five times in a row; None to use the whole budget.
@@ -142,6 +145,7 @@ class Search(StrictModel):
     sampler: Sampler = "surrogate"
     finalists: int = Field(default=2, ge=0, le=10)
     repeats: int = Field(default=3, ge=1, le=20)
+    ablations: int = Field(default=8, ge=0, le=100)
     baseline_every: int = Field(default=0, ge=0)
     stop_below_gain: float | None = Field(default=None, gt=0, lt=1)
 

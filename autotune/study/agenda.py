@@ -7,7 +7,9 @@ here the sampler is asked.
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
+from autotune.analysis.measurements import PROVING
 from autotune.records import (
     Configuration,
     FailureKind,
@@ -15,6 +17,11 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
+from autotune.spec.parameters import Parameter
+from autotune.study.lowered import lowered_default
+
+_NOT_REPAIRED: Final = frozenset({TrialKind.REPAIR, TrialKind.ABLATION})
+"""A repair is not repaired again, and that a setting cannot be taken away is what was asked."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +66,19 @@ def next_planned(
     seeds: Sequence[Planned],
     retries: int,
     baseline_every: int = 0,
+    share: Parameter | None = None,
 ) -> Planned | None:
-    """The next trial that is due; None when the search may go on."""
+    """The next trial that is due; None when the search may go on.
+
+    Args:
+        records: Every trial so far.
+        baseline: What is measured first.
+        seeds: What is measured before the search.
+        retries: How often a failed trial is run again.
+        baseline_every: Trials between two of the baseline; 0 for one only.
+        share: The space's `gpu_memory_utilization`, in whose steps a default over a memory bound
+            is lowered.
+    """
     finished = [r for r in records if not is_interrupted(r)]
     if not any(r.kind is TrialKind.BASELINE for r in finished):
         return baseline
@@ -68,6 +86,7 @@ def next_planned(
     return (
         _baseline_again(finished, baseline, baseline_every)
         or _retry(finished, retries)
+        or _lowered(finished, baseline, share)
         or _repair(finished, seen)
         or _cut_off(records, seen)
         or next((s for s in seeds if s.configuration not in seen), None)
@@ -90,12 +109,25 @@ def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
     for configuration, record in latest.items():
         if record.outcome.status is not OutcomeStatus.FAILED:
             continue
-        if record.kind is TrialKind.FINALIST:  # its proof is due again as such
+        if record.kind in PROVING:  # its proof is due again as such
             continue
         done = sum(r.kind is TrialKind.RETRY and r.configuration == configuration for r in finished)
         if done < retries:
             return Planned(configuration=configuration, kind=TrialKind.RETRY, label=record.label)
     return None
+
+
+def _lowered(
+    finished: Sequence[TrialRecord], baseline: Planned, share: Parameter | None
+) -> Planned | None:
+    """The default with a smaller share of the card, while it is over a memory bound by little."""
+    tried = [
+        r for r in finished if r.kind in {TrialKind.BASELINE, TrialKind.RETRY, TrialKind.REPAIR}
+    ]
+    mended = lowered_default(tried, baseline.configuration, share)
+    if mended is None or any(r.configuration == mended for r in finished):
+        return None
+    return Planned(configuration=mended, kind=TrialKind.REPAIR, label=baseline.label)
 
 
 def _repair(finished: Sequence[TrialRecord], seen: set[Configuration]) -> Planned | None:
@@ -106,7 +138,7 @@ def _repair(finished: Sequence[TrialRecord], seen: set[Configuration]) -> Planne
     """
     for record in finished:
         failure = record.outcome.failure
-        if failure is None or not failure.repair or record.kind is TrialKind.REPAIR:
+        if failure is None or not failure.repair or record.kind in _NOT_REPAIRED:
             continue
         if record.outcome.status is OutcomeStatus.SCREENED and record.kind is TrialKind.SEARCH:
             continue

@@ -58,6 +58,11 @@ class AskTell:
             proposer.learn(record.configuration, told_as(record, spec))
 
     @property
+    def space(self) -> SearchSpace:
+        """What may be proposed."""
+        return self._space
+
+    @property
     def ledger(self) -> optuna.Study:
         """Optuna's study."""
         return self._ledger

@@ -5,19 +5,21 @@ goes on from there.
 """
 
 import asyncio
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from autotune.analysis.finalists import next_finalist, proof_trials
+from autotune.analysis.ablation import ablation_trials, next_ablation
+from autotune.analysis.finalists import next_finalist, next_round, proof_trials
+from autotune.analysis.measurements import UTILIZATION
 from autotune.analysis.pareto import pareto_front
 from autotune.clock import Clock
-from autotune.errors import AutotuneError, HostError, NothingFeasibleError
+from autotune.errors import AutotuneError
 from autotune.records import (
+    Configuration,
     Failure,
+    FailureKind,
     OutcomeStatus,
-    ProbeStatus,
     TrialKind,
     TrialRecord,
 )
@@ -29,6 +31,7 @@ from autotune.store.records import TrialStore
 from autotune.study.agenda import Planned, counts, is_stopped, next_planned
 from autotune.study.ask_tell import AskTell
 from autotune.study.budget import BudgetWatch, SettledRule
+from autotune.study.giving_up import abort_if_nothing_works, abort_if_the_host_fails, served
 from autotune.study.outcomes import constraints_of
 from autotune.study.settled import planned_baseline, planned_seeds
 from autotune.study.synthetic_records import ended_early, predictions, screened
@@ -92,21 +95,24 @@ class _Loop:
         self._resume()
         baseline = planned_baseline(self._spec, self._runner, self._observer)
         seeds = planned_seeds(self._spec, self._runner, self._observer)
+        reserved = proof_trials(self._spec) + ablation_trials(self._spec)
+        self._tell_of_small_budgets()
         screened_in_a_row = 0
         while True:
             reason = self._watch.spent(self._records)
             if reason is not None:
                 return self._end(reason)
-            self._abort_if_nothing_works()
-            self._abort_if_the_host_fails()
+            self._give_up_where_nothing_helps()
             if screened_in_a_row >= MAX_SCREENED_IN_A_ROW:
                 self._stop_searching(
                     f"{screened_in_a_row} proposals in a row could not have fitted"
                 )
             planned = (
                 self._due(baseline, seeds)
-                or self._propose(reserved=proof_trials(self._spec))
+                or self._propose(reserved=reserved)
                 or self._prove()
+                or self._ablate()
+                or self._sharpen()
                 or self._propose(reserved=0)  # nothing to prove: the search has it all
             )
             if planned is None:
@@ -122,6 +128,7 @@ class _Loop:
             seeds=seeds,
             retries=self._spec.budget.retries,
             baseline_every=self._spec.search.baseline_every,
+            share=self._ask_tell.space.parameter(UTILIZATION),
         )
 
     def _propose(self, *, reserved: int) -> Planned | None:
@@ -139,18 +146,35 @@ class _Loop:
         return Planned(configuration=configuration, kind=TrialKind.SEARCH)
 
     def _prove(self) -> Planned | None:
-        """A finalist that is due, where the budget holds proofs.
-
-        What is left of the budget when each has its repeats goes to further ones; a search that
-        ended by itself stops at the repeats.
-        """
+        """A finalist that is due, where the budget holds proofs."""
         if proof_trials(self._spec) == 0:
             return None
-        repeats = self._spec.search.repeats if self._stopped else None
-        configuration = next_finalist(self._records, self._spec, repeats=repeats)
-        if configuration is None:
+        repeats = self._spec.search.repeats
+        return _planned(
+            next_finalist(self._records, self._spec, repeats=repeats), TrialKind.FINALIST
+        )
+
+    def _ablate(self) -> Planned | None:
+        """What would be recommended, less what has not been shown to pay."""
+        space = self._ask_tell.space
+        configuration = next_ablation(self._records, self._spec, refusal=space.refusal)
+        return _planned(configuration, TrialKind.ABLATION)
+
+    def _sharpen(self) -> Planned | None:
+        """Another round of proofs from what is left of the budget.
+
+        A search that ended by itself stops at the repeats.
+        """
+        if self._stopped or proof_trials(self._spec) == 0:
             return None
-        return Planned(configuration=configuration, kind=TrialKind.FINALIST)
+        return _planned(next_round(self._records, self._spec), TrialKind.FINALIST)
+
+    def _tell_of_small_budgets(self) -> None:
+        """Say so where settings will not be tested one less."""
+        if self._spec.search.ablations and not ablation_trials(self._spec):
+            trials = self._spec.budget.trials
+            text = f"{trials} trials are too few to take settings away again from the best one"
+            self._observer(Notice(text=f"{text}: some of what is recommended may do nothing"))
 
     def _stop_searching(self, reason: str) -> None:
         self._stopped = self._stopped or reason
@@ -172,7 +196,7 @@ class _Loop:
         return StudyEnd(records=tuple(self._records), reason=reason)
 
     async def _one(self, planned: Planned) -> TrialRecord:
-        screening = self._runner.screen(planned.configuration)
+        screening = self._screening(planned)
         if screening.failure is not None:
             return self._screened(planned, screening.failure, screening)
         number = self._ask_tell.start(planned.configuration, planned.kind, planned.label)
@@ -191,6 +215,24 @@ class _Loop:
         if is_stopped(record):
             raise asyncio.CancelledError
         return record
+
+    def _screening(self, planned: Planned) -> Screening:
+        """What the engine or, where settings are taken away, the space says of a configuration.
+
+        A space may leave out what the engine would take: what is known to go wrong. A repair
+        rests on figures of a trial, so no model's doubt about the card keeps it from its start.
+        """
+        if planned.kind is TrialKind.ABLATION:
+            reason = self._ask_tell.space.refusal(planned.configuration)
+            if reason is not None:
+                kind = FailureKind.ILLEGAL
+                return Screening(failure=Failure(kind=kind, phase="screening", message=reason))
+        screening = self._runner.screen(planned.configuration)
+        failure = screening.failure
+        is_doubt = failure is not None and failure.kind is FailureKind.WOULD_NOT_FIT
+        if planned.kind is TrialKind.REPAIR and is_doubt and (screening.host_margin_gib or 0) >= 0:
+            return replace(screening, failure=None)
+        return screening
 
     async def _run(self, request: TrialRequest) -> TrialRecord:
         """One record, also if the runner itself gives up; then its error is raised on."""
@@ -248,54 +290,18 @@ class _Loop:
             )
         )
 
-    def _abort_if_nothing_works(self) -> None:
-        """End a study whose first trials all failed: the next ones would cost time for nothing.
-
-        Those of earlier runs do not count, for what stopped them may have been mended since.
-
-        Raises:
-            NothingFeasibleError: Naming the commonest failure.
-        """
-        most = self._spec.budget.abort_after_failures
-        first = self._tried_in_this_run()[:most]
-        if len(first) < most or any(map(served, self._records)):
-            return
-        failures = [r.outcome.failure for r in first if r.outcome.failure is not None]
-        kind, count = Counter(f.kind for f in failures).most_common(1)[0]
-        example = next(f for f in failures if f.kind is kind)
-        message = (
-            f"none of the first {len(first)} trials got as far as a measurement; "
-            f"{count} of them: {kind.value} ({example.message})"
-        )
-        log = self._store.paths.trial(first[0].number).log
-        hint = f"Mend that first; the engine's own words are in {log}."
-        raise NothingFeasibleError(message, hint=hint)
-
-    def _abort_if_the_host_fails(self) -> None:
-        """End a run whose last trials all failed through no fault of their configurations.
-
-        A Docker engine that went away in the night would else use up the whole budget.
-
-        Raises:
-            HostError: Naming the last failure.
-        """
-        most = self._spec.budget.abort_after_failures
-        last = self._tried_in_this_run()[-most:]
-        if len(last) < most or any(r.outcome.status is not OutcomeStatus.FAILED for r in last):
-            return
-        failure = last[-1].outcome.failure
-        what = "" if failure is None else f": {failure.kind.value} ({failure.message})"
-        message = f"the last {most} trials failed through no fault of their configurations{what}"
-        raise HostError(message, hint="Mend that; the same command goes on from there.")
-
-    def _tried_in_this_run(self) -> list[TrialRecord]:
+    def _give_up_where_nothing_helps(self) -> None:
+        """Judge by this run's trials: what stopped earlier ones may have been mended since."""
         made = self._records[self._resumed :]
-        return [r for r in made if counts(r) or r.kind is TrialKind.RETRY]
+        tried = [r for r in made if counts(r) or r.kind is TrialKind.RETRY]
+        most = self._spec.budget.abort_after_failures
+        if not any(map(served, self._records)):
+            abort_if_nothing_works(tried, most, self._store.paths)
+        abort_if_the_host_fails(tried, most)
 
 
-def served(record: TrialRecord) -> bool:
-    """Whether the server answered at least one probe."""
-    return record.is_measured or any(p.status is ProbeStatus.MEASURED for p in record.probes)
+def _planned(configuration: Configuration | None, kind: TrialKind) -> Planned | None:
+    return None if configuration is None else Planned(configuration=configuration, kind=kind)
 
 
 def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | None:

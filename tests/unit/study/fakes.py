@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from autotune.clock import VirtualClock
 from autotune.errors import AutotuneError
 from autotune.records import (
+    Applied,
     Configuration,
     Failure,
     FailureKind,
@@ -14,6 +15,7 @@ from autotune.records import (
     PhaseSpan,
     ProbeResult,
     ProbeStatus,
+    Scalar,
     TrialRecord,
 )
 from autotune.seams.engine import Removal, Screening, Settled
@@ -95,6 +97,8 @@ class FakeRunner:
         script: Record number to the failure or error that this trial meets instead.
         lacking: Parameters that this engine lacks, with the reason.
         default: Settings that are this engine's default anyway, with the reason.
+        environment: What every record says of the machine.
+        applied: What every server reads back.
     """
 
     clock: VirtualClock
@@ -103,6 +107,8 @@ class FakeRunner:
     script: Mapping[int, Failure | AutotuneError] = field(default_factory=dict)
     lacking: Mapping[str, str] = field(default_factory=dict)
     default: Mapping[str, str] = field(default_factory=dict)
+    environment: Mapping[str, str] = field(default_factory=dict)
+    applied: Mapping[str, Scalar] = field(default_factory=dict)
     requests: list[TrialRequest] = field(default_factory=list)
 
     async def run(self, request: TrialRequest) -> TrialRecord:
@@ -131,6 +137,8 @@ class FakeRunner:
             else (),
             phases=(PhaseSpan(name="all", start_ns=start_ns, end_ns=self.clock.now_ns()),),
             left_out=request.left_out,
+            environment=self.environment,
+            applied=Applied(settings=self.applied) if self.applied else None,
             wall_start=self.clock.wall().isoformat(),
         )
 

@@ -1,0 +1,220 @@
+"""Taking settings away from what would be recommended, until each that is left has paid.
+
+Backward elimination on fresh deployments. First everything goes together that the records give no
+reason to keep; if that costs too much, half of it; then single settings. What is not worse beyond
+the noise has fewer overrides and so becomes the choice (`analysis/choice.py`), from which the next
+step starts. A setting whose removal is worse beyond the noise, or does not run, is shown to pay.
+
+Where the default leads only because of harm beside the objectives, it starts from the best by the
+objectives alone: that may win once what does the harm is taken away.
+
+Pure functions of the records: whoever goes on with a study plans the same next trial.
+"""
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Final
+
+from autotune.analysis.decision import Decision, decide
+from autotune.analysis.evidence import Hint, hints
+from autotune.analysis.finalists import proof_trials
+from autotune.analysis.measurements import PROVING, Measured, differences, grouped
+from autotune.analysis.noise import SIGNIFICANT
+from autotune.analysis.pairs import idle_settings, with_values_of
+from autotune.errors import NothingFeasibleError
+from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
+from autotune.spec.study import StudySpec
+
+Refusal = Callable[[Configuration], str | None]
+
+_MOST_SHARE: Final = 0.45
+"""Share of the budget that proofs and ablations may take together: the rest searches."""
+_DOUBTFUL: Final = 1.0
+"""Standard errors behind the best from which a simpler configuration is measured further."""
+
+
+def ablation_trials(spec: StudySpec) -> int:
+    """Trials of the budget kept for ablations; 0 where proofs leave no room for one whole step."""
+    proofs = proof_trials(spec)
+    room = math.floor(spec.budget.trials * _MOST_SHARE) - proofs
+    kept = min(spec.search.ablations, room)
+    return kept if proofs and kept >= spec.search.repeats else 0
+
+
+def next_ablation(
+    records: Sequence[TrialRecord], spec: StudySpec, *, refusal: Refusal = lambda _: None
+) -> Configuration | None:
+    """What is to be deployed next; None once every setting has paid or the trials are spent.
+
+    Args:
+        records: Every trial so far.
+        spec: Objectives, preference, and how many trials may be spent.
+        refusal: Why the space does not allow a configuration. A single setting without which the
+            rest is not allowed is returned all the same, for the refusal to be recorded.
+    """
+    made = [r for r in records if r.kind is TrialKind.ABLATION]
+    spent = sum(r.outcome.status is not OutcomeStatus.SCREENED for r in made)
+    if spent >= ablation_trials(spec):
+        return None
+    try:
+        decision = decide(records, spec)
+    except NothingFeasibleError:
+        return None
+    start = decision.chooser.spoilt if decision.keeps_default else decision.chosen
+    if not decision.proved or start is None or decision.baseline is None:
+        return None
+    return _Elimination(records, spec, decision, start, decision.baseline, refusal).due()
+
+
+class _Elimination:
+    """Where the elimination stands."""
+
+    def __init__(  # noqa: PLR0917 - built in one place
+        self,
+        records: Sequence[TrialRecord],
+        spec: StudySpec,
+        decision: Decision,
+        start: Measured,
+        baseline: TrialRecord,
+        refusal: Refusal,
+    ) -> None:
+        self._spec, self._decision, self._baseline = spec, decision, baseline
+        self._tried: dict[Configuration, list[TrialRecord]] = {}
+        for record in records:
+            if record.kind is TrialKind.ABLATION:
+                self._tried.setdefault(record.configuration, []).append(record)
+        proving = [r for r in records if r.kind in PROVING]
+        self._measured = {m.configuration: m for m in grouped(proving, spec.objectives)}
+        self._chosen, self._refusal = start, refusal
+        self._reference = baseline.configuration
+
+    def due(self) -> Configuration | None:
+        return self._unfinished() or self._in_doubt() or self._next_removal()
+
+    def _unfinished(self) -> Configuration | None:
+        """A removal from the choice that was begun and is not yet told."""
+        for configuration in self._tried:
+            if self._is_simpler(configuration) and self._is_open(configuration):
+                return configuration
+        return None
+
+    def _is_simpler(self, configuration: Configuration) -> bool:
+        removed = differences(configuration, self._chosen.configuration)
+        return bool(removed) and configuration == self._less(removed)
+
+    def _is_open(self, configuration: Configuration) -> bool:
+        """Whether it has too few trials and is not known to be worse."""
+        if self._is_out(configuration):
+            return False
+        measured = self._measured.get(configuration)
+        done = 0 if measured is None else len(measured.records)
+        return done < self._spec.search.repeats
+
+    def _is_out(self, configuration: Configuration) -> bool:
+        """Whether it does not run, or is worse than the best beyond the noise."""
+        group = self._tried.get(configuration, ())
+        ours = sum(r.outcome.status is OutcomeStatus.FAILED for r in group)
+        if ours > self._spec.search.repeats:  # the host's fault, too often to go on
+            return True
+        broken = {OutcomeStatus.INFEASIBLE, OutcomeStatus.SCREENED}
+        if any(r.outcome.status in broken for r in group):
+            return True
+        measured = self._measured.get(configuration)
+        if measured is None:
+            return False
+        chooser = self._decision.chooser
+        return chooser.is_behind(measured, chooser.best, SIGNIFICANT)
+
+    def _is_refused(self, configuration: Configuration) -> bool:
+        """Whether it is out, or was measured enough and is not the choice all the same."""
+        measured = self._measured.get(configuration)
+        enough = measured is not None and len(measured.records) >= self._spec.search.repeats
+        is_chosen = configuration == self._chosen.configuration
+        return self._is_out(configuration) or (enough and not is_chosen)
+
+    def _in_doubt(self) -> Configuration | None:
+        """The choice and the best, in turn, where the choice looks worse and not beyond noise."""
+        chooser, chosen = self._decision.chooser, self._chosen
+        best, most = chooser.best, 2 * self._spec.search.repeats
+        if chosen is best or chooser.is_baseline(best) or len(chosen.records) >= most:
+            return None
+        if not chooser.is_behind(chosen, best, _DOUBTFUL):
+            return None
+        pair = (chosen, best)
+        return min(pair, key=lambda m: len(m.records)).configuration
+
+    def _next_removal(self) -> Configuration | None:
+        """The largest set that the records give no reason to keep, halved while it was refused."""
+        overrides = differences(self._chosen.configuration, self._reference)
+        left = [name for name in overrides if not self._has_paid(name)]
+        if not left:
+            return None
+        ranked = self._ranked(left)
+        names = self._allowed(self._without_reason(ranked)) or ranked[:1]
+        if len(names) == len(overrides):  # all of them: that is the default, which was beaten
+            names = names[:-1] or names
+        while len(names) > 1 and self._is_refused(self._less(names)):
+            names = names[: len(names) // 2]
+        wanted = self._less(names)
+        return None if wanted == self._reference or self._is_refused(wanted) else wanted
+
+    def _allowed(self, ranked: Sequence[str]) -> list[str]:
+        """As many of them, from the first on, as the rest can do without."""
+        names: list[str] = []
+        for name in ranked:
+            if self._refusal(self._less([*names, name])) is None:
+                names.append(name)
+        return names
+
+    def _has_paid(self, name: str) -> bool:
+        """Whether the choice, or a larger one before it, was worse or did not run without it."""
+        single = self._less([name])
+        if single == self._reference or self._is_refused(single):
+            return True
+        return any(
+            self._was_worse(group, with_values_of(group.configuration, [name], self._reference))
+            for group in self._measured.values()
+            if self._is_ancestor(group.configuration)
+        )
+
+    def _is_ancestor(self, configuration: Configuration) -> bool:
+        """Whether the choice is what is left of it."""
+        removed = differences(configuration, self._chosen.configuration)
+        left = with_values_of(configuration, removed, self._reference)
+        return left == self._chosen.configuration
+
+    def _was_worse(self, larger: Measured, less: Configuration) -> bool:
+        """Whether taking a setting from it did not run, or cost more than the noise."""
+        if less == larger.configuration:
+            return False
+        measured = self._measured.get(less)
+        if measured is None:
+            return self._is_out(less)
+        return self._decision.chooser.is_behind(measured, larger, SIGNIFICANT)
+
+    def _ranked(self, names: Sequence[str]) -> list[str]:
+        """Settings by what the records promise of them, those that do nothing first."""
+        idle = idle_settings(self._chosen.latest, self._baseline)
+        found = self._hints(names)
+        return sorted(names, key=lambda n: (n not in idle, found[n].gain, n))
+
+    def _without_reason(self, ranked: Sequence[str]) -> list[str]:
+        idle = idle_settings(self._chosen.latest, self._baseline)
+        found = self._hints(ranked)
+        return [n for n in ranked if n in idle or not found[n].is_promising]
+
+    def _hints(self, names: Sequence[str]) -> dict[str, Hint]:
+        chooser = self._decision.chooser
+        one = self._chosen
+        single = chooser.error(one, one) * math.sqrt(len(one.records) / 2)
+        return hints(
+            self._decision.everything,
+            one.latest,
+            self._baseline,
+            names,
+            score=chooser.score,
+            error=single,
+        )
+
+    def _less(self, names: Sequence[str]) -> Configuration:
+        return with_values_of(self._chosen.configuration, names, self._reference)

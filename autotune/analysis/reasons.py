@@ -1,0 +1,202 @@
+"""Why each setting of a recommendation is as it is, as far as trials have shown it.
+
+In this order: it does nothing; without it the configuration does not run; a matched pair (two
+configurations that differ in it alone) measured what its removal does; or nobody measured it
+alone, and that is said. What a setting makes worse is its cost and never a reason for it.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final
+
+from autotune.analysis.costs import Costs
+from autotune.analysis.decision import Decision
+from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
+from autotune.analysis.measurements import Measured, differences, fairly
+from autotune.analysis.noise import SIGNIFICANT, noise_of
+from autotune.analysis.pairs import MatchedPair, idle_settings, matched_pairs, with_values_of
+from autotune.metrics import metric_named
+from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
+from autotune.spec.study import Objective
+
+_SHOWN_COSTS: Final = 2
+"""Metrics made worse that a reason names; `costs` has them all."""
+
+
+class Basis(StrEnum):
+    """What a reason rests on.
+
+    DEFAULT     the default has it too
+    IDLE        the server without it runs with the same value: it changes nothing
+    NEEDED      without it the configuration did not run or broke a limit
+    MEASURED    a matched pair
+    UNMEASURED  no two trials differ in it alone
+    """
+
+    DEFAULT = "default"
+    IDLE = "idle"
+    NEEDED = "needed"
+    MEASURED = "measured"
+    UNMEASURED = "unmeasured"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SettingReason:
+    """Why one setting is as it is.
+
+    Attributes:
+        value: What is recommended.
+        default: What the engine or the baseline would have; None if unknown.
+        text: One line.
+        effects: What its matched pair says, per objective; empty where there is none.
+        basis: What the text rests on.
+        costs: Metric to ratio with it against without it, of what it makes worse beyond noise.
+    """
+
+    parameter: str
+    value: Scalar
+    default: Scalar | None
+    text: str
+    effects: tuple[Effect, ...] = ()
+    basis: Basis = Basis.UNMEASURED
+    costs: Mapping[str, float] = field(default_factory=dict)
+
+
+def reasons_of(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], decision: Decision
+) -> tuple[SettingReason, ...]:
+    """A reason for each setting of the chosen configuration."""
+    made = _Reasons(records, objectives, decision)
+    return tuple(made.reason(name, value) for name, value in decision.chosen.configuration.items)
+
+
+class _Reasons:
+    def __init__(
+        self,
+        records: Sequence[TrialRecord],
+        objectives: Sequence[Objective],
+        decision: Decision,
+    ) -> None:
+        self._records, self._objectives, self._decision = records, objectives, decision
+        self._chosen = decision.chosen
+        self._baseline = decision.baseline
+        self._groups = [fairly(group, objectives) for group in decision.everything]
+        reference = Configuration() if self._baseline is None else self._baseline.configuration
+        self._reference = reference
+        idle = () if self._baseline is None else idle_settings(self._chosen.latest, self._baseline)
+        self._idle = frozenset(idle)
+
+    def reason(self, name: str, value: Scalar) -> SettingReason:
+        if self._baseline is not None and self._reference.get(name) == value:
+            return self._of_default(name, value)
+        if name in self._idle:
+            text = "the engine's default anyway: it changes nothing"
+            return self._made(name, value, text, Basis.IDLE)
+        broken = self._broken(self._chosen.configuration, name)
+        if broken is not None:
+            return self._made(name, value, f"without it: {_end(broken)}", Basis.NEEDED)
+        pair = self._nearest(name, value)
+        if pair is None:
+            text = "not measured alone: no two trials differ in it and in nothing else"
+            return self._made(name, value, text, Basis.UNMEASURED)
+        return self._measured(name, value, pair)
+
+    def _of_default(self, name: str, value: Scalar) -> SettingReason:
+        """The default's own, or what repaired the default."""
+        asked = [r for r in self._records if r.kind is TrialKind.BASELINE]
+        broken = next((r for r in asked if r.configuration.get(name) != value), None)
+        if broken is None or broken.outcome.failure is None:
+            return self._made(name, value, "as in the baseline", Basis.DEFAULT)
+        return self._made(name, value, f"the default without it: {_end(broken)}", Basis.NEEDED)
+
+    def _broken(self, configuration: Configuration, name: str) -> TrialRecord | None:
+        """The trial of a configuration less one setting, where none of it was feasible."""
+        less = with_values_of(configuration, [name], self._reference)
+        same = [r for r in self._records if r.configuration == less]
+        bad = {OutcomeStatus.INFEASIBLE, OutcomeStatus.SCREENED}
+        ends = [r for r in same if r.outcome.status in bad and r.outcome.failure is not None]
+        return ends[-1] if ends and not any(r.is_feasible for r in same) else None
+
+    def _nearest(self, name: str, value: Scalar) -> MatchedPair | None:
+        """The pair most like what is recommended, then the one with the most trials."""
+        against = values_of_default(name, self._baseline)
+        pairs = matched_pairs(self._groups, name, (value,), against)
+
+        def rank(pair: MatchedPair) -> tuple[int, int]:
+            far = len(differences(pair.having.configuration, self._chosen.configuration))
+            return far, -min(len(pair.having.records), len(pair.lacking.records))
+
+        return min(pairs, key=rank, default=None)
+
+    def _measured(self, name: str, value: Scalar, pair: MatchedPair) -> SettingReason:
+        found = (
+            effect_of(
+                [pair],
+                objective.metric,
+                value,
+                noise_of(self._records, objective.metric),
+                lower_is_better=objective.direction == "minimize",
+            )
+            for objective in self._objectives
+        )
+        effects = tuple(effect for effect in found if effect is not None)
+        costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
+        parts = [self._gain(pair, effects)]
+        parts += [f"it costs {_told(costs)}"] if costs else []
+        if differences(pair.having.configuration, self._chosen.configuration):
+            parts.insert(0, f"measured beside other settings ({trials(pair.having.numbers)})")
+        return self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
+
+    def _gain(self, pair: MatchedPair, effects: Sequence[Effect]) -> str:
+        without = f"without it ({trials(pair.lacking.numbers)})"
+        gains = [e for e in effects if e.is_clear and e.better]
+        if gains:
+            told = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)
+            return f"{without} {told}"
+        if self._is_worse_together(pair.lacking, pair.having):
+            return f"{without} no objective alone, yet all together are worse beyond the noise"
+        return f"{without} no objective is worse beyond the noise: it is not shown to help"
+
+    def _is_worse_together(self, lacking: Measured, having: Measured) -> bool:
+        return self._decision.chooser.is_behind(lacking, having, SIGNIFICANT)
+
+    def _made(  # noqa: PLR0917
+        self,
+        name: str,
+        value: Scalar,
+        text: str,
+        basis: Basis,
+        effects: tuple[Effect, ...] = (),
+        costs: Mapping[str, float] | None = None,
+    ) -> SettingReason:
+        return SettingReason(
+            parameter=name,
+            value=value,
+            default=default_of(name, self._baseline),
+            text=text,
+            effects=effects,
+            basis=basis,
+            costs=dict(costs or {}),
+        )
+
+
+def default_of(name: str, baseline: TrialRecord | None) -> Scalar | None:
+    """What the baseline ran with: set, or read back from the server."""
+    if baseline is None:
+        return None
+    asked = baseline.configuration.get(name)
+    if asked is not None or baseline.applied is None:
+        return asked
+    return baseline.applied.settings.get(name)
+
+
+def _end(record: TrialRecord) -> str:
+    failure = record.outcome.failure
+    return f"{failure.message if failure else 'it did not run'} (trial {record.number})"
+
+
+def _told(costs: Mapping[str, float]) -> str:
+    shown = [f"{metric_named(tag).title} {change(ratio)}" for tag, ratio in costs.items()]
+    more = len(shown) - _SHOWN_COSTS
+    return ", ".join(shown[:_SHOWN_COSTS]) + (f" and {more} more" if more > 0 else "")

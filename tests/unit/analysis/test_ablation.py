@@ -1,0 +1,247 @@
+"""Settings are taken away from what would be recommended, on landscapes whose truth is known."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from autotune.analysis.ablation import ablation_trials, next_ablation
+from autotune.analysis.recommend import Basis, Recommendation, recommend
+from autotune.records import (
+    Applied,
+    Configuration,
+    Failure,
+    FailureKind,
+    Scalar,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.spec.study import StudySpec, study_from
+from autotune.trial.failure import outcome_of
+
+SPEC = study_from({"name": "s", "objectives": ["output_tokens_per_s", "ttft_8k_ns"]}, where="test")
+PATIENT = SPEC.model_copy(
+    update={
+        "budget": SPEC.budget.model_copy(update={"trials": 200}),
+        "search": SPEC.search.model_copy(update={"ablations": 60}),
+    }
+)
+DEFAULTS = {"seqs": 256, "prefix": True}
+"""What a server of this landscape runs with where nothing is asked."""
+
+Gains = Mapping[str, float]
+"""Setting to its part of the throughput's logarithm."""
+
+
+@dataclass
+class Landscape:
+    """Throughput is the product of its settings' parts; everything else is flat.
+
+    Attributes:
+        gains: Of each setting that is on.
+        slower: Metric to the factor by which setting `bad` raises it.
+        refused: Settings without which a configuration does not start.
+        sd: Relative noise.
+    """
+
+    gains: Gains
+    slower: Mapping[str, float] = field(default_factory=dict)
+    refused: frozenset[str] = frozenset()
+    sd: float = 0.01
+    seed: int = 0
+
+    def measure(self, number: int, kind: TrialKind, configuration: Configuration) -> TrialRecord:
+        rng = np.random.default_rng((self.seed, number))
+        log = sum(gain for name, gain in self.gains.items() if configuration.get(name) is not None)
+        metrics: dict[str, float | None] = {
+            "output_tokens_per_s": 1000 * float(np.exp(log + rng.normal(0, self.sd))),
+            "ttft_8k_ns": 1e9 * float(np.exp(rng.normal(0, self.sd))),
+            "prefix_warm_ttft_ns": 2e7 * float(np.exp(rng.normal(0, self.sd))),
+            "ttft_loaded_p50_ns": 1e9 * float(np.exp(rng.normal(0, self.sd))),
+        }
+        for tag, factor in self.slower.items():
+            if configuration.get("bad") is not None:
+                metrics[tag] = (metrics[tag] or 0) * factor
+        failure = None
+        if configuration.items and not self.refused <= set(configuration.values):
+            message = "out of memory"
+            failure = Failure(kind=FailureKind.GPU_OOM, phase="starting", message=message)
+            metrics = {}
+        return TrialRecord(
+            study="s", number=number, kind=kind, configuration=configuration,
+            outcome=outcome_of(failure), metrics=metrics,
+            applied=Applied(settings={**DEFAULTS, **configuration.values}),
+        )  # fmt: skip
+
+
+def proved(landscape: Landscape, *configurations: dict[str, Scalar]) -> list[TrialRecord]:
+    """The baseline, a search that found these, and their proofs beside the baseline."""
+    found = [Configuration.of(values) for values in configurations]
+    plan = [(TrialKind.BASELINE, Configuration()), *((TrialKind.SEARCH, c) for c in found)]
+    plan += [(TrialKind.FINALIST, c) for _ in range(3) for c in (Configuration(), *found)]
+    return [landscape.measure(i, kind, c) for i, (kind, c) in enumerate(plan)]
+
+
+def ablated(
+    landscape: Landscape,
+    records: list[TrialRecord],
+    refusal: Callable[[Configuration], str | None] = lambda _: None,
+    spec: StudySpec = SPEC,
+) -> list[TrialRecord]:
+    """The records, and every ablation that is due after them."""
+    records = list(records)
+    while (due := next_ablation(records, spec, refusal=refusal)) is not None:
+        made = landscape.measure(len(records), TrialKind.ABLATION, due)
+        if reason := refusal(due):
+            failure = Failure(kind=FailureKind.ILLEGAL, phase="screening", message=reason)
+            made = replace(made, outcome=outcome_of(failure), metrics={}, applied=None)
+        records.append(made)
+        assert len(records) < 100
+    return records
+
+
+def answer(
+    landscape: Landscape, *configurations: dict[str, Scalar], spec: StudySpec = SPEC
+) -> Recommendation:
+    """What is recommended in the end."""
+    return recommend(ablated(landscape, proved(landscape, *configurations), spec=spec), spec)
+
+
+def values(chosen: Recommendation) -> dict[str, Scalar]:
+    """Its settings."""
+    return chosen.configuration.values
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    useful=st.sets(st.sampled_from("abcd"), min_size=1, max_size=2),
+    useless=st.sets(st.sampled_from("efgh"), min_size=1, max_size=4),
+    seed=st.integers(0, 10_000),
+)
+def test_what_pays_stays_and_what_does_nothing_goes(
+    useful: set[str], useless: set[str], seed: int
+) -> None:
+    """With trials enough, gains of 30% under 1% of noise are kept, what has no effect is not."""
+    landscape = Landscape(dict.fromkeys(useful, 0.26), seed=seed)
+    everything: dict[str, Scalar] = dict.fromkeys(sorted(useful | useless), 1)
+    chosen = answer(landscape, everything, {min(useful): 1, min(useless): 1}, spec=PATIENT)
+    assert set(values(chosen)) == useful
+
+
+def test_a_useless_setting_is_removed() -> None:
+    """One that pays and one that does nothing: the second is not recommended."""
+    chosen = answer(Landscape({"a": 0.3}), {"a": 1, "idle": 1}, {"a": 2, "idle": 1})
+    assert set(values(chosen)) == {"a"}
+
+
+def test_a_setting_that_harms_is_removed() -> None:
+    """10% slower with it, hidden behind one that pays 30%."""
+    chosen = answer(Landscape({"a": 0.3, "bad": -0.1}), {"a": 1, "bad": 1}, {"a": 2, "bad": 1})
+    assert set(values(chosen)) == {"a"}
+
+
+def test_two_settings_that_pay_are_both_kept_and_each_has_its_pair() -> None:
+    """The removal of each is measured, and told as the reason."""
+    chosen = answer(Landscape({"a": 0.3, "b": 0.2}), {"a": 1, "b": 1}, {"a": 2, "b": 2})
+    assert set(values(chosen)) == {"a", "b"}
+    assert [s.basis for s in chosen.settings] == [Basis.MEASURED, Basis.MEASURED]
+    (a, b) = chosen.settings
+    assert "Output throughput -26%" in a.text or "Output throughput -25%" in a.text
+    assert b.effects[0].lacking != a.effects[0].lacking
+
+
+def test_a_setting_that_is_the_default_anyway_is_dropped() -> None:
+    """The server runs with 256 sequences whether or not it is told so."""
+    chosen = answer(Landscape({"a": 0.3}), {"a": 1, "seqs": 256}, {"a": 2, "seqs": 256})
+    assert set(values(chosen)) == {"a"}
+
+
+def test_without_ablation_a_setting_that_does_nothing_is_said_to() -> None:
+    """A study without such trials still tells it from those that do something."""
+    landscape = Landscape({"a": 0.3})
+    records = proved(landscape, {"a": 1, "seqs": 256}, {"a": 2, "seqs": 256})
+    seqs = {s.parameter: s for s in recommend(records, SPEC).settings}["seqs"]
+    assert seqs.basis is Basis.IDLE
+    assert "changes nothing" in seqs.text
+
+
+def test_what_does_not_start_without_a_setting_is_the_reason_for_it() -> None:
+    """Useless for speed, but the rest runs out of memory without it."""
+    landscape = Landscape({"a": 0.3}, refused=frozenset({"room"}))
+    chosen = answer(landscape, {"a": 1, "room": 1}, {"a": 2, "room": 1})
+    assert set(values(chosen)) == {"a", "room"}
+    room = {s.parameter: s for s in chosen.settings}["room"]
+    assert room.basis is Basis.NEEDED
+    assert "out of memory" in room.text
+
+
+def test_what_a_space_forbids_is_not_started() -> None:
+    """The rest of the settings is tested all the same, and the refusal is the reason."""
+
+    def refusal(configuration: Configuration) -> str | None:
+        alone = configuration.get("a") is not None and configuration.get("safe") is None
+        return "a is not safe alone" if alone else None
+
+    landscape = Landscape({"a": 0.3})
+    records = ablated(
+        landscape, proved(landscape, {"a": 1, "safe": 1, "idle": 1}, {"a": 1, "safe": 1}), refusal
+    )
+    chosen = recommend(records, SPEC)
+    assert values(chosen) == {"a": 1, "safe": 1}
+    safe = {s.parameter: s for s in chosen.settings}["safe"]
+    assert "a is not safe alone" in safe.text
+
+
+def test_harm_beside_the_objectives_that_exceeds_the_gain_is_not_recommended() -> None:
+    """2% faster and a repeated prefix 57 times slower: the log of 57 at a tenth is 0.4."""
+    landscape = Landscape({"a": 0.3, "bad": 0.02}, slower={"prefix_warm_ttft_ns": 57.0})
+    chosen = answer(landscape, {"a": 1, "bad": 1}, {"a": 2, "bad": 1})
+    assert set(values(chosen)) == {"a"}
+    assert "prefix_warm_ttft_ns" not in chosen.costs
+
+
+def test_a_gain_that_exceeds_its_harm_is_recommended_with_its_cost() -> None:
+    """35% faster for a first token under load that comes half as late again."""
+    landscape = Landscape({"bad": 0.3}, slower={"ttft_loaded_p50_ns": 1.5})
+    chosen = answer(landscape, {"bad": 1}, {"bad": 2})
+    assert set(values(chosen)) == {"bad"}
+    assert chosen.costs["ttft_loaded_p50_ns"] == pytest.approx(1.5, rel=0.05)
+    assert "TTFT under load" in chosen.reason
+    (reason,) = chosen.settings
+    assert "it costs TTFT under load" in reason.text
+
+
+def test_the_plan_is_the_same_whoever_goes_on() -> None:
+    """At every point the records alone tell the next trial, whatever their rows were made by."""
+    landscape = Landscape({"a": 0.3, "b": 0.05, "c": 0.02}, sd=0.03)
+    settings_ = dict.fromkeys("abcdef", 1)
+    records = ablated(landscape, proved(landscape, settings_, {"a": 1, "d": 1}))
+    first = next(i for i, r in enumerate(records) if r.kind is TrialKind.ABLATION)
+    for upto in range(first, len(records)):
+        assert next_ablation(records[:upto], SPEC) == records[upto].configuration
+        assert next_ablation(tuple(records[:upto]), SPEC) == records[upto].configuration
+
+
+def test_no_more_trials_are_spent_than_are_kept_for_it() -> None:
+    """Six settings that all pay a little cannot be told in eight trials: then it ends."""
+    landscape = Landscape(dict.fromkeys("abcdef", 0.05), sd=0.03)
+    records = ablated(landscape, proved(landscape, dict.fromkeys("abcdef", 1), {"a": 1}))
+    assert sum(r.kind is TrialKind.ABLATION for r in records) == 8
+
+
+def test_a_default_that_nothing_beats_is_not_taken_apart() -> None:
+    """There is nothing to take away."""
+    landscape = Landscape({})
+    assert next_ablation(proved(landscape, {"a": 1}, {"b": 1}), SPEC) is None
+
+
+@pytest.mark.parametrize(
+    ("trials", "kept"), [(16, 0), (26, 0), (27, 3), (30, 4), (40, 8), (200, 8)]
+)
+def test_small_budgets_keep_none(trials: int, kept: int) -> None:
+    """Nine proofs within a third, and both within 45%: 13 of 30 leave four."""
+    assert ablation_trials(SPEC.model_copy(update={"budget": SPEC.budget.model_copy(
+        update={"trials": trials})})) == kept  # fmt: skip
