@@ -78,8 +78,15 @@ class Problem(ABC):
         """The memory model's verdict."""
 
     @abstractmethod
-    def prior(self, configuration: Configuration) -> Mapping[str, float] | None:
-        """What a wrong model of the engine predicts."""
+    def prior(
+        self, configuration: Configuration, belief: str = "wrong"
+    ) -> Mapping[str, float] | None:
+        """What a model of the engine predicts.
+
+        Args:
+            configuration: What is asked about.
+            belief: "right", "wrong" (rates off, an effect missing), or "foreign" (another card's).
+        """
 
     @property
     def ttft_limit_ns(self) -> float:

@@ -5,10 +5,8 @@ python -m benchmarks.search.run --seeds 20 --trials 40
 
 import argparse
 import json
-import statistics
 import time  # noqa: TID251 - a benchmark of the proposals' own cost
 import warnings
-from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,28 +19,7 @@ from benchmarks.search.problem import FAILED_S, PROBES_S, START_S, Problem
 from benchmarks.search.simulated import SimulatedProblem
 from benchmarks.search.strategies import STRATEGIES
 from benchmarks.search.synthetic import SyntheticProblem
-
-MEMORY = {"gpu_oom", "host_oom", "kv_too_small", "memory_limit"}
-REFUSED = {"unsupported_combination"}
-
-
-@dataclass(frozen=True)
-class Trace:
-    """One strategy on one landscape.
-
-    Attributes:
-        shares: Share of the true front's hypervolume after each trial.
-        gpu_s: GPU time after each trial.
-        died: Of each trial: "" if it was measured, else the kind of its failure.
-        proposal_s: Seconds of the proposals.
-    """
-
-    strategy: str
-    seed: int
-    shares: list[float]
-    gpu_s: list[float]
-    died: list[str]
-    proposal_s: list[float]
+from benchmarks.search.traces import Trace, read_traces, summary
 
 
 @dataclass(frozen=True)
@@ -103,36 +80,6 @@ def note(trace: Trace, record: TrialRecord, share: float) -> None:
     trace.died.append(failure.kind.value if failure is not None and died else "")
 
 
-def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
-    """A Markdown table: medians over the landscapes, and the worst tenth at the last mark."""
-    head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "out of memory",
-            "refused", "GPU h to 90%", "GPU h to 95%", "s/proposal"]  # fmt: skip
-    rows = [head, ["---"] * len(head)]
-    for name in dict.fromkeys(t.strategy for t in traces):
-        mine = [t for t in traces if t.strategy == name]
-        medians = (statistics.median(t.shares[mark - 1] for t in mine) for mark in marks)
-        cells = [name, *(f"{median:.2f}" for median in medians)]
-        cells.append(f"{np.quantile([t.shares[marks[-1] - 1] for t in mine], 0.1):.2f}")
-        ends = [kind for t in mine for kind in t.died[10:]] or [""]
-        shares = (sum(kind in kinds for kind in ends) / len(ends) for kinds in (MEMORY, REFUSED))
-        cells += [f"{share:.0%}" for share in shares]
-        cells += [_hours(mine, 0.9), _hours(mine, 0.95)]
-        cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
-        rows.append(cells)
-    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
-
-
-def _hours(traces: Sequence[Trace], share: float) -> str:
-    """Median GPU hours until a share is reached; `>` where the median never is."""
-    reached = []
-    for trace in traces:
-        hit = next((g for s, g in zip(trace.shares, trace.gpu_s, strict=True) if s >= share), None)
-        reached.append(float("inf") if hit is None else hit / 3600)
-    middle = statistics.median(reached)
-    longest = max(t.gpu_s[-1] for t in traces) / 3600
-    return f"{middle:.1f}" if np.isfinite(middle) else f">{longest:.1f}"
-
-
 def main() -> None:
     """Parse, run, print."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -144,17 +91,22 @@ def main() -> None:
     parser.add_argument("--efficiency", type=float, default=0.4)
     parser.add_argument("--missing", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--out", type=Path)
+    parser.add_argument("--out", type=Path, help="JSON lines; the same command goes on with it")
     options = parser.parse_args()
     jobs = [
         Job(name, options.landscape, seed, options.trials, options.efficiency, options.missing)
         for seed in range(options.first_seed, options.first_seed + options.seeds)
         for name in options.strategies
     ]
+    traces = [] if options.out is None else read_traces(options.out)
+    done = {(t.strategy, t.seed) for t in traces}
+    left = [job for job in jobs if (job.strategy, job.seed) not in done]
     with ProcessPoolExecutor(options.jobs) as pool:
-        traces = list(pool.map(play, jobs, chunksize=1))
-    if options.out is not None:
-        options.out.write_text(json.dumps([asdict(t) for t in traces]))
+        for trace in pool.map(play, left, chunksize=1):
+            traces.append(trace)
+            if options.out is not None:
+                with options.out.open("a") as file:
+                    file.write(json.dumps(asdict(trace)) + "\n")
     marks = [m for m in (10, 20, 40, 80) if m <= options.trials]
     order = {name: place for place, name in enumerate(options.strategies)}
     traces.sort(key=lambda trace: order[trace.strategy])

@@ -20,6 +20,7 @@ from autotune.cli.running import open_study
 from autotune.cli.wiring import Workbench
 from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.card import Card, card_named
+from autotune.engines.simulated.predictor import predictor_on
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
@@ -31,7 +32,7 @@ from autotune.spec.workload import Workload
 from autotune.study.distributions import enumerate_space
 from autotune.study.priors import screening_prior
 from autotune.units import BYTES_PER_GIB, gib_from_bytes
-from benchmarks.search.problem import METRICS, FloatArray, Problem, Truth
+from benchmarks.search.problem import FloatArray, Problem, Truth
 
 TABLES = Path(__file__).resolve().parents[2] / ".scratch" / "search"
 
@@ -63,11 +64,12 @@ SEEDS = tuple(
 
 @dataclass(frozen=True)
 class Case:
-    """A card, a model, a load, and the card whose file is believed."""
+    """A card, a model, a load, the card whose file is believed, and one of another kind."""
 
     card: str
     model: str
     believed: str
+    foreign: str
     workload: dict[str, int]
 
     @property
@@ -80,11 +82,9 @@ class Case:
 CHAT = {"concurrency": 64, "requests": 96, "prompt_tokens": 512, "output_tokens": 96}
 LONG = {"concurrency": 16, "requests": 32, "prompt_tokens": 4096, "output_tokens": 64}
 CASES = (
-    Case("rtx-5070", "Qwen/Qwen2.5-7B-Instruct-AWQ", "rtx-5070", CHAT),
-    Case("rtx-3090", "meta-llama/Llama-3.1-8B-Instruct", "rtx-3090", CHAT),
-    Case("l4", "Qwen/Qwen2.5-7B-Instruct", "a10", CHAT),
-    Case("rtx-4090", "Qwen/Qwen2.5-14B-Instruct-AWQ", "rtx-4090", LONG),
-    Case("a100-40", "Qwen/Qwen2.5-14B-Instruct", "a100-40", CHAT),
+    Case("rtx-5070", "Qwen/Qwen2.5-7B-Instruct-AWQ", "rtx-5070", "a100-40", CHAT),
+    Case("l4", "Qwen/Qwen2.5-7B-Instruct", "a10", "rtx-3090", CHAT),
+    Case("rtx-4090", "Qwen/Qwen2.5-14B-Instruct-AWQ", "rtx-4090", "l4", LONG),
 )
 
 
@@ -101,10 +101,17 @@ class SimulatedProblem(Problem):
         self._bench = _workbench(self.case)
         self.space: SearchSpace = self._bench.space.space
         self._card = perturbed(card_named(self.case.card), self.case)
-        self._believed = card_named(self.case.believed)
         bound = (self._card.nvml_memory_mib << 20) - BYTES_PER_GIB
         self._screen_prior = screening_prior(self._screening, gpu_bound_bytes=bound)
-        self._predicted: dict[Configuration, dict[str, float] | None] = {}
+        load = Workload(long_context_tokens=(8192,), **self.case.workload)
+        cards = {
+            "right": self._card,
+            "wrong": card_named(self.case.believed),
+            "foreign": card_named(self.case.foreign),
+        }
+        engine, context = self._bench.backend.engine, self._bench.context
+        self._priors = {name: predictor_on(engine, context, load, c) for name, c in cards.items()}
+        self._predicted: dict[tuple[Configuration, str], dict[str, float]] = {}
 
     @cached_property
     def table(self) -> dict[Configuration, Truth]:
@@ -161,16 +168,16 @@ class SimulatedProblem(Problem):
         """The engine's own memory model."""
         return self._screening(configuration)
 
-    def prior(self, configuration: Configuration) -> Mapping[str, float] | None:
-        """The believed card's figures, and the memory model's margins."""
-        if configuration not in self._predicted:
-            truth = self.play(configuration, self._believed)
-            values = truth.values or ()
-            figures = dict(zip(METRICS, values, strict=False))
-            self._predicted[configuration] = {
-                **figures, **(self._screen_prior(configuration) or {}),
-            }  # fmt: skip
-        return self._predicted[configuration]
+    def prior(
+        self, configuration: Configuration, belief: str = "wrong"
+    ) -> Mapping[str, float] | None:
+        """What the product would predict with a card's file, memory margins among it."""
+        key = (configuration, belief)
+        if key not in self._predicted:
+            said = self._priors[belief](configuration)
+            margins = self._screen_prior(configuration)
+            self._predicted[key] = {**(said or {}), **(margins or {})}
+        return self._predicted[key]
 
 
 def perturbed(card: Card, case: Case) -> Card:

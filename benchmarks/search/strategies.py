@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from optuna.samplers import TPESampler
@@ -24,13 +25,11 @@ class Strategy:
     Attributes:
         screened: Whether the rough memory model refuses what it thinks will not fit.
         seeded: Whether known-good configurations come first.
-        fails_are_forgotten: Whether out-of-memory is told as FAIL, the ordinary way.
     """
 
     make: Callable[[Problem], Proposer]
     screened: bool = False
     seeded: bool = False
-    fails_are_forgotten: bool = False
 
 
 class Forgetting:
@@ -106,29 +105,39 @@ def _named(name: str) -> Callable[[Problem], Proposer]:
     return lambda problem: proposer_named(name, problem.spec, problem.space)
 
 
-def _surrogate(problem: Problem) -> Proposer:
+def _alone(problem: Problem) -> Proposer:
     return SurrogateProposer(problem.spec, problem.space)
 
 
-def _informed(problem: Problem) -> Proposer:
-    return SurrogateProposer(problem.spec, problem.space, problem.prior)
+def _hinted(problem: Problem) -> Proposer:
+    return SurrogateProposer(problem.spec, problem.space, hints=problem.seeds)
+
+
+def _believing(belief: str) -> Callable[[Problem], Proposer]:
+    def make(problem: Problem) -> Proposer:
+        prior = partial(problem.prior, belief=belief)
+        return SurrogateProposer(problem.spec, problem.space, prior, problem.seeds)
+
+    return make
 
 
 STRATEGIES = {
     "grid sweep": Strategy(Sweep),
-    "greedy": Strategy(Greedy),
+    "one at a time": Strategy(Greedy),
+    "seed matrix, then one at a time": Strategy(Greedy, seeded=True),
     "random": Strategy(_named("random")),
-    "qmc": Strategy(_named("qmc")),
-    "nsga2": Strategy(_named("nsga2")),
-    "tpe FAIL": Strategy(lambda p: Forgetting(_plain_tpe(p)), fails_are_forgotten=True),
-    "tpe": Strategy(_plain_tpe),
-    "tpe joint FAIL": Strategy(lambda p: Forgetting(_joint_tpe(p)), fails_are_forgotten=True),
-    "tpe joint": Strategy(_joint_tpe),
-    "tpe joint sobol": Strategy(_named("tpe")),
-    "tpe joint sobol screen": Strategy(_named("tpe"), screened=True),
-    "tpe joint sobol screen seeds": Strategy(_named("tpe"), screened=True, seeded=True),
-    "gp screen": Strategy(_surrogate, screened=True),
-    "gp screen seeds": Strategy(_surrogate, screened=True, seeded=True),
-    "gp screen prior": Strategy(_informed, screened=True),
-    "gp screen prior seeds": Strategy(_informed, screened=True, seeded=True),
+    "QMC": Strategy(_named("qmc")),
+    "NSGA-II": Strategy(_named("nsga2")),
+    "TPE, FAIL": Strategy(lambda p: Forgetting(_plain_tpe(p))),
+    "TPE, told rightly": Strategy(_plain_tpe),
+    "joint TPE, FAIL": Strategy(lambda p: Forgetting(_joint_tpe(p))),
+    "joint TPE, told rightly": Strategy(_joint_tpe),
+    "joint TPE, Sobol start": Strategy(_named("tpe")),
+    "joint TPE, Sobol start, screened": Strategy(_named("tpe"), screened=True),
+    "joint TPE, Sobol start, screened, seeds": Strategy(_named("tpe"), screened=True, seeded=True),
+    "autotune, no prior, no seeds": Strategy(_alone, screened=True),
+    "autotune, no prior": Strategy(_hinted, screened=True),
+    "autotune, prior right": Strategy(_believing("right"), screened=True),
+    "autotune, prior wrong": Strategy(_believing("wrong"), screened=True),
+    "autotune, prior of another card": Strategy(_believing("foreign"), screened=True),
 }

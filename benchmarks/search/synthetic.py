@@ -55,6 +55,7 @@ class SyntheticProblem(Problem):
             self.everything = behave(_all_columns(), self.physics)
             if 0.5 < float(self.everything.feasible.mean()) < 0.9:
                 break
+        self.foreign = random_physics(np.random.default_rng((seed, 7)))
         limit = {"metric": "ttft_8k_ns", "at_most": self.physics.ttft_limit_s * 1e9}
         self.spec = study_from({"name": "b", "seed": seed, "limits": [limit]}, where="bench")
 
@@ -85,9 +86,10 @@ class SyntheticProblem(Problem):
             failure = Failure(kind=kind, phase="screening", message="", margin_gib=min(kv, host))
         return Screening(failure=failure, gpu_margin_gib=kv, host_margin_gib=host)
 
-    def prior(self, configuration: Configuration) -> Mapping[str, float]:
-        """What the wrong belief predicts."""
-        seen = _behave(configuration, self.belief)
+    def prior(self, configuration: Configuration, belief: str = "wrong") -> Mapping[str, float]:
+        """What one of the beliefs predicts."""
+        beliefs = {"right": self.physics, "wrong": self.belief, "foreign": self.foreign}
+        seen = _behave(configuration, beliefs[belief])
         predicted = dict(zip(METRICS, map(float, seen.values[0]), strict=True))
         margins = {
             "gpu_margin_gib": float(seen.kv_margin_gib[0]),

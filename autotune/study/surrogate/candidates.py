@@ -35,13 +35,17 @@ def random_configuration(space: SearchSpace, rng: np.random.Generator) -> Config
 
 
 def neighbours(space: SearchSpace, centre: Configuration) -> Iterator[Configuration]:
-    """Allowed configurations that differ in one parameter (and what hangs on it)."""
+    """Allowed configurations that differ in one parameter, and in what it needs or decides."""
     values = centre.values
     for parameter in space.parameters:
         for value in parameter.grid():
             if value == values.get(parameter.name, DEFAULT):
                 continue
-            changed = as_configuration(space, {**values, parameter.name: value})
+            asked = {**values, parameter.name: value}
+            for condition in parameter.when:
+                if not condition.holds(asked):
+                    asked[condition.parameter] = condition.values[0]
+            changed = as_configuration(space, asked)
             if changed != centre and space.refusal(changed) is None:
                 yield changed
 

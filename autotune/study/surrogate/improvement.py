@@ -1,10 +1,14 @@
-"""Expected hypervolume improvement, exact, for independent normal predictions.
+"""Expected hypervolume improvement, exact, for independent normal or log-normal predictions.
 
 The region that a front does not dominate is cut into boxes (Lacour, Klamroth, Fonseca 2017: local
 upper bounds, without redundancy). For minimised objectives with independent predictions the
 expected improvement is a sum over boxes of products over objectives of
-`G(u) - G(l)`, `G(z) = E[max(z - Y, 0)]` (Yang, Emmerich, Deutz, Bäck 2019, section 4).
+`G(u) - G(l)`, `G(z) = E[max(z - Y, 0)]` (Yang, Emmerich, Deutz, Bäck 2019, section 4). Throughputs
+and latencies are learnt on a logarithm and count on their own scale, so Y is log-normal there, and
+G is what Black and Scholes (1973) pay for an option.
 """
+
+from collections.abc import Sequence
 
 import numpy as np
 from scipy.special import ndtr
@@ -73,7 +77,11 @@ def _boxes(
 
 
 def expected_improvement(
-    mean: FloatArray, deviation: FloatArray, lower: FloatArray, upper: FloatArray
+    mean: FloatArray,
+    deviation: FloatArray,
+    lower: FloatArray,
+    upper: FloatArray,
+    signs: Sequence[float] | None = None,
 ) -> FloatArray:
     """Expected gain in hypervolume of each candidate.
 
@@ -82,6 +90,8 @@ def expected_improvement(
         deviation: Standard deviations of the same shape, positive.
         lower: Of `boxes_outside`.
         upper: Likewise.
+        signs: None where the boxes are on the predictions' scale. Else predictions are of
+            `sign * log(value)`, boxes of `sign * value`; -1 for what is maximised.
 
     Returns:
         (candidates,).
@@ -91,9 +101,11 @@ def expected_improvement(
         corners, places = np.unique(
             np.concatenate([lower[:, objective], upper[:, objective]]), return_inverse=True
         )
-        below = _expected_below(
-            mean[:, objective, None], deviation[:, objective, None], corners[None, :]
-        )
+        centre, spread = mean[:, objective, None], deviation[:, objective, None]
+        if signs is None:
+            below = _expected_below(centre, spread, corners[None, :])
+        else:
+            below = _expected_below_exp(centre, spread, corners[None, :], signs[objective])
         total *= below[:, places[len(lower) :]] - below[:, places[: len(lower)]]
     return np.asarray(total.sum(axis=1))
 
@@ -104,4 +116,16 @@ def _expected_below(mean: FloatArray, deviation: FloatArray, corner: FloatArray)
         scaled = (corner - mean) / deviation
         density = np.exp(-0.5 * scaled**2) / np.sqrt(2 * np.pi)
         value = deviation * (scaled * ndtr(scaled) + density)
+    return np.where(np.isneginf(corner), 0.0, value)
+
+
+def _expected_below_exp(
+    mean: FloatArray, deviation: FloatArray, corner: FloatArray, sign: float
+) -> FloatArray:
+    """E[max(corner - sign * V, 0)] for V whose `sign * log` is normal."""
+    bound = np.maximum(sign * corner, 1e-300)  # of V; an open end is 0 or infinity
+    expected = np.exp(sign * mean + deviation**2 / 2)
+    with np.errstate(invalid="ignore"):
+        scaled = (sign * np.log(bound) - mean) / deviation
+        value = sign * (bound * ndtr(scaled) - expected * ndtr(scaled - sign * deviation))
     return np.where(np.isneginf(corner), 0.0, value)

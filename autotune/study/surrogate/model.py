@@ -36,6 +36,8 @@ _NOISE_SD: Final = 0.04
 _SIGNAL_SD: Final = 0.4
 _SLOPE_SD: Final = 0.3
 _PRIOR_ERROR_SD: Final = 0.25
+_EFFECT_SD: Final = 0.06
+"""What a setting that was never tried may add to a logarithm, beside what the prior says."""
 _MARGIN_SD: Final = 0.4
 """How far a prior's constraint value may be off before a trial has shown it."""
 
@@ -59,8 +61,12 @@ class ObjectiveModel:
     """One objective, with and without the prior."""
 
     def __init__(self) -> None:
-        self._with = GaussianProcess(noise_sd=_NOISE_SD, signal_sd=_PRIOR_ERROR_SD)
-        self._without = GaussianProcess(noise_sd=_NOISE_SD, signal_sd=_SIGNAL_SD)
+        self._with = GaussianProcess(
+            noise_sd=_NOISE_SD, signal_sd=_PRIOR_ERROR_SD, effect_sd=_EFFECT_SD
+        )
+        self._without = GaussianProcess(
+            noise_sd=_NOISE_SD, signal_sd=_SIGNAL_SD, effect_sd=_EFFECT_SD
+        )
         self._line = (0.0, 0.0)
         self._mean = 0.0
         self._fitted = False
@@ -80,12 +86,14 @@ class ObjectiveModel:
             return
         self._mean = float(np.mean(targets))
         self._without.fit(rows, targets - self._mean, tune=tune)
-        self.uses_prior = bool(np.isfinite(prior).all())
+        known = np.isfinite(prior)
+        self.uses_prior = int(known.sum()) > 1
         if not self.uses_prior:
             return
-        self._line = _line(prior, targets)
-        self._with.fit(rows, targets - self._on_line(prior), tune=tune)
-        self.uses_prior = self._evidence_for_prior() >= 0
+        self._line = _line(prior[known], targets[known])
+        error = targets[known] - self._on_line(prior[known])
+        self._with.fit(rows[known], error, tune=tune)
+        self.uses_prior = self._evidence_for_prior(known) >= 0
 
     def predict(self, rows: FloatArray, prior: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of losses; before it has learnt, the prior's word."""
@@ -106,14 +114,14 @@ class ObjectiveModel:
         offset, slope = self._line
         return offset + slope * prior
 
-    def _evidence_for_prior(self) -> float:
+    def _evidence_for_prior(self, known: NDArray[np.bool_]) -> float:
         """Log score of left-out trials with the prior, less that without it."""
-        return _log_score(self._with) - _log_score(self._without)
+        return float(_log_scores(self._with).sum() - _log_scores(self._without)[known].sum())
 
 
-def _log_score(model: GaussianProcess) -> float:
+def _log_scores(model: GaussianProcess) -> FloatArray:
     mean, deviation, targets = model.leave_one_out()
-    return float(np.sum(-0.5 * ((targets - mean) / deviation) ** 2 - np.log(deviation)))
+    return np.asarray(-0.5 * ((targets - mean) / deviation) ** 2 - np.log(deviation))
 
 
 def _line(prior: FloatArray, targets: FloatArray) -> tuple[float, float]:

@@ -34,6 +34,8 @@ CHEAP: Final = frozenset({"gpu_memory_utilization", "enable_prefix_caching", "as
 `compute_hash`): changing only these finds everything compiled."""
 START_TRIALS: Final = 8
 """Trials spread over the space before the model speaks, where there is no prior."""
+_ASKED: Final = 20
+"""Candidates that are asked for to find out whether the prior knows every objective."""
 
 
 class SurrogateProposer:
@@ -47,10 +49,19 @@ class SurrogateProposer:
         spec: Objectives, limits and seed.
         space: What may be proposed.
         prior: A model of the engine, where there is one.
+        hints: Configurations that did well elsewhere. With a prior of every objective they are
+            candidates like others; without one they come first.
     """
 
-    def __init__(self, spec: StudySpec, space: SearchSpace, prior: Prior | None = None) -> None:
+    def __init__(
+        self,
+        spec: StudySpec,
+        space: SearchSpace,
+        prior: Prior | None = None,
+        hints: Sequence[Configuration] = (),
+    ) -> None:
         self._spec, self._space, self._prior = spec, space, prior
+        self._hints = [c for c in hints if space.refusal(c) is None]
         self._keys = constraint_keys(spec)
         self._signs = [-1.0 if o.direction == "maximize" else 1.0 for o in spec.objectives]
         self._encoder = Encoder(space)
@@ -86,7 +97,8 @@ class SurrogateProposer:
                 return None
             self._fit(candidates)
             if self._is_starting(candidates):
-                return self._farthest(candidates)
+                hinted = [c for c in self._hints if c not in seen]
+                return hinted[0] if hinted else self._farthest(candidates)
             best, gain = self._climb(candidates, seen)
             self.expected_gain = gain / self._volume if self._volume > 0 else None
             return best
@@ -119,15 +131,15 @@ class SurrogateProposer:
     def _is_starting(self, candidates: Sequence[Configuration]) -> bool:
         """Whether the space is still to be covered: too few trials, and no prior of everything."""
         measured = sum(math.isfinite(row[0]) for row in self._losses)
-        if self._prior is None:
-            return measured < 2 or len(self._seen) < START_TRIALS
-        return measured < 2 and not np.isfinite(self._priors_of(candidates[:1])[0]).all()
+        if measured >= 2 and len(self._seen) >= START_TRIALS:
+            return False
+        return not np.isfinite(self._priors_of(candidates[:_ASKED])[0]).all(axis=1).any()
 
     def _candidates(self) -> list[Configuration]:
         if self._pool is None:
             self._pool = pool(self._space, POOL, self._rng)
         near = neighbours_of_all(self._space, self._front(), NEIGHBOURS, self._rng)
-        return list(dict.fromkeys([*self._pool, *near]))
+        return list(dict.fromkeys([*self._hints, *self._pool, *near]))
 
     def _front(self) -> list[Configuration]:
         losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
@@ -155,18 +167,23 @@ class SurrogateProposer:
         constraints = np.asarray(self._constraints).reshape(len(self._seen), len(self._keys))
         self._model.fit(seen, losses, constraints, tune=tune)
         measured = np.isfinite(losses).all(axis=1)
-        front = self._model.predict(seen.where(measured)).mean
-        if len(front) > 1:
-            reference = front.max(axis=0) + 0.1 * np.maximum(np.ptp(front, axis=0), 0.05)
-        else:
-            reference = np.quantile(self._model.predict(self._points(candidates)).mean, 0.9, axis=0)
+        front = self._raw(self._model.predict(seen.where(measured)).mean)
+        belief = self._model.predict(self._points(candidates))
+        likely = belief.feasible >= min(0.5, float(belief.feasible.max()))
+        reference = np.quantile(self._raw(belief.mean[likely]), 0.9, axis=0)
+        front = front[np.all(front < reference, axis=1)]
         self._volume = hypervolume(front, reference)
         self._boxes = boxes_outside(front, reference)
+
+    def _raw(self, losses: FloatArray) -> FloatArray:
+        """Losses on the metrics' own scale: minus the value of what is maximised."""
+        signs = np.asarray(self._signs)
+        return np.asarray(signs * np.exp(signs * losses))
 
     def _scores(self, candidates: Sequence[Configuration]) -> FloatArray:
         """Expected gain in hypervolume, weighted by the chance to be feasible."""
         belief = self._model.predict(self._points(candidates))
-        gain = expected_improvement(belief.mean, belief.deviation, *self._boxes)
+        gain = expected_improvement(belief.mean, belief.deviation, *self._boxes, self._signs)
         return np.asarray(gain * belief.feasible**CAUTION)
 
     def _points(self, configurations: Sequence[Configuration]) -> Points:

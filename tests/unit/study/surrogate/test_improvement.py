@@ -78,3 +78,17 @@ def test_more_uncertainty_promises_more() -> None:
     mean = np.asarray([[1.0, 1.0], [1.0, 1.0]])
     gains = expected_improvement(mean, np.asarray([[0.1, 0.1], [0.5, 0.5]]), lower, upper)
     assert gains[1] > gains[0] > 0
+
+
+def test_log_normal_predictions_gain_the_mean_of_samples_on_their_own_scale() -> None:
+    """A throughput (maximised) and a latency: 400,000 draws of both, valued by moocore's boxes."""
+    rng = np.random.default_rng(1)
+    signs = (-1.0, 1.0)
+    front, reference = np.asarray([[-120.0, 2.0], [-90.0, 1.0]]), np.asarray([-50.0, 3.0])
+    logs, deviation = np.asarray([np.log(110.0), np.log(1.4)]), np.asarray([0.3, 0.2])
+    mean = np.asarray(signs) * logs
+    lower, upper = boxes_outside(front, reference)
+    exact = expected_improvement(mean[None, :], deviation[None, :], lower, upper, signs)[0]
+    draws = np.asarray(signs) * np.exp(rng.normal(logs, deviation, (400_000, 2)))
+    sides = np.clip(upper - np.maximum(draws[:, None, :], lower), 0, None)
+    assert exact == pytest.approx(np.prod(sides, axis=2).sum(axis=1).mean(), rel=0.01)

@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from autotune.records import Configuration
 from autotune.study.outcomes import Told, constraint_keys
+from autotune.study.surrogate.candidates import pool
 from autotune.study.surrogate.gaussian_process import GaussianProcess
 from autotune.study.surrogate.model import ObjectiveModel
 from autotune.study.surrogate.proposer import SurrogateProposer
@@ -15,6 +16,7 @@ from tests.unit.study.fakes import SPACE, measured, study_spec
 
 SPEC = study_spec()
 KEYS = constraint_keys(SPEC)
+WATCHED = SPEC.objectives[0].metric
 
 
 def told(configuration: Configuration) -> Told:
@@ -140,4 +142,43 @@ def test_a_wrong_prior_is_dropped() -> None:
     model.fit(rows, truth, rng.normal(0, 3, 30), tune=True)
     assert not model.uses_prior
     model.fit(rows, rough, rough + 0.01 * rng.normal(size=30), tune=True)
+    assert model.uses_prior
+
+
+def test_hints_come_first_where_nothing_is_known() -> None:
+    """What did well elsewhere is tried before the space is covered."""
+    hints = [Configuration.of({"max_num_seqs": 32}), Configuration.of({"max_num_seqs": 64})]
+    allowed = [c for c in hints if SPACE.refusal(c) is None]
+    assert run(SurrogateProposer(SPEC, SPACE, hints=hints), 2) == allowed
+
+
+def test_hints_are_but_candidates_to_a_prior_of_every_objective() -> None:
+    """A hint that the prior knows to be poor is not tried first."""
+
+    def prior(configuration: Configuration) -> dict[str, float]:
+        return {tag: float(value or 0) for tag, value in measured(configuration).items()}
+
+    poor = min(pool(SPACE, 200, np.random.default_rng(0)), key=lambda c: prior(c)[WATCHED])
+    assert run(SurrogateProposer(SPEC, SPACE, prior, hints=[poor]), 1) != [poor]
+
+
+def test_a_setting_never_tried_stays_uncertain() -> None:
+    """That forty trials of other settings varied little says nothing of it."""
+    rows = np.zeros((40, 3))
+    rows[:, 0] = np.linspace(0, 1, 40)
+    process = GaussianProcess(noise_sd=0.01, signal_sd=0.2, effect_sd=0.1)
+    process.fit(rows, np.random.default_rng(0).normal(0, 0.01, 40))
+    _, deviation = process.predict(np.asarray([[0.5, 0.0, 0.0], [0.5, 1.0, 0.0]]))
+    assert deviation[1] > 0.09 > 3 * deviation[0]
+
+
+def test_trials_without_a_prediction_do_not_cost_an_objective_its_prior() -> None:
+    """The engine's model may refuse one configuration that in truth runs."""
+    rng = np.random.default_rng(3)
+    rows = rng.random((12, 4))
+    prior = np.sin(9 * rows[:, 0]) + np.cos(7 * rows[:, 1])
+    targets = prior + 0.3
+    prior[0] = math.nan
+    model = ObjectiveModel()
+    model.fit(rows, targets, prior, tune=True)
     assert model.uses_prior
