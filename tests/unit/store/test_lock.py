@@ -63,7 +63,7 @@ def test_what_a_killed_owner_had_begun_to_write_is_removed(tmp_path: Path) -> No
         dead.wait(timeout=30)
     trial = tmp_path / "trials" / "0003"
     trial.mkdir(parents=True)
-    gone = [tmp_path / f".study.yaml.{dead.pid}.ab12_x", trial / f".trial.json.{dead.pid}.q"]
+    gone = [tmp_path / f".optuna.db.{dead.pid}.new-journal", trial / f".trial.json.{dead.pid}.q"]
     stays = [tmp_path / ".env", trial / f".trial.json.{os.getpid()}.q", trial / "trial.json"]
     for path in (*gone, *stays):
         path.write_text("half")
