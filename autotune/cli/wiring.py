@@ -12,6 +12,7 @@ from autotune import __version__
 from autotune.cli.safety import authorization, exposure, require_room
 from autotune.clock import Clock, MonotonicClock, VirtualClock
 from autotune.deployers import DEPLOYERS
+from autotune.deployers.marks import errand, labels
 from autotune.deployers.ports import free_port
 from autotune.engines import ENGINES, vocabulary
 from autotune.engines.models import read_model
@@ -210,6 +211,7 @@ def target_of(spec: StudySpec, hardware: Hardware) -> EngineTarget:
             for m in engine.mounts
         ),
         gpus=engine.gpus and bool(hardware.gpus),
+        labels=labels(errand(), "scan"),
         api_key_env=engine.api_key_env,
     )
 

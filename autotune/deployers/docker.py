@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -17,7 +17,15 @@ from autotune.deployers.docker_deployment import DockerDeployment
 from autotune.deployers.docker_errors import FOREIGN, translating
 from autotune.deployers.docker_options import container_options, passed_through
 from autotune.deployers.docker_start import remove_container, start_container
-from autotune.deployers.marks import OwnerState, identity_of, named, owner, owner_state
+from autotune.deployers.marks import (
+    ERRANDS,
+    LABEL_PREFIX,
+    OwnerState,
+    errand,
+    identity_of,
+    named,
+    owner_state,
+)
 from autotune.deployers.patience import to_the_end
 from autotune.errors import ImageMissingError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
@@ -102,6 +110,9 @@ class DockerDeployer:
     async def sweep(self, study: str) -> tuple[str, ...]:
         """Remove containers that dead runs of this study left, found by label.
 
+        Also those in which a dead autotune, of whatever study, tried a start or looked into an
+        image: they belong to no study that would sweep them.
+
         Raises:
             DeployerError: If the engine does not answer.
         """
@@ -136,9 +147,7 @@ class DockerDeployer:
             self._on_progress(": ".join(str(line[k]) for k in ("id", "status") if k in line))
 
     def _rehearse(self, client: docker.DockerClient, plan: LaunchPlan) -> None:
-        pid, start = owner()
-        identity = Identity(study="preflight", trial=0, owner_pid=pid, owner_start=start)
-        options = container_options(plan, identity, uuid.uuid4().hex)
+        options = container_options(plan, errand(), uuid.uuid4().hex)
         options["entrypoint"] = [NO_PROGRAM]
         try:
             start_container(client, options)
@@ -159,18 +168,24 @@ class DockerDeployer:
                 self._left.discard(name)
 
     def _sweep(self, study: str) -> tuple[str, ...]:
-        done = []
         with translating("sweeping containers"):
             client = self._connect()
             try:
-                for container in client.containers.list(
-                    all=True, filters={"label": f"autotune.study={study}"}
-                ):
-                    identity = identity_of(container.labels)
-                    if identity is None or owner_state(identity) is not OwnerState.DEAD:
-                        continue
-                    container.remove(force=True, v=True)
-                    done.append(f"trial {identity.trial} of study {study}: {container.name} ended")
+                return tuple(_end_dead(client, study)) + tuple(_end_dead(client, ERRANDS))
             finally:
                 client.close()
-        return tuple(done)
+
+
+def _end_dead(client: docker.DockerClient, study: str) -> Iterator[str]:
+    """Remove the containers of a study whose owners are dead; a line each."""
+    found = client.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"{LABEL_PREFIX}study={study}"}
+    )
+    for container in found:
+        identity = identity_of(container.labels)
+        if identity is None or owner_state(identity) is not OwnerState.DEAD:
+            continue
+        with suppress(docker.errors.NotFound):  # it ended by itself meanwhile
+            container.remove(force=True, v=True)
+        whose = "a look ahead" if study == ERRANDS else f"trial {identity.trial} of study {study}"
+        yield f"{whose}: {container.name} ended"

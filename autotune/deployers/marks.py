@@ -13,6 +13,8 @@ from autotune.seams.deployment import Identity
 
 _FIELDS: Final = ("study", "trial", "owner", "deployment")
 ENVIRONMENT_PREFIX: Final = "AUTOTUNE_"
+ERRANDS: Final = "preflight"
+"""In place of a study's name: containers in which no trial runs, that only try or look."""
 LABEL_PREFIX: Final = "autotune."
 
 
@@ -37,6 +39,12 @@ def owner(pid: int | None = None) -> tuple[int, str]:
     stat = read_stat(pid)
     ticks = "none" if stat is None else str(stat.start_ticks)
     return pid, f"{_machine()}/{_boot()}/{_pid_namespace()}/{ticks}"
+
+
+def errand() -> Identity:
+    """The identity of what this process starts to try or to look, for no trial."""
+    pid, start = owner()
+    return Identity(study=ERRANDS, trial=0, owner_pid=pid, owner_start=start)
 
 
 def named(identity: Identity) -> Identity:

@@ -51,6 +51,8 @@ class EngineTarget:
         gpus: Whether containers get the GPUs.
         api_key_env: Variable of the controller's environment that holds the server's API key; its
             value is in no record. None: the server asks for none.
+        labels: For containers that are started only to look into the image, so that a later run
+            finds what a killed one left.
     """
 
     deployer: str
@@ -60,6 +62,7 @@ class EngineTarget:
     mounts: tuple[Mount, ...] = ()
     gpus: bool = True
     api_key_env: str | None = None
+    labels: Mapping[str, str] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,15 +1,18 @@
 """The Docker deployer keeps the contract of deployers, on a real engine."""
 
-from collections.abc import Iterator
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping
 
 import docker
 import pytest
 
 from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
 from autotune.deployers.docker import DockerDeployer
+from autotune.deployers.marks import ERRANDS, errand, labels, owner
 from autotune.deployers.ports import free_port
 from autotune.deployers.processes import ProcessId, read_stat
-from autotune.seams.deployment import LaunchPlan
+from autotune.seams.deployment import Identity, LaunchPlan
 from autotune.units import BYTES_PER_MIB
 from tests.contract.deployer_suite import CLOCK, FLOOD_BYTES, DeployerSuite
 from tests.support.busybox import make_image
@@ -61,6 +64,15 @@ class DockerBench:
     def cripple(self, study: str, owner_pid: int) -> None:
         """Nobody would clean up."""
 
+    def create(self, marks: Mapping[str, str]) -> str:
+        """A container that was never started; its name."""
+        made = self._client.containers.create(self._image, ["true"], labels=dict(marks))
+        return str(made.name)
+
+    def remove(self, name: str) -> None:
+        """Away with it."""
+        self._client.containers.get(name).remove(force=True)
+
     def _labelled(self, study: str) -> list[docker.models.containers.Container]:
         label = {"label": f"autotune.study={study}"}
         return list(self._client.containers.list(all=True, filters=label))
@@ -76,3 +88,17 @@ class TestDockerDeployer(DeployerSuite):
         client = docker.from_env()
         yield DockerBench(client)
         client.close()
+
+    def test_looks_of_the_dead_are_swept_by_any_study(self, bench: DockerBench) -> None:
+        """A rehearsal or a scan whose autotune was killed goes; one of a living autotune stays."""
+        with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as killed:
+            pid, start = owner(killed.pid)
+            dead = Identity(study=ERRANDS, trial=0, owner_pid=pid, owner_start=start)
+            killed.kill()
+        made = [bench.create(labels(identity, "scan")) for identity in (dead, errand())]
+        try:
+            swept = CLOCK.run(bench.deployer.sweep("some-study"))
+            assert swept == (f"a look ahead: {made[0]} ended",)
+            assert bench.left(ERRANDS) == made[1:]
+        finally:
+            bench.remove(made[1])
