@@ -10,7 +10,7 @@ from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.store.codec import DamagedRecordError, decode
 from benchmarks.reliability.figure import Figure
-from benchmarks.reliability.forked import Ended, command
+from benchmarks.reliability.forked import Ended, command, preload
 
 NAME = "default"
 TRIALS = 8
@@ -149,7 +149,9 @@ def damage(folder: Path, *, cases: int, seed: int) -> Figure:
     figure = Figure("damage")
     whole = folder / "whole"
     whole.mkdir()
-    made = command(["study", "--engine", "simulated", "--trials", str(TRIALS), "--json"], whole)
+    study = ["study", "--engine", "simulated", "--trials", str(TRIALS), "--json"]
+    preload([*study, "--name", "preload"], folder)
+    made = command(study, whole)
     if made.code != 0:
         figure.broken.append(f"the study could not be made: {made.errors[-300:]}")
         return figure

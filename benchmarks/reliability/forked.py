@@ -4,8 +4,11 @@ A start costs the command's own time and not seconds of imports. A fork is a pro
 with its own locks, files and database connections.
 """
 
+import contextlib
+import importlib
 import os
 import signal
+import sys
 import time  # noqa: TID251 - real processes, real time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -58,6 +61,21 @@ def start(
         os.write(2, traceback.format_exc().encode(errors="replace"))
         code = CRASHED
     os._exit(code)
+
+
+def preload(arguments: Sequence[str], folder: Path, *, timeout_s: float = 300.0) -> None:
+    """Run a command in a fork and import here whatever it came to import."""
+    noted = folder / "modules"
+
+    def noting(given: Sequence[str]) -> int:
+        code = run(given)
+        noted.write_text("\n".join(sys.modules))
+        return code
+
+    finish(start(arguments, folder, folder / "preload.out", work=noting), timeout_s)
+    for name in noted.read_text().split() if noted.exists() else ():
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
 
 
 def finish(pid: int, timeout_s: float) -> int | None:

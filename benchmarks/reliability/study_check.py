@@ -17,6 +17,9 @@ ONCE = frozenset({TrialKind.BASELINE, TrialKind.SEED, TrialKind.SEARCH, TrialKin
 """Kinds of which a configuration that came to its end has one trial (proofs and the repeated
 baseline are meant to be repeats)."""
 
+OURS = frozenset({".env", ".env.SIMULATED", ".autotune.json"})
+"""Hidden files that belong to a recommendation; any other is half of a file."""
+
 CUT_OFF = frozenset({FailureKind.KILLED_FROM_OUTSIDE, FailureKind.INTERRUPTED})
 
 
@@ -62,7 +65,7 @@ class StudyCheck:
         yield from _duplicates(records)
         yield from self._ledger({record.number for record in records})
         for path in self._paths.root.rglob(".*"):
-            if path.is_file() and not path.name.startswith(".env"):
+            if path.is_file() and path.name not in OURS:
                 yield f"left behind: {path}"
         for path in self._paths.trials.glob("*/trial.json.*"):
             yield f"set aside: {path}"

@@ -7,15 +7,16 @@ import os
 import random
 import shutil
 import signal
+import sys
 import time  # noqa: TID251 - real processes, real time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
 
 from autotune.paths import StudyPaths
 from benchmarks.reliability.figure import Figure
-from benchmarks.reliability.forked import finish, start
+from benchmarks.reliability.forked import finish, preload, start
 from benchmarks.reliability.study_check import StudyCheck
 
 STUDY = """
@@ -29,9 +30,9 @@ engine: {{name: simulated}}
 """
 WHOLE_S = 600.0
 """The longest that a study may take that nobody kills."""
-KILLS_PER_STUDY = 40
+KILLS_PER_STUDY = 30
 """Then it is run to its end and looked at whole."""
-WARM_TRIALS = 6
+WARM_TRIALS = 4
 """Kills fall within the time that so many trials take, the making of the database included."""
 
 
@@ -49,10 +50,10 @@ class Killer:
     figure: Figure
     trials: int
     window_s: float = 0.0
-    files: list[Path] = field(default_factory=list)
 
     def run(self, kills: int) -> None:
         """So many kills, over as many studies as it takes."""
+        preload(self._arguments("preload", 0, WARM_TRIALS), self.folder)
         begun = time.monotonic()
         self._whole("warm", seed=0, trials=WARM_TRIALS)
         self.window_s = time.monotonic() - begun
@@ -75,6 +76,7 @@ class Killer:
         self.figure.tried["studies"] += 1
         self.figure.tried["records"] += check.records()
         self.figure.tried["trials cut off"] += check.cut_off()
+        print(self.figure.line(), file=sys.stderr, flush=True)
         if not self.figure.broken:
             shutil.rmtree(self.folder / "studies" / name)
 
@@ -106,10 +108,12 @@ class Killer:
 
     def _start(self, name: str, seed: int, trials: int) -> int:
         """Fork a controller; its process id."""
+        return start(self._arguments(name, seed, trials), self.folder, self._told(name))
+
+    def _arguments(self, name: str, seed: int, trials: int) -> list[str]:
         file = self.folder / f"{name}.yaml"
         file.write_text(STUDY.format(name=name, seed=seed))
-        arguments = ["study", str(file), "--trials", str(trials), "--json"]
-        return start(arguments, self.folder, self._told(name))
+        return ["study", str(file), "--trials", str(trials), "--json"]
 
 
 def _session(leader: int) -> list[int]:
@@ -124,7 +128,7 @@ def _session(leader: int) -> list[int]:
     return found
 
 
-def study_kills(folder: Path, *, kills: int, seed: int, trials: int = 40) -> Figure:
+def study_kills(folder: Path, *, kills: int, seed: int, trials: int = 24) -> Figure:
     """Kill, look, go on.
 
     Args:
