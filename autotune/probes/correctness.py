@@ -8,7 +8,7 @@ tails     greedy continuations of prompts of 2K, 8K, 16K and 32K, as far as they
 answers   greedy answers to chat questions; degenerate text
 needles   numbers hidden in 8K, 16K and 32K tokens of text
 
-It is asked of every trial, so it must be cheap: 75,000 prompt tokens for the tails, and one text
+It is asked of every trial, so it must be cheap: 90,000 prompt tokens for the tails, and one text
 per length for both needles, so that a prefix cache has read it when the second is asked for.
 
 A forced or tail prompt is a passage of random words that is said twice: within the second copy
@@ -43,13 +43,13 @@ from autotune.seams.requests import GenerationRequest, Prompt, RequestErrorKind,
 
 FORCED_PROMPTS: Final = 6
 FORCED_TOKENS: Final = 256
-TAIL_RUNGS: Final = {2048: 4, 8192: 2, 16384: 1, 32768: 1}  # prompt and answer: how many
+TAIL_RUNGS: Final = {2048: 4, 8192: 4, 16384: 1, 32768: 1}  # prompt and answer: how many
 TAIL_OUTPUT_TOKENS: Final = 16
 ANSWER_TOKENS: Final = 64
 NEEDLE_RUNGS: Final = (8192, 16384, 32768)
 NEEDLES: Final = {"lighthouse": 0.2, "windmill": 0.7}  # whose number: depth in the text
 _NEEDLE_ANSWER_TOKENS: Final = 24
-_TOP_LOGPROBS: Final = 5
+_TOP_LOGPROBS: Final = 20  # as many as vLLM gives by default (`--max-logprobs`)
 _TOKENS_PER_WORD: Final = 1.5  # more than any tokenizer needs for plain English, so it fits
 QUESTIONS: Final = (
     "What is the capital of France, and which river runs through it?",
@@ -151,6 +151,7 @@ class CorrectnessProbe(BaseProbe):
             answers.append(
                 {
                     "tokens": list(record.raw.get("tokens", ())),
+                    "mean_logprob": _mean_logprob(record),
                     "prompt_tokens": record.prompt_tokens,
                     "degenerate": degeneracy(record.text),
                 }
@@ -225,6 +226,11 @@ def _tail(record: RequestRecord) -> dict[str, object]:
             for row in record.raw.get("top_logprobs", ())
         ],
     }
+
+
+def _mean_logprob(record: RequestRecord) -> float | None:
+    values = record.raw.get("logprobs", ())
+    return round(sum(values) / len(values), 5) if values else None
 
 
 def _chat(name: str, question: str, output_tokens: int) -> GenerationRequest:

@@ -15,6 +15,10 @@ from autotune.records import Failure, FailureKind
 _NOISE: Final = 0.03
 _SIGMAS: Final = 5.0
 _MIN_SHARE_OF_LENGTH: Final = 0.5
+_LIKELY_TOKENS: Final = 5
+_UNSURE: Final = (
+    -2.0
+)  # mean log-probability of greedy tokens: a model that knows a language is above
 
 Answer = Mapping[str, Any]
 
@@ -141,10 +145,12 @@ def verdict(judgement: Judgement, bounds: Bounds, *, phase: str) -> Failure | No
 
 
 def tail_pairs(own: Answer, base: Answer) -> list[tuple[float, float]]:
-    """(Baseline's, own) log-probability of the baseline's tokens while contexts are equal.
+    """The baseline's next tokens as both see them, while contexts are equal.
 
-    Where the own token is another, the baseline's is looked up among the own top ones; if it is
-    not there it is at most the least of them. After that the contexts differ.
+    Per place the mean log-probability over the baseline's likeliest tokens, weighted by their
+    probability: a sure model is judged by its one token, an unsure one by several. A token that
+    is not among the own top ones has at most the least of them. After the first place where the
+    answers part the contexts differ.
     """
     pairs: list[tuple[float, float]] = []
     own_rows = list(zip(own["tokens"], own["logprobs"], strict=False))
@@ -152,13 +158,26 @@ def tail_pairs(own: Answer, base: Answer) -> list[tuple[float, float]]:
         if index >= len(own_rows):
             break
         own_token, own_value = own_rows[index]
-        if own_token == token:
-            pairs.append((value, own_value))
-            continue
-        top = own["top"][index] if index < len(own["top"]) else {}
-        pairs.append((value, top.get(token, min(top.values(), default=own_value))))
-        break
+        seen = {own_token: own_value, **_at(own["top"], index)}
+        pairs.append(_expected({token: value, **_at(base["top"], index)}, seen))
+        if own_token != token:
+            break
     return pairs
+
+
+def _at(top: Sequence[Mapping[str, float]], index: int) -> Mapping[str, float]:
+    return top[index] if index < len(top) else {}
+
+
+def _expected(base: Mapping[str, float], own: Mapping[str, float]) -> tuple[float, float]:
+    likely = sorted(base.items(), key=lambda item: item[1], reverse=True)[:_LIKELY_TOKENS]
+    total = sum(math.exp(value) for _, value in likely)
+    least = min(own.values())
+    weighted = [(math.exp(value) / total, token, value) for token, value in likely]
+    return (
+        sum(weight * value for weight, _, value in weighted),
+        sum(weight * own.get(token, least) for weight, token, _ in weighted),
+    )
 
 
 def leading_share(own: Sequence[str], base: Sequence[str]) -> float:
@@ -209,13 +228,12 @@ def _agreement(judgement: Judgement, pairs: Sequence[tuple[Answer, Answer]]) -> 
     shares = [leading_share(o["tokens"], b["tokens"]) for o, b in pairs]
     agreement = _mean(shares)
     judgement.metrics["greedy_agreement_ratio"] = agreement
-    judgement.findings.append(
-        (
-            "greedy_agreement_ratio",
-            agreement,
-            f"{agreement:.0%} of the greedy answers' leading tokens are the baseline's",
-        )
-    )
+    meaning = f"{agreement:.0%} of the greedy answers' leading tokens are the baseline's"
+    sure = [b["mean_logprob"] for _, b in pairs if b.get("mean_logprob") is not None]
+    if sure and _mean(sure) < _UNSURE:
+        judgement.notes.append(f"{meaning}: not judged, for the baseline's are guesses themselves")
+    else:
+        judgement.findings.append(("greedy_agreement_ratio", agreement, meaning))
     own_length = sum(len(o["tokens"]) for o, _ in pairs)
     base_length = sum(len(b["tokens"]) for _, b in pairs)
     if own_length < _MIN_SHARE_OF_LENGTH * base_length:

@@ -86,6 +86,7 @@ def test_flat_log_probabilities_under_noise_raise_no_alarm_either() -> None:
     for rows in base["tails"].values():
         for row in rows:
             row["logprobs"] = [-8.3] * 16
+            row["top"] = [{f"t{i}": -8.3, "x": -8.3} for i in range(16)]
     del base["answers"], base["needles"]
     for seed in range(200):
         own = copy.deepcopy(base)
@@ -168,6 +169,25 @@ def test_each_fault_is_caught_and_named(fault: str, words: str) -> None:
     assert any(words in line for line in failure.evidence)
 
 
+def test_guesses_need_not_agree() -> None:
+    """A model of random weights picks among equals: other arithmetic picks others."""
+    base = baseline()
+    for answer in base["answers"]:
+        answer["mean_logprob"] = -5.2
+    own = copy.deepcopy(base)
+    for answer in own["answers"]:
+        answer["tokens"] = ["other"] * 64
+    failure, judgement = judged(own, base)
+
+    assert failure is None
+    assert judgement.metrics["greedy_agreement_ratio"] == 0.0
+    assert "not judged" in judgement.notes[0]
+
+    for answer in base["answers"]:
+        answer["mean_logprob"] = -0.3
+    assert judged(own, base)[0] is not None
+
+
 def test_the_baseline_itself_is_not_judged() -> None:
     """Without a reference there are no ratios; what can be said alone is said."""
     failure, judgement = judged(baseline(), None)
@@ -212,6 +232,42 @@ def test_pairs_of_a_tail_end_where_the_contexts_part() -> None:
 
     own["top"] = [{}, {"x": -0.5, "y": -4.0}, {}]
     assert tail_pairs(own, base) == [(-1.0, -1.5), (-2.0, -4.0)]
+
+
+def test_an_unsure_baseline_is_compared_by_all_its_likely_tokens() -> None:
+    """Two tokens of equal probability: the mean of both; what the own ones lack is their least."""
+    base = {"tokens": ["a"], "logprobs": [-2.0], "top": [{"a": -2.0, "b": -2.0}]}
+    own = {"tokens": ["c"], "logprobs": [-1.0], "top": [{"c": -1.0, "a": -3.0, "d": -5.0}]}
+
+    assert tail_pairs(own, base) == [(pytest.approx(-2.0), pytest.approx((-3.0 - 5.0) / 2))]
+
+
+def unsure(rng: np.random.Generator, tokens: np.ndarray[Any, Any]) -> Answers:
+    """A place where twenty tokens are about as likely: no first one stands out."""
+    values = -np.sort(rng.uniform(5.0, 6.0, 20))
+    top = {f"t{t}": float(v) for t, v in zip(tokens, values, strict=True)}
+    return {"tokens": [next(iter(top))], "logprobs": [float(values[0])], "top": [top]}
+
+
+def test_an_unsure_model_that_has_lost_its_context_is_caught_by_its_likely_tokens() -> None:
+    """All of the likely tokens are others, at the same probabilities; under noise none is lost."""
+    rng = np.random.default_rng(1)
+    base = {"tails": {"2048": [unsure(rng, rng.permutation(4096)[:20]) for _ in range(4)]}}
+    lost = {"tails": {"2048": [unsure(rng, rng.permutation(4096)[:20]) for _ in range(4)]}}
+
+    failure, _ = judged(lost, base)
+    assert failure is not None
+    assert "prompts of 2048 tokens" in failure.message
+    for seed in range(200):
+        noise = np.random.default_rng(seed)
+        own = copy.deepcopy(base)
+        for row in own["tails"]["2048"]:
+            shaken_top = {
+                t: v * (1 + 0.03 * noise.standard_normal()) for t, v in row["top"][0].items()
+            }
+            first = max(shaken_top, key=lambda t: shaken_top[t])
+            row.update(tokens=[first], logprobs=[shaken_top[first]], top=[shaken_top])
+        assert judged(own, base)[0] is None
 
 
 def test_shares_of_leading_tokens() -> None:
