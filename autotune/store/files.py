@@ -10,7 +10,7 @@ from typing import Final
 from autotune.errors import StoreError
 
 _UNFINISHED: Final = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})\.[\w-]+")
-"""Names of files that somebody is writing: `.trial.json.PID.RANDOM`, `.optuna.db.PID.new-journal`."""
+"""Names of files in the making: `.trial.json.PID.RANDOM`, `.optuna.db.PID.new-journal`."""
 
 
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
