@@ -4,7 +4,7 @@
 
 Peers are installed in environments of their own under a temporary folder (`--peers` keeps one).
 `vllm bench serve` takes part if the Python of an environment with vLLM is given. For each client,
-one after the other at each rate:
+in turn (steady and cost in several rounds, every other round in the reverse order):
 
 steady   100 streams at 50 tokens/s: TTFT error against the server's own stamps, counts
 cost     twice as fast, with longer answers: CPU time per chunk is the slope between the two, so
@@ -19,12 +19,15 @@ How one load is measured is in `golden_run`.
 
 import argparse
 import json
+import math
 import os
 import platform
+import subprocess
 import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from autotune import __version__
@@ -48,17 +51,23 @@ class Account:
     """What was found out about one client.
 
     Attributes:
-        steady: The better of two runs.
-        sound: The fastest run without distortion.
-        keeping_up: The fastest run that was not saturated.
+        steady: One run per round, the clients in turn.
+        cost: Likewise.
+        runs: Those of the ladder, and the middle one of the steady ones.
         server_ended: Whether the golden server gave out first.
     """
 
     client: LoadClient
-    steady: Run
-    cost: Run
+    steady: list[Run]
+    cost: list[Run]
     runs: list[Run] = field(default_factory=list)
     server_ended: bool = False
+
+    @property
+    def at_rest(self) -> Run:
+        """The steady run with the middle p99 of the TTFT error; one without a problem if any."""
+        good = [made for made in self.steady if not made.problem] or list(self.steady)
+        return sorted(good, key=lambda made: made.ttft_error_p99_ms)[len(good) // 2]
 
     @property
     def sound(self) -> Run | None:
@@ -67,23 +76,31 @@ class Account:
         return max(good, key=lambda made: made.chunks_per_s, default=None)
 
     @property
-    def keeping_up(self) -> Run:
+    def keeping_up(self) -> Run | None:
         """The fastest run in which the client was not saturated."""
         good = [made for made in self.runs if not self.saturated(made)]
-        return max(good, key=lambda made: made.chunks_per_s)
+        return max(good, key=lambda made: made.chunks_per_s, default=None)
 
     def saturated(self, made: Run) -> bool:
         """Whether the client does worse than at rest, beyond the bounds."""
         return bool(made.problem) or not (
-            made.ttft_error_p99_ms <= self.steady.ttft_error_p99_ms + MAX_TTFT_ERROR_MS
-            and made.lag_p99_ms <= self.steady.lag_p99_ms + MAX_LAG_MS
+            made.ttft_error_p99_ms <= self.at_rest.ttft_error_p99_ms + MAX_TTFT_ERROR_MS
+            and made.lag_p99_ms <= self.at_rest.lag_p99_ms + MAX_LAG_MS
         )
 
     @property
-    def cpu_us_per_chunk(self) -> float | None:
-        """CPU time of client and children, slope between the two loads."""
-        chunks = self.cost.chunks - self.steady.chunks
-        return (self.cost.cpu_s - self.steady.cpu_s) / chunks * 1e6 if chunks > 0 else None
+    def cpu_us_per_chunk(self) -> list[float]:
+        """CPU time of client and children, slope between the two loads, one per round."""
+        return [
+            (long.cpu_s - short.cpu_s) / (long.chunks - short.chunks) * 1e6
+            for short, long in zip(self.steady, self.cost, strict=True)
+            if long.chunks > short.chunks and not (long.problem or short.problem)
+        ]
+
+    @property
+    def counts_exact(self) -> bool:
+        """In every run of both kinds."""
+        return all(made.counts_exact for made in (*self.steady, *self.cost))
 
 
 class Comparison:
@@ -92,32 +109,34 @@ class Comparison:
     Rung by rung, so that all see the same machine at about the same time.
     """
 
-    def __init__(self, folder: Path, *, requests: int, cost_tokens: int, realtime: bool) -> None:
+    def __init__(
+        self, folder: Path, *, requests: int, cost_tokens: int, rounds: int, realtime: bool
+    ) -> None:
         self._folder = folder
+        self._rounds = rounds
         self._requests = requests
         self._cost_tokens = cost_tokens
         self._realtime = realtime
 
     def __call__(self, known: Sequence[LoadClient]) -> list[Account]:
         """All accounts, in the order of the clients."""
-        twice = [[self._at(c, "steady", STEADY_RATE, 100) for c in known] for _ in range(2)]
-        # The better of two, for every client alike: the machine may have been disturbed.
-        steady = [
-            min(pair, key=lambda r: (bool(r.problem), r.ttft_error_p99_ms))
-            for pair in zip(*twice, strict=True)
-        ]
-        cost = [self._at(c, "cost", COST_RATE, self._cost_tokens) for c in known]
-        accounts = [
-            Account(client=c, steady=s, cost=k, runs=[s])
-            for c, s, k in zip(known, steady, cost, strict=True)
-        ]
+        accounts = [Account(client=c, steady=[], cost=[]) for c in known]
+        for turn in range(self._rounds):
+            for account in accounts if turn % 2 == 0 else reversed(accounts):
+                self._round(account, turn)
         for account in accounts:
-            if account.steady.distorts:
+            account.runs.append(account.at_rest)
+            if account.at_rest.distorts:
                 account.runs.append(self._rung(account, LOWEST_RATE))
-        climbing = [account for account in accounts if not account.steady.problem]
+        climbing = [account for account in accounts if not account.at_rest.problem]
         for rate in LADDER:
             climbing = [account for account in climbing if self._climbs(account, rate)]
         return accounts
+
+    def _round(self, account: Account, turn: int) -> None:
+        client, tokens = account.client, self._cost_tokens
+        account.steady.append(self._at(client, f"steady-{turn}", STEADY_RATE, 100))
+        account.cost.append(self._at(client, f"cost-{turn}", COST_RATE, tokens))
 
     def _climbs(self, account: Account, rate: int) -> bool:
         """Whether a client goes on after a rung; a bad one is tried twice."""
@@ -147,43 +166,61 @@ class Comparison:
 
 
 def markdown(accounts: Sequence[Account]) -> str:
-    """The table for docs/benchmarks.md."""
-    lines = [
-        "| client | undistorted to, chunks/s | keeps up to | TTFT error p50 | p99 | counts | CPU |",
-        "|---|---|---|---|---|---|---|",
-    ]
+    """The table for docs/benchmarks.md: middle of the rounds, lowest and highest in brackets."""
+    head = ("client", "undistorted to, chunks/s", "keeps up to", "TTFT error p50, ms", "p99, ms")
+    lines = [_line((*head, "counts", "CPU per chunk, µs")), "|---|---|---|---|---|---|---|"]
     for account in accounts:
-        steady, sound = account.steady, account.sound
+        sound = account.sound
         more = " or more" if account.server_ended else ""
         undistorted = (
             f"distorts at {LOWEST_RATE * 100:,}" if sound is None else f"{sound.chunks_per_s:,.0f}"
         )
-        exact = steady.counts_exact and account.cost.counts_exact
-        cpu = account.cpu_us_per_chunk
-        lines.append(
-            f"| {account.client.name} {account.client.version} "
-            f"| {undistorted}{more if sound is account.keeping_up else ''} "
-            f"| {account.keeping_up.chunks_per_s:,.0f}{more} "
-            f"| {steady.ttft_error_p50_ms:.2f} ms | {steady.ttft_error_p99_ms:.2f} ms "
-            f"| {'exact' if exact else 'WRONG'} | {'-' if cpu is None else f'{cpu:.1f} µs'} |"
+        keeping_up = account.keeping_up
+        cells = (
+            f"{account.client.name} {account.client.version}",
+            undistorted + (more if sound is not None and sound is keeping_up else ""),
+            "" if keeping_up is None else f"{keeping_up.chunks_per_s:,.0f}{more}",
+            _middle([made.ttft_error_p50_ms for made in account.steady], 2),
+            _middle([made.ttft_error_p99_ms for made in account.steady], 2),
+            account.at_rest.problem or ("exact" if account.counts_exact else "WRONG"),
+            _middle(account.cpu_us_per_chunk, 1),
         )
+        lines.append(_line(cells))
     return "\n".join(lines)
 
 
-def _known(arguments: argparse.Namespace, folder: Path) -> list[LoadClient]:
-    """Every client that takes part, installed."""
-    bins = {name: environments.environment(folder, name) for name in environments.PEERS}
-    tokenizer = environments.tokenizer(folder, bins["aiperf"] / "python")
-    version = {n: environments.version(b / "python", n) for n, b in bins.items()}
-    known = [
-        clients.ours(__version__),
-        clients.guidellm(bins["guidellm"], version["guidellm"], tokenizer),
-        clients.aiperf(bins["aiperf"], version["aiperf"], tokenizer),
-    ]
-    if arguments.vllm_python is not None:
-        found = environments.version(arguments.vllm_python, "vllm")
-        known.insert(1, clients.vllm_bench(arguments.vllm_python, found, tokenizer))
-    return [c for c in known if not arguments.only or c.name in arguments.only]
+def _line(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _middle(values: Sequence[float], digits: int) -> str:
+    known = [value for value in values if not math.isnan(value)]
+    if not known:
+        return ""
+    low, middle, high = min(known), median(known), max(known)
+    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
+
+
+def _known(arguments: argparse.Namespace, folder: Path) -> tuple[list[LoadClient], list[str]]:
+    """Every client that takes part, installed; and a line of the table for each that cannot."""
+    vllm: Path | None = arguments.vllm_python
+    known, absent = [clients.ours(__version__)], []
+    makers = {"guidellm": clients.guidellm, "aiperf": clients.aiperf}
+    for name, make in makers.items():
+        try:
+            found = environments.environment(folder, name)
+        except (subprocess.SubprocessError, OSError) as error:
+            absent.append(_line((name, f"not installed: {error}", "", "", "", "", "")))
+            continue
+        tokenizer = environments.tokenizer(folder, found / "python")
+        known.append(make(found, environments.version(found / "python", name), tokenizer))
+    if vllm is None:
+        absent.append(_line(("vllm bench serve", "no environment given", "", "", "", "", "")))
+    else:
+        tokenizer = environments.tokenizer(folder, vllm)
+        version = environments.version(vllm, "vllm")
+        known.insert(1, clients.vllm_bench(vllm, version, tokenizer))
+    return [c for c in known if not arguments.only or c.name in arguments.only], absent
 
 
 def main() -> None:
@@ -192,7 +229,8 @@ def main() -> None:
     parser.add_argument("--vllm-python", type=Path, help="Python of an environment with vLLM")
     parser.add_argument("--peers", type=Path, help="folder to keep the peers' environments in")
     parser.add_argument("--only", nargs="*", help="names of clients to run")
-    parser.add_argument("--quick", action="store_true", help="fewer requests")
+    parser.add_argument("--quick", action="store_true", help="fewer requests, shorter answers")
+    parser.add_argument("--rounds", type=int, default=3, help="of the steady and the cost runs")
     parser.add_argument(
         "--realtime",
         action="store_true",
@@ -201,18 +239,20 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="write every run to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autotune-bench-") as temporary:
-        known = _known(arguments, arguments.peers or Path(temporary))
+        known, absent = _known(arguments, arguments.peers or Path(temporary))
         compared = Comparison(
             Path(temporary) / "runs",
             requests=200 if arguments.quick else 300,
             cost_tokens=300 if arguments.quick else 800,
+            rounds=arguments.rounds,
             realtime=arguments.realtime,
         )(known)
     if arguments.json is not None:
-        rows: list[dict[str, Any]] = [asdict(made) for a in compared for made in a.runs]
+        made = [made for a in compared for made in (*a.steady, *a.cost, *a.runs)]
+        rows: list[dict[str, Any]] = [asdict(each) for each in made]
         arguments.json.write_text(json.dumps(rows, indent=1))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
-    print(markdown(compared))
+    print("\n".join((markdown(compared), *absent)))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,1 @@
+"""Does the correctness gate see what is wrong, and only that?"""
