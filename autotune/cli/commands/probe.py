@@ -1,7 +1,11 @@
 """`autotune probe URL`: run tests against a server that is already running."""
 
+import os
+import re
 import secrets
-from typing import Annotated
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Annotated, Final
 
 import orjson
 import typer
@@ -10,20 +14,37 @@ from rich.console import Console
 from autotune.cli.options import JsonOption
 from autotune.clock import Clock, MonotonicClock
 from autotune.engines import ENGINES
+from autotune.engines.simulated.exposition import OWNER as SIMULATED_OWNER
 from autotune.errors import EngineError, ProbeError, UsageError
 from autotune.load.connect import http_connector
 from autotune.probes import PROBES
 from autotune.records import Applied, Configuration, ProbeResult, ProbeStatus
 from autotune.report.quantities import display, title
-from autotune.report.table import Cell, Column, Table, Tone, to_rich
+from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, to_rich
+from autotune.report.untrusted import one_line
 from autotune.seams.engine import Capabilities, Engine
 from autotune.seams.probe import ProbeContext, Readiness
-from autotune.seams.requests import Client
+from autotune.seams.requests import Client, Connector
 from autotune.spec.matrix import tests_from
 from autotune.spec.workload import Workload
 from autotune.telemetry import machine_sources
 from autotune.telemetry.engine_metrics import EngineMetricsSource
 from autotune.telemetry.sampler import Sampler
+
+_URL: Final = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[^/\s:\[\]]+)(:\d{1,5})?(/\S*)?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Served:
+    """What a server offers.
+
+    Attributes:
+        models: Names by which it may be asked, in its order.
+        simulated: Whether it says that its answers are made up.
+    """
+
+    models: tuple[str, ...]
+    simulated: bool
 
 
 def probe(
@@ -34,9 +55,12 @@ def probe(
     requests: Annotated[int, typer.Option(min=1, help="Requests in test 3.")] = 300,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Prompt length in test 3.")] = 512,
     output_tokens: Annotated[int, typer.Option(min=2, help="Output length in test 3.")] = 128,
+    api_key_env: Annotated[
+        str | None, typer.Option(help="Variable that holds the key the server asks for.")
+    ] = None,
     *,
     json: JsonOption = False,
-) -> int:
+) -> None:
     """Measure a server that is already running, any OpenAI-compatible one.
 
     Example: autotune probe http://127.0.0.1:8000 --tests 2-4
@@ -51,24 +75,111 @@ def probe(
     if chosen == {1}:
         message = "test 1 times a start, and this server runs already"
         raise UsageError(message, hint="Choose from tests 2 to 6.")
+    base_url = whole_url(url)
     clock = MonotonicClock()
-    results = clock.run(_ask(url.rstrip("/"), model, chosen - {1}, workload, clock))
+    connect = http_connector(clock, headers=authorization(api_key_env, os.environ))
+    served = clock.run(served_by(base_url, connect))
+    name = chosen_model(served, model, base_url)
+    if not json:
+        mark = f"{SIMULATED}: " if served.simulated else ""
+        typer.echo(f"{mark}measuring {one_line(name)} at {base_url}", err=True)
+    results = clock.run(_ask(base_url, name, chosen - {1}, workload, clock, connect))
     if json:
         for result in results:
-            typer.echo(orjson.dumps(result, option=orjson.OPT_NON_STR_KEYS).decode())
+            typer.echo(_line(result, name, simulated=served.simulated))
     else:
-        Console(highlight=False).print(to_rich(_table(url, results)))
-    return 0 if all(r.status is not ProbeStatus.FAILED for r in results) else ProbeError.exit_code
+        table = _table(base_url, name, results, simulated=served.simulated)
+        Console(highlight=False).print(to_rich(table))
+    require_measured(results)
+
+
+def whole_url(text: str) -> str:
+    """A server's URL without the slash at its end; one without a scheme is plain HTTP.
+
+    Raises:
+        UsageError: If that is no URL.
+    """
+    url = text.strip() if "://" in text else f"http://{text.strip()}"
+    if not _URL.fullmatch(url):
+        message = f"{text!r} is no URL of a server"
+        raise UsageError(message, hint="Write it like http://127.0.0.1:8000.")
+    return url.rstrip("/").removesuffix("/v1")
+
+
+def authorization(variable: str | None, environ: Mapping[str, str]) -> dict[str, str]:
+    """What every request carries; a key is sent only where the user names its variable.
+
+    Raises:
+        UsageError: If that variable is not set.
+    """
+    if variable is None:
+        return {}
+    if not environ.get(variable):
+        message = f"--api-key-env: the variable {variable} is not set"
+        raise UsageError(message, hint=f"`export {variable}=...` before.")
+    return {"Authorization": f"Bearer {environ[variable]}"}
+
+
+async def served_by(url: str, connect: Connector) -> Served:
+    """Ask a server what it serves.
+
+    Raises:
+        ProbeError: If nobody answers, or not as an OpenAI-compatible server does.
+    """
+    async with connect(base_url=url, model="") as connection:
+        answer = await connection.client.get("/v1/models")
+    if answer is None:
+        message = f"nobody answers at {url}"
+        raise ProbeError(message, hint="Is the server up, and is the port right?")
+    if answer.status in {401, 403}:
+        message = f"{url} asks for a key (it answers {answer.status})"
+        raise ProbeError(message, hint="Name the variable that holds it: --api-key-env.")
+    try:
+        models = orjson.loads(answer.text)["data"]
+        names = tuple(str(model["id"]) for model in models)
+        owners = {model.get("owned_by") for model in models}
+        return Served(models=(names[0], *names[1:]), simulated=SIMULATED_OWNER in owners)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, IndexError, TypeError) as error:
+        message = f"{url}/v1/models answers {answer.status}, not with a list of models"
+        raise ProbeError(message, hint="Is this an OpenAI-compatible server?") from error
+
+
+def chosen_model(served: Served, asked: str | None, url: str) -> str:
+    """The model that is asked for; the first where none is.
+
+    Raises:
+        ProbeError: If the server does not serve it: it might answer with another one.
+    """
+    if asked is None or asked in served.models:
+        return asked or served.models[0]
+    message = f"{url} does not serve {asked!r}"
+    raise ProbeError(message, hint=f"It serves: {', '.join(map(one_line, served.models))}.")
+
+
+def require_measured(results: Sequence[ProbeResult]) -> None:
+    """Turn a test that failed into an error line and an exit code.
+
+    Raises:
+        ProbeError: Naming the first failure.
+    """
+    failed = [r for r in results if r.status is ProbeStatus.FAILED]
+    if failed:
+        count = f"{len(failed)} of {len(results)} tests failed"
+        message = f"{count}; {failed[0].probe}: {failed[0].reason}"
+        raise ProbeError(message, hint="The server's own log may say more.")
+
+
+def _line(result: ProbeResult, model: str, *, simulated: bool) -> str:
+    values = {"event": "probe", "model": model, "simulated": simulated, **asdict(result)}
+    return orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS).decode()
 
 
 async def _ask(
-    url: str, model: str | None, tests: set[int], workload: Workload, clock: Clock
+    url: str, model: str, tests: set[int], workload: Workload, clock: Clock, connect: Connector
 ) -> list[ProbeResult]:
-    async with http_connector(clock)(base_url=url, model=model or "") as connection:
-        name = model or await served_model(connection.client, url)
     results: list[ProbeResult] = []
     engine = ENGINES["vllm"]()
-    async with http_connector(clock)(base_url=url, model=name) as connection:
+    async with connect(base_url=url, model=model) as connection:
         client = connection.client
         sources = (*machine_sources(), EngineMetricsSource(client, engine.gauges))
         applied = await _applied(engine, client)
@@ -94,23 +205,6 @@ async def _ask(
     return results
 
 
-async def served_model(client: Client, url: str) -> str:
-    """The first model that a server says it serves.
-
-    Raises:
-        ProbeError: If nobody answers, or not as an OpenAI-compatible server does.
-    """
-    answer = await client.get("/v1/models")
-    if answer is None:
-        message = f"nobody answers at {url}"
-        raise ProbeError(message, hint="Is the server up, and is the port right?")
-    try:
-        return str(orjson.loads(answer.text)["data"][0]["id"])
-    except (orjson.JSONDecodeError, KeyError, IndexError, TypeError) as error:
-        message = f"{url}/v1/models answers {answer.status}, not with a list of models"
-        raise ProbeError(message, hint="Is this an OpenAI-compatible server?") from error
-
-
 async def _applied(engine: Engine, client: Client) -> Applied:
     """What the server says it runs with: vLLM tells much, another engine nothing."""
     answer = await client.get("/version")
@@ -124,7 +218,7 @@ async def _applied(engine: Engine, client: Client) -> Applied:
         return Applied()  # some other engine's version: the probes ask it all the same
 
 
-def _table(url: str, results: list[ProbeResult]) -> Table:
+def _table(url: str, model: str, results: Sequence[ProbeResult], *, simulated: bool) -> Table:
     rows: list[tuple[Cell, ...]] = []
     for result in results:
         if result.status is not ProbeStatus.MEASURED:
@@ -140,4 +234,5 @@ def _table(url: str, results: list[ProbeResult]) -> Table:
         Column(head="metric"),
         Column(head="value", align="right", fold=True),
     )
-    return Table(title=f"Measured at {url}", columns=columns, rows=tuple(rows))
+    head = f"{one_line(model)} at {url}"
+    return Table(title=head, columns=columns, rows=tuple(rows), simulated=simulated)

@@ -6,11 +6,14 @@ Names and ranges: `v1/metrics/loggers.py`, `engine/metrics.py` (V0), and the KV 
 
 import json
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
 from autotune.engines.simulated.core import EngineCore
 from autotune.engines.simulated.memory_plan import MemoryPlan
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
+
+OWNER: Final = "autotune simulate"
+"""Of its model, where vLLM says "vllm": by this a client can tell that the answers are made up."""
 
 
 def metrics_text(settings: ServeSettings, plan: MemoryPlan, core: EngineCore) -> str:
@@ -104,7 +107,7 @@ def models_json(settings: ServeSettings, plan: MemoryPlan) -> str:
     entry = {
         "id": settings.served_name,
         "object": "model",
-        "owned_by": "vllm",
+        "owned_by": OWNER,
         "root": settings.model,
         "max_model_len": plan.max_model_len,
     }

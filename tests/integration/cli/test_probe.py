@@ -1,14 +1,20 @@
 """`autotune probe URL` against a server whose answers are known, and against what is none."""
 
 import json
+import subprocess
+import sys
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from threading import Thread
+from time import monotonic, sleep  # noqa: TID251 - a server in a process of its own is awaited
 
 import pytest
 
 from autotune.cli.main import run
+from autotune.deployers.ports import free_port
 from tests.support.golden import golden_server
 
 
@@ -63,3 +69,92 @@ def test_nobody_at_all_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
 
     assert code == 13
     assert "127.0.0.1:9" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("more", [[], ["--model", "owner/model"]])
+def test_nobody_is_told_so_whatever_model_is_asked_for(
+    more: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is nobody's fault of a version."""
+    assert run(["probe", "http://127.0.0.1:9", *more]) == 13
+    said = capsys.readouterr().err
+    assert "nobody answers at http://127.0.0.1:9" in said
+    assert "version" not in said
+
+
+def test_a_model_that_is_not_served_is_not_measured(capsys: pytest.CaptureFixture[str]) -> None:
+    """The server might answer with another one; the hint names those that it has."""
+    with golden_server(ttft_ms=5) as server:
+        assert run(["probe", server.base_url, "--model", "owner/other"]) == 13
+        assert server.seen() == []
+    said = capsys.readouterr().err
+    assert "does not serve 'owner/other'" in said
+    assert "It serves: golden" in said
+
+
+def test_a_url_may_go_without_its_scheme(capsys: pytest.CaptureFixture[str]) -> None:
+    """As people type it."""
+    with golden_server(ttft_ms=5) as server:
+        code = run(["probe", server.base_url.removeprefix("http://"), "--tests", "2", "--json"])
+    assert code == 0
+    (line,) = capsys.readouterr().out.splitlines()
+    assert json.loads(line)["model"] == "golden"
+
+
+@pytest.mark.parametrize(
+    "url", ["", "ftp://host", "http://", "http://a b", "a:b:c", "host:99999999"]
+)
+def test_what_is_no_url_is_told_so(url: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and how to write one."""
+    assert run(["probe", url]) == 2
+    assert "is no URL of a server" in capsys.readouterr().err
+
+
+def test_a_test_that_fails_ends_in_an_error_line(capsys: pytest.CaptureFixture[str]) -> None:
+    """The table alone would leave a script with an exit code and no word."""
+    with golden_server(fault="status") as server:
+        assert run(["probe", server.base_url, "--tests", "2"]) == 13
+    said = capsys.readouterr().err
+    assert "error: 1 of 1 tests failed; ttft: " in said
+
+
+def test_a_key_is_sent_only_from_the_variable_that_is_named(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One that is not set is an error before anything is sent."""
+    assert run(["probe", "http://127.0.0.1:9", "--api-key-env", "NO_SUCH_VARIABLE"]) == 2
+    assert "NO_SUCH_VARIABLE is not set" in capsys.readouterr().err
+
+
+def test_figures_of_a_simulated_server_are_marked(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """By what it says of itself; no table of it passes for a measurement."""
+    port = free_port("127.0.0.1")
+    command = [sys.executable, "-m", "autotune", "simulate", "--port", str(port), "--speed", "50",
+               "--boot-speed", "1000"]  # fmt: skip
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+        try:
+            wait_for(f"http://127.0.0.1:{port}/health")
+            code = run(["probe", f"127.0.0.1:{port}", "--tests", "2"])
+        finally:
+            process.terminate()
+            process.wait(20)
+    told = capsys.readouterr()
+    assert code == 0, told.err
+    assert told.err.startswith("SIMULATED: measuring")
+    assert "(SIMULATED)" in told.out
+
+
+def wait_for(url: str) -> None:
+    """Until a server answers."""
+    until = monotonic() + 60
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=5).close()  # noqa: S310 - ours
+        except OSError:
+            assert monotonic() < until, url
+            sleep(0.1)
+        else:
+            return
