@@ -56,6 +56,7 @@ class Start:
             name=machine["card"],
             memory_bytes=machine["card_mib"] * BYTES_PER_MIB,
             compute_capability=(capability[0], capability[1]),
+            reserved_bytes=reserved_bytes(machine),
         )
         context = LaunchContext(
             target=EngineTarget(deployer="process", command=("vllm", "serve")),
@@ -105,6 +106,14 @@ class Start:
             ledger=MemoryLedger(weights_gib=self.weights_gib, kv_cache_gib=self.kv_gib),
             predicted=predicted,
         )
+
+
+def reserved_bytes(machine: Mapping[str, Any]) -> int | None:
+    """What the driver keeps of a card whose memory in CUDA is known, as NVML would tell."""
+    cuda_gib = machine.get("cuda_gib")
+    if cuda_gib is None:
+        return None
+    return machine["card_mib"] * BYTES_PER_MIB - round(cuda_gib * BYTES_PER_GIB)
 
 
 @cache
