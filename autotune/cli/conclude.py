@@ -77,7 +77,11 @@ class Summary:
             tags = tuple(chosen.record.metrics)
             tables.append(
                 comparison_table(
-                    tags, chosen.record.metrics, found.baseline.metrics, simulated=simulated
+                    tags,
+                    chosen.record.metrics,
+                    found.baseline.metrics,
+                    unlike=chosen.unlike,
+                    simulated=simulated,
                 )
             )
         return (*tables, criteria_table(found.criteria, simulated=simulated))

@@ -36,6 +36,7 @@ def dashboard_pages(paths: StudyPaths, spec: StudySpec) -> Pages:
         study=lambda records: study_page(
             stored_findings(paths, spec, records, with_importances=False)
         ),
+        mark=SIMULATED if spec.engine.name == "simulated" else "",
     )
 
 

@@ -42,6 +42,7 @@ class ParameterEffects:
 
     Attributes:
         shares: Objective's title to the parameter's importance for it, 0 to 1.
+        plots: One per objective; none where no two configurations differ in it alone.
         left_out: Values that were tried too rarely to be shown.
     """
 
@@ -105,7 +106,7 @@ def parameter_effects(findings: Findings) -> tuple[ParameterEffects, ...]:
         for name in findings.parameters
     }
     found = [_effects(findings, name, shares[name]) for name in findings.parameters]
-    shown = [effects for effects in found if effects.plots]
+    shown = [effects for effects in found if effects.plots or any(effects.shares.values())]
     return tuple(sorted(shown, key=lambda e: -max(e.shares.values(), default=0.0)))
 
 

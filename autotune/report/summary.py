@@ -31,6 +31,7 @@ def comparison_of(findings: Findings) -> Table | None:
         baseline.metrics,
         intervals=findings.intervals(),
         floors={tag: noise.floor for tag, noise in findings.noise.items()},
+        unlike=() if findings.recommendation is None else findings.recommendation.unlike,
         simulated=findings.simulated,
     )
 

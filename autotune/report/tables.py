@@ -1,6 +1,6 @@
 """The tables of a study, each built once and drawn anywhere (`report/table.py`)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from autotune.analysis.criteria import Criterion, Verdict
@@ -19,6 +19,10 @@ from autotune.report.quantities import (
 )
 from autotune.report.table import Cell, Column, Table, Tone
 from autotune.seams.engine import Removal
+
+_UNLIKE: Final = (
+    "Not alike: one of the two was started for the first time, the other with warm caches."
+)
 
 _CRITERIA: Final = {
     "stability": ("Stability", "no out-of-memory, no crash, no failed request"),
@@ -164,6 +168,7 @@ def comparison_table(
     *,
     intervals: Mapping[str, tuple[float | None, float | None]] | None = None,
     floors: Mapping[str, float] | None = None,
+    unlike: Collection[str] = (),
     names: tuple[str, str] = ("recommended", "baseline"),
     simulated: bool = False,
 ) -> Table:
@@ -175,6 +180,7 @@ def comparison_table(
         baseline: Raw values.
         intervals: Raw ends of an interval of the recommended value.
         floors: Metric to the relative change under which nothing can be told from noise.
+        unlike: Metrics that were not measured alike and must not be held against each other.
         names: Heads of the two columns.
         simulated: Whether the figures are.
     """
@@ -191,7 +197,9 @@ def comparison_table(
             Cell.of(scale.text(mine), Tone.STRONG),
             Cell.of(spread or DASH, Tone.MUTED),
             Cell.of(scale.text(other)),
-            _change(tag, mine, other, None if exact else (floors or {}).get(tag)),
+            Cell.of("not alike", Tone.MUTED)
+            if tag in unlike
+            else _change(tag, mine, other, None if exact else (floors or {}).get(tag)),
         ))  # fmt: skip
     return Table(
         title=f"{names[0].capitalize()} against {names[1]}",
@@ -203,6 +211,7 @@ def comparison_table(
             Column(head="change", align="right"),
         ),
         rows=tuple(rows),
+        notes=(_UNLIKE,) if set(unlike) & set(tags) else (),
         simulated=simulated,
     )
 

@@ -9,9 +9,9 @@ database: the trial records and folders say it, whenever the page is looked at.
 Read-only unless asked otherwise: it has no authentication, and every writer in it is open.
 """
 
-import json
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -27,6 +27,7 @@ from autotune.errors import StoreError
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.store.codec import DamagedRecordError, decode
+from autotune.study.dashboard_http import answer, answer_file, call, host_of
 from autotune.study.storage import open_storage
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -75,10 +76,15 @@ class StudyPage:
 
 @dataclass(frozen=True, kw_only=True)
 class Pages:
-    """Draws what is shown; given by the command, for it is the report's business."""
+    """Draws what is shown; given by the command, for it is the report's business.
+
+    Attributes:
+        mark: Stands behind the study's name at the head of every page, and so over every plot.
+    """
 
     trial: Callable[[TrialRecord], TrialPage]
     study: Callable[[Sequence[TrialRecord]], StudyPage]
+    mark: str = ""
 
 
 def dashboard_app(
@@ -107,7 +113,8 @@ def dashboard_app(
         message = f"there is no database at {paths.database}"
         raise StoreError(message, hint="Run the study first; its first trial makes it.")
     storage = open_storage(paths.database)
-    paths.artifacts.mkdir(exist_ok=True)
+    with suppress(OSError):  # a study that may only be read
+        paths.artifacts.mkdir(exist_ok=True)
     inner = optuna_dashboard.wsgi(
         storage, artifact_store=FileSystemArtifactStore(str(paths.artifacts))
     )
@@ -139,6 +146,10 @@ class _Shown:
             self._study = len(records), self._pages.study(records)
         return self._study[1]
 
+    def name(self, name: str) -> str:
+        """A study's name with its mark."""
+        return f"{name} ({self._pages.mark})" if self._pages.mark else name
+
 
 class _Amended:
     def __init__(
@@ -155,32 +166,42 @@ class _Amended:
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         method, path = environ["REQUEST_METHOD"], environ.get("PATH_INFO", "")
-        if self._hosts is not None and _host(environ) not in self._hosts:
-            return _answer(start_response, "403 Forbidden", {"reason": "unknown host name"})
+        if self._hosts is not None and host_of(environ) not in self._hosts:
+            return answer(start_response, "403 Forbidden", {"reason": "unknown host name"})
         if method not in _READING and not self._write:
             reason = "read-only: start `autotune dashboard --write` to change anything"
-            return _answer(start_response, "405 Method Not Allowed", {"reason": reason})
+            return answer(start_response, "405 Method Not Allowed", {"reason": reason})
         match path.strip("/").split("/"):
+            case ["api", "studies"] if method == "GET":
+                return self._studies(environ, start_response)
             case ["api", "studies", study_id] if method == "GET" and study_id.isdecimal():
                 return self._study(int(study_id), environ, start_response)
             case ["artifacts", _, trial_id, file_id] if method == "GET" and trial_id.isdecimal():
                 content = self._attachment(int(trial_id), file_id)
                 if content is not None:
-                    return _file(start_response, *content)
+                    return answer_file(start_response, content[0].mimetype, content[1])
         return self._inner(environ, start_response)
+
+    def _studies(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+        """The list of studies, which is this one."""
+        status, body = call(self._inner, environ)
+        listed = orjson.loads(body)
+        for summary in listed.get("study_summaries", ()):
+            summary["study_name"] = self._shown.name(summary["study_name"])
+        return answer(start_response, status, listed)
 
     def _study(
         self, study_id: int, environ: WSGIEnvironment, start_response: StartResponse
     ) -> Iterable[bytes]:
         """A study's page, whole, amended, then cut to what was asked for."""
         after = parse_qs(environ.get("QUERY_STRING", "")).get("after", ["0"])[0]
-        status, body = _call(self._inner, {**environ, "QUERY_STRING": ""})
+        status, body = call(self._inner, {**environ, "QUERY_STRING": ""})
         if not status.startswith("200"):
-            return _answer(start_response, status, orjson.loads(body))
+            return answer(start_response, status, orjson.loads(body))
         detail = orjson.loads(body)
         self._amend(study_id, detail)
         detail["trials"] = detail["trials"][int(after) if after.isdecimal() else 0 :]
-        return _answer(start_response, status, detail)
+        return answer(start_response, status, detail)
 
     def _amend(self, study_id: int, detail: dict[str, Any]) -> None:
         constraints = {
@@ -197,6 +218,7 @@ class _Amended:
         best = {t.number for t in self._best(study_id)}
         detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
         page = self._shown.study(records)
+        detail["name"] = self._shown.name(detail["name"])
         detail["note"] = _noted(detail["note"], page.note)
         detail["plotly_graph_objects"] += [
             {"id": name, "graph_object": figure} for name, figure in page.figures.items()
@@ -241,46 +263,3 @@ def _noted(own: dict[str, Any], note: str) -> dict[str, Any]:
     """A person's own note stays, ours stands below it."""
     body = "\n\n".join(part for part in (own.get("body", ""), note) if part)
     return {**own, "body": body}
-
-
-def _host(environ: WSGIEnvironment) -> str:
-    """The name that was called, without its port."""
-    host = str(environ.get("HTTP_HOST", ""))
-    if host.startswith("["):
-        return host[1:].partition("]")[0]
-    return host.partition(":")[0]
-
-
-def _call(app: WSGIApplication, environ: WSGIEnvironment) -> tuple[str, bytes]:
-    """Status and body of an inner answer."""
-    started: list[str] = []
-
-    def start(status: str, _headers: Any, _error: Any = None) -> Any:
-        started.append(status)
-        return lambda _chunk: None
-
-    body = app(environ, start)
-    try:
-        return started[0], b"".join(body)
-    finally:
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
-
-
-def _answer(start_response: StartResponse, status: str, values: Any) -> Iterable[bytes]:
-    body = json.dumps(values).encode()
-    headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
-    start_response(status, headers)
-    return [body]
-
-
-def _file(start_response: StartResponse, attachment: Attachment, content: bytes) -> Iterable[bytes]:
-    start_response("200 OK", [
-        ("Content-Type", attachment.mimetype),
-        ("Content-Length", str(len(content))),
-        # Opened by itself it must not run as a page of this origin, whatever a log holds.
-        ("Content-Security-Policy", "sandbox; default-src 'none'; style-src 'unsafe-inline'"),
-        ("X-Content-Type-Options", "nosniff"),
-    ])  # fmt: skip
-    return [content]

@@ -64,12 +64,12 @@ def memory_plot(
         if value is not None:
             canvas.line(frame.left, up(value), frame.right, up(value), css_class)
             canvas.text(frame.left + 4, up(value) - 4, label, f"{css_class}-label")
-    at = frame.left
+    at = frame.left if size.width > 500 else 8.0
     for index, (key, curve) in enumerate(curves.items()):
         canvas.polyline([(across(t), up(v)) for t, v in curve], f"curve c{index}")
         canvas.line(at, 31, at + 16, 31, f"curve c{index}")
         canvas.text(at + 21, 35, panel.curves[key], "tick")
-        at += 40 + 6.7 * len(panel.curves[key])
+        at += 34 + 6.4 * len(panel.curves[key])
     return canvas.svg()
 
 

@@ -8,6 +8,7 @@ from autotune.records import TrialRecord
 from autotune.report.quantities import display, heading, scale_for, title
 from autotune.report.svg.canvas import Canvas, Frame, Linear, Size, padded, ticks
 from autotune.report.table import SIMULATED
+from autotune.report.tables import outcome_text
 from autotune.spec.study import Limit, Objective
 
 _LEGEND: Final = (
@@ -80,8 +81,9 @@ class _Scatter:
         self._canvas, self._points, self._view = canvas, points, view
         self._x, self._y = x, y
         self._frame = frame = Frame(
-            left=64, top=46, right=canvas.width - 14, bottom=canvas.height - 46
-        )
+            left=64, top=46 if self._wide else 62, right=canvas.width - 14,
+            bottom=canvas.height - 46,
+        )  # fmt: skip
         x_ends, y_ends = padded([p[1] for p in points]), padded([p[2] for p in points])
         self._across = Linear(*x_ends, frame.left, frame.right)
         self._up = Linear(*y_ends, frame.bottom, frame.top)
@@ -104,13 +106,17 @@ class _Scatter:
     def legend(self) -> None:
         """What the marks mean, those that occur."""
         kinds = {self._kind(record) for record, _, _ in self._points}
-        at = self._frame.left
+        start = self._frame.left if self._wide else 8.0
+        at, line = start, 31.0
         for css, label in _LEGEND:
-            length = 30 + 6.7 * len(label)
-            if css in kinds and at + length < self._canvas.width:
-                self._mark(css, at + 5, 31)
-                self._canvas.text(at + 14, 35, label, "tick")
-                at += length
+            length = 33 + 6.4 * len(label)
+            if css not in kinds:
+                continue
+            if at + length > self._canvas.width:
+                at, line = start, line + 16
+            self._mark(css, at + 5, line)
+            self._canvas.text(at + 14, line + 4, label, "tick")
+            at += length
 
     def noise(self) -> None:
         """The box around the baseline in which a difference is no difference."""
@@ -148,8 +154,10 @@ class _Scatter:
         order = {"bad": 0, "rest": 1, "front": 2, "base": 3, "best": 4}
         for record, px, py in sorted(self._points, key=lambda p: order[self._kind(p[0])]):
             figures = f"{display(self._x.metric, px)}, {display(self._y.metric, py)}"
-            hint = f"trial {record.number}: {figures}"
-            self._mark(self._kind(record), self._across(px), self._up(py), record.number, hint)
+            name = f"trial {record.number}: {figures}"
+            hint = f"{name} · {outcome_text(record.outcome)} · {record.configuration}"
+            at = (self._across(px), self._up(py))
+            self._mark(self._kind(record), *at, trial=record.number, words=(name, hint))
 
     @property
     def _wide(self) -> bool:
@@ -165,12 +173,20 @@ class _Scatter:
         return "front" if record.number in self._view.front else "rest"
 
     def _mark(
-        self, css: str, x: float, y: float, trial: int | None = None, hint: str | None = None
+        self,
+        css: str,
+        x: float,
+        y: float,
+        *,
+        trial: int | None = None,
+        words: tuple[str, str] | None = None,
     ) -> None:
+        """One mark; that of a trial has a name and, for a pointer over it, more words."""
         size = {"best": 7.0, "base": 5.5, "front": 5.0, "rest": 3.6, "bad": 3.0}[css]
         shared: dict[str, object] = {"class_": f"dot {css}", "data_trial": trial}
-        if trial is not None:
-            shared |= {"data_hint": hint, "tabindex": 0, "role": "button", "aria_label": hint}
+        if words is not None:
+            name, hint = words
+            shared |= {"data_hint": hint, "tabindex": 0, "role": "button", "aria_label": name}
         if css == "best":
             shape = f"M{x:.1f} {y - size:.1f}l{size} {size}l-{size} {size}l-{size} -{size}z"
             self._canvas.add("path", d=shape, **shared)

@@ -80,3 +80,10 @@ def test_a_study_that_has_just_begun_has_a_page(paths: StudyPaths) -> None:
     failure = Failure(kind=FailureKind.HUNG, phase="starting", message="x")
     failed = record(0, config=Configuration(), failure=failure)
     assert "None of the 1 trials" in pages.study([failed]).note
+
+
+def test_a_simulated_study_marks_its_name(paths: StudyPaths) -> None:
+    """A real one has no mark."""
+    simulated = StudySpec.model_validate({"engine": {"name": "simulated"}})
+    assert dashboard_pages(paths, simulated).mark == "SIMULATED"
+    assert dashboard_pages(paths, SPEC).mark == ""

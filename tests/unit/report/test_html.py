@@ -63,7 +63,13 @@ class Page(HTMLParser):
 @pytest.fixture(scope="module")
 def whole() -> str:
     """The page of an ordinary study."""
-    return report_html(inputs(study_records(40)))
+    return report_html(inputs((*study_records(40), alone())))
+
+
+def alone() -> TrialRecord:
+    """A trial that differs from the baseline in one setting."""
+    baseline = study_records(1)[0]
+    return record(40, config=baseline.configuration.updated({"max_num_seqs": 64}))
 
 
 def test_it_holds_every_section(whole: str) -> None:
@@ -97,7 +103,7 @@ def test_every_trial_can_be_opened(whole: str) -> None:
     text = re.search(r'<script type="application/json" id="data">(.*?)</script>', whole, re.DOTALL)
     assert text is not None
     data = json.loads(text[1])
-    assert set(data["trials"]) == {str(n) for n in range(40)}
+    assert set(data["trials"]) == {str(n) for n in range(41)}
     first = data["trials"]["0"]
     assert first["log"] == "INFO ready"
     assert len(first["figures"]) == len(data["metrics"])

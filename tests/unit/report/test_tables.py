@@ -159,3 +159,12 @@ def test_csv_holds_raw_values_and_runs_no_formula() -> None:
     """None is empty, a text that looks like a formula is disarmed, numbers stay numbers."""
     text = to_csv(["a", "b", "c"], [[-1.5, None, "=HYPERLINK(1)"]])
     assert list(csv.reader(io.StringIO(text))) == [["a", "b", "c"], ["-1.5", "", "'=HYPERLINK(1)"]]
+
+
+def test_a_start_up_is_not_held_against_one_of_another_kind() -> None:
+    """A first start compiles what a later one finds: no change is told, and a note says why."""
+    mine, other = {"startup_ns": 60e9}, {"startup_ns": 120e9}
+    table = comparison_table(["startup_ns"], mine, other, unlike=("startup_ns",))
+    assert table.rows[0][-1].text == "not alike"
+    assert "warm caches" in table.notes[0]
+    assert comparison_table(["startup_ns"], mine, other).rows[0][-1].text == "-50.0%"

@@ -57,7 +57,7 @@ RECORDS = (
 )
 
 
-def pages() -> Pages:
+def pages(mark: str = "") -> Pages:
     """What a report would draw, in short."""
 
     def trial(record: TrialRecord) -> TrialPage:
@@ -68,7 +68,7 @@ def pages() -> Pages:
     def study(records: Sequence[TrialRecord]) -> StudyPage:
         return StudyPage(note="the study", figures={"front": json.dumps({"n": len(records)})})
 
-    return Pages(trial=trial, study=study)
+    return Pages(trial=trial, study=study, mark=mark)
 
 
 @pytest.fixture(scope="module")
@@ -275,3 +275,19 @@ def test_serving_ends_with_ctrl_c(paths: StudyPaths, monkeypatch: pytest.MonkeyP
     monkeypatch.setattr("socketserver.BaseServer.serve_forever", interrupted)
     serve(dashboard_app(paths, pages()), port=0, ready=told.append)
     assert told[0].startswith("http://127.0.0.1:")
+
+
+def test_a_simulated_study_is_marked_at_the_head_of_every_page(paths: StudyPaths) -> None:
+    """Its name stands over each of optuna-dashboard's own plots, and in the list."""
+    app = dashboard_app(paths, pages(mark="SIMULATED"))
+    with make_server(app, host="127.0.0.1", port=0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            browser = Browser(server.server_port)
+            assert browser.study()["name"] == "small (SIMULATED)"
+            (listed,) = json.loads(browser.ask("/api/studies")[1])["study_summaries"]
+            assert listed["study_name"] == "small (SIMULATED)"
+        finally:
+            server.shutdown()
+            thread.join()

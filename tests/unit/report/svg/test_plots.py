@@ -57,7 +57,9 @@ def test_points_lie_where_they_belong() -> None:
     found = {e.attrib["data-trial"]: e for e in elements(svg) if "data-trial" in e.attrib}
     assert float(found["2"].attrib["cx"]) > float(found["1"].attrib["cx"])
     assert float(found["2"].attrib["cy"]) < float(found["1"].attrib["cy"])
-    assert found["1"].attrib["data-hint"] == "trial 1: 100 tok/s, 1.00 s"
+    assert found["1"].attrib["aria-label"] == "trial 1: 100 tok/s, 1.00 s"
+    hint = found["1"].attrib["data-hint"]
+    assert hint == "trial 1: 100 tok/s, 1.00 s · measured · max_num_seqs=1"
 
 
 def test_a_limit_and_the_noise_are_drawn() -> None:
