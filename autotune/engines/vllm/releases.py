@@ -5,6 +5,7 @@ table alone; `compatibility.py` knows what goes with which GPU, `capabilities.py
 installed.
 """
 
+import functools
 import re
 from functools import cache
 from pathlib import Path
@@ -32,6 +33,7 @@ class Release(NamedTuple):
         return f"{self.major}.{self.minor}.{self.patch}"
 
 
+@functools.lru_cache(maxsize=256)
 def parse_release(text: str) -> Release:
     """Read a version string such as "0.32.0+cpu" or "v0.33".
 
