@@ -24,7 +24,8 @@ CHAT_PATH: Final = "/v1/chat/completions"
 
 DONE: Final = b"[DONE]"
 
-_QUOTE: Final = ord('"')
+_NO_CONTENT: Final = frozenset({b'"', b""})
+"""What follows the key where the text is empty, or where the payload breaks off."""
 _CONTENT_KEYS: Final = {True: b'"content":"', False: b'"text":"'}
 _EXCERPT_CHARACTERS: Final = 300
 
@@ -118,7 +119,7 @@ class Collector:
             at = payload.find(key)
             if (
                 at >= 0
-                and payload[at + len(key)] != _QUOTE
+                and payload[at + len(key) : at + len(key) + 1] not in _NO_CONTENT
                 and b'"finish_reason":null' in payload
                 and b'"usage":{' not in payload
             ):

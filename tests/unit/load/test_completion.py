@@ -149,6 +149,14 @@ def test_each_bad_answer_has_its_kind(events: tuple[bytes, ...], kind: RequestEr
     assert kind is record.error.kind
 
 
+def test_an_event_that_breaks_off_is_malformed_not_raised() -> None:
+    """Not even where it breaks off right behind the key of its content."""
+    broken = b'{"finish_reason":null,"choices":[{"index":0,"text":"'
+    error = collected(SYNTHETIC, broken, DONE).error
+    assert error is not None
+    assert error.kind is RequestErrorKind.MALFORMED
+
+
 def test_the_first_error_stays() -> None:
     """What went wrong first is the cause of the rest."""
     record = collected(SYNTHETIC, b'{"error":"boom"}', b"no json")
