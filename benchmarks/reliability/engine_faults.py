@@ -71,16 +71,16 @@ async def _one(folder: Path, clock: Clock, deployer: str, does: str, name: str) 
     tools = tools_of(spec, deployer, clock=clock, extra_sources=(gpu,))
     runner = runner_of(spec, folder, tools)
     await runner.prepare()
-    shm, supervisors = leftovers.shm(), leftovers.supervisors()
+    shm = leftovers.shm()
     if does == "leaks-gpu":
         gpu.used_bytes = 2.0 * 1024**3
     faulty = await runner.run(_request(0, does))
     broken = list(_wrong(faulty, deployer, does, StudyPaths(folder / name).trial(0).log))
-    broken += _left(name, deployer, shm, supervisors)
+    broken += _left(folder, name, deployer, shm)
     following = await runner.run(_request(1, "serves"))
     if failure_kind(following) != "measured":
         broken.append(f"the next trial: {following.outcome}")
-    return broken + _left(name, deployer, shm, supervisors)
+    return broken + _left(folder, name, deployer, shm)
 
 
 def _request(number: int, does: str) -> TrialRequest:
@@ -98,9 +98,8 @@ def _wrong(record: TrialRecord, deployer: str, does: str, log: Path) -> Iterator
         yield f"the leak is not noted: {record.notes}"
 
 
-def _left(name: str, deployer: str, shm: set[str], supervisors: set[int]) -> list[str]:
-    left = leftovers.processes(name)
-    left += [f"supervisor {pid}" for pid in leftovers.supervisors() - supervisors]
+def _left(folder: Path, name: str, deployer: str, shm: set[str]) -> list[str]:
+    left = leftovers.processes(name) + leftovers.supervisors(folder)
     left += [f"shared memory {file}" for file in leftovers.shm() - shm if _is_ours(file)]
     return left + (leftovers.containers(name) if deployer == "docker" else [])
 

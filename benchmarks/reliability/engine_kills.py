@@ -32,7 +32,7 @@ def engine_kills(folder: Path, *, deployer: str, kills: int, seed: int) -> Figur
     rng = random.Random(seed)  # noqa: S311
     name = f"kills-{os.getpid()}"
     check = StudyCheck(StudyPaths(folder / "studies" / name))
-    shm, supervisors = leftovers.shm(), leftovers.supervisors()
+    shm = leftovers.shm()
     budget = ["0"]
 
     def begin(told: Path) -> int:
@@ -58,7 +58,7 @@ def engine_kills(folder: Path, *, deployer: str, kills: int, seed: int) -> Figur
     figure.tried["records"] += check.records()
     figure.tried["trials cut off"] += check.cut_off()
     figure.broken += [f"orphan: {line}" for line in _standing(name, deployer)]
-    figure.broken += [f"orphan: supervisor {p}" for p in leftovers.supervisors() - supervisors]
+    figure.broken += [f"orphan: {line}" for line in leftovers.supervisors(folder)]
     figure.broken += [
         f"orphan: shared memory {f}" for f in leftovers.shm() - shm if "autotune" in f
     ]

@@ -21,13 +21,15 @@ def processes(study: str) -> list[str]:
     return found
 
 
-def supervisors() -> set[int]:
-    """Every supervisor of this machine: other studies have theirs too."""
-    found = set()
+def supervisors(folder: Path) -> list[str]:
+    """Supervisors that write a log under a folder; other studies on this machine have theirs."""
+    found = []
     for process in psutil.process_iter():
         try:
-            if "autotune.deployers.supervisor" in process.cmdline():
-                found.add(process.pid)
+            if "autotune.deployers.supervisor" in process.cmdline() and any(
+                Path(file.path).is_relative_to(folder) for file in process.open_files()
+            ):
+                found.append(f"supervisor {process.pid}")
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
     return found

@@ -21,11 +21,14 @@ from benchmarks.reliability.damage import damage
 from benchmarks.reliability.engine_faults import engine_faults
 from benchmarks.reliability.engine_kills import engine_kills
 from benchmarks.reliability.figure import Figure
+from benchmarks.reliability.fuzz import fuzz
+from benchmarks.reliability.fuzz_targets import TARGETS
 from benchmarks.reliability.study_kills import study_kills
 
 Part = Callable[[Path, argparse.Namespace], Figure]
 
 PARTS: dict[str, Part] = {
+    "fuzz": lambda folder, o: fuzz(folder, cpu_s=60 * o.minutes, seed=o.seed, only=o.target),
     "engine-kills-process": lambda folder, o: engine_kills(
         folder, deployer="process", kills=o.engine_kills, seed=o.seed
     ),
@@ -47,6 +50,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--kills", type=int, default=500, help="of simulated studies")
     parser.add_argument("--engine-kills", type=int, default=30, help="of studies with servers")
+    parser.add_argument("--minutes", type=float, default=10.0, help="of CPU for each fuzz target")
+    parser.add_argument("--target", choices=sorted(TARGETS), help="of the fuzz; default: all")
     parser.add_argument("--cases", type=int, default=2000, help="of damaged study files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the figures as JSON lines, appended")
