@@ -1,30 +1,38 @@
-"""The command `autotune`: signals first, then the rest of the program."""
+"""The command `autotune`: Ctrl-C first, then the rest of the program.
 
+Nothing is imported here that Python has not loaded by itself: a Ctrl-C during an import is a
+traceback, and `signal` alone imports half a dozen modules.
+"""
+
+import _signal  # type: ignore[import-not-found] # typeshed has only `signal`
+import os
 import sys
-from collections.abc import Sequence
 
-from autotune.cli.interrupts import end_cleanly, leave_at_once
-from autotune.errors import EXIT_INTERRUPTED
+INTERRUPTED = 130
+"""As `autotune.errors.EXIT_INTERRUPTED`, which is not loaded yet."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Run the program and exit; an error that is ours is one message, a hint and an exit code."""
-    leave_at_once()
-    code = EXIT_INTERRUPTED
-    try:
-        from autotune.cli import program  # noqa: PLC0415 - Ctrl-C must be quiet from the start
+    _signal.signal(_signal.SIGINT, lambda _number, _frame: os._exit(INTERRUPTED))
+    from autotune.cli import interrupts  # noqa: PLC0415 - see above
 
-        end_cleanly()
+    interrupts.leave_at_once()
+    code = INTERRUPTED
+    try:
+        from autotune.cli import program  # noqa: PLC0415 - see above
+
+        interrupts.end_cleanly()
         code = program.run(arguments)
     except KeyboardInterrupt:
         pass
     finally:
-        leave_at_once()
+        interrupts.leave_at_once()
     sys.exit(code)
 
 
-def run(arguments: Sequence[str] | None = None) -> int:
+def run(arguments: list[str] | None = None) -> int:
     """Run a command within this process; its exit code, as `autotune.cli.program.run` has it."""
-    from autotune.cli import program  # noqa: PLC0415 - as above
+    from autotune.cli import program  # noqa: PLC0415 - see above
 
     return program.run(arguments)

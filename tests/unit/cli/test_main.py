@@ -7,7 +7,7 @@ import pytest
 import typer
 
 from autotune import __version__
-from autotune.cli import program
+from autotune.cli import main, program
 from autotune.cli.commands import COMMANDS, load
 from autotune.errors import EXIT_INTERRUPTED
 
@@ -68,3 +68,28 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     command = load(name)
     assert command.name == name
     assert f"Example: autotune {name}" in command.help
+
+
+def test_nothing_is_imported_before_ctrl_c_is_quiet() -> None:
+    """The first module loads no other but what Python itself has loaded at its start."""
+    code = (
+        "import sys; before = set(sys.modules); import autotune.cli.main; "
+        "print(*sorted(set(sys.modules) - before))"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["autotune", "autotune.cli", "autotune.cli.main"]
+
+
+def test_ctrl_c_before_anything_is_loaded_is_quiet() -> None:
+    """The process ends with 130 and without a word."""
+    code = (
+        "import os, sys; from autotune.cli import main; "
+        "sys.meta_path.insert(0, type('Finder', (), {'find_spec': staticmethod("
+        "lambda name, *rest: os.kill(os.getpid(), 2) if name.endswith('program') else None)})); "
+        "main.main(['--help'])"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (EXIT_INTERRUPTED, "", "")
+    assert main.INTERRUPTED == EXIT_INTERRUPTED
