@@ -55,7 +55,22 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> Refused:
         (SPACE % "choises: [1]", 3, ["max_num_seqs", "choises", "unknown key"]),
         ("space: nosuch", 2, ["'nosuch'", "search_spaces"]),
         ("objectives: [speed]", 3, ["objectives", "'speed'"]),
-        ("probes: [thruput]", 3, ["probes", "'thruput'"]),
+        ("probes: [thruput]", 3, ["probes", "'thruput'", "did you mean throughput?"]),
+        ("headroom: {host_gib: 1e300}", 3, ["study.yaml", "headroom -> host_gib"]),
+        ("headroom: {host_gib: 50000}\nengine: {name: simulated}", 3,
+         ["headroom -> host_gib", "this machine has"]),
+        ("baseline: {kv_cach_dtype: fp8}", 3, ["baseline", "did you mean kv_cache_dtype?"]),
+        ("seeds: [{max_num_seqs: many}]", 3, ["seeds -> 0 -> max_num_seqs", "'many'"]),
+        ("space: {parameters: {max_num_seq: {choices: [8, 16]}}}", 3,
+         ["parameters -> max_num_seq", "did you mean max_num_seqs?"]),
+        ("space: {parameters: {kv_cache_dtype: {choices: [default, fp9]}}}", 3,
+         ["parameters -> kv_cache_dtype", "'fp9'"]),
+        ("space: {parameters: {gpu_memory_utilization: {low: 0.5, high: 95}}}", 3,
+         ["gpu_memory_utilization", "it cannot be over 1"]),
+        ("limits: [{metric: ttft_8k_ns, at_most: 2}]", 3, ["limits -> 0", "at_most_s"]),
+        ("limits: [{metric: ttft_8k_ns, at_most_s: -2}]", 3, ["limits -> 0", "negative"]),
+        ("objectives: [needle_recall_ratio]\nprobes: [startup]", 3,
+         ["objectives -> 0", "needle_recall_ratio"]),
         ("model: /nowhere/model", 4, ["/nowhere/model"]),
         ("model: nobody/nothing", 4, ["nobody/nothing"]),
         ("engine: {name: vllm, deployer: process, command: [/nowhere/vllm, serve]}", 5,
@@ -169,7 +184,42 @@ def test_a_study_that_somebody_runs(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_name_that_leaves_the_folder(capsys: pytest.CaptureFixture[str]) -> None:
     """A study's name is a folder's name and nothing else."""
     for name in ("../up", "/tmp/x", "a/b", ""):
-        assert refused(capsys, "study", "--name", name, *SIMULATED).code == 3
+        answer = refused(capsys, "study", "--name", name, *SIMULATED)
+        assert answer.code == 3
+        assert answer.error.startswith(f"error: --name {name!r}: it must be 1 to 64 letters")
+
+
+def test_a_folder_given_as_the_study(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 2, and the file in it is named."""
+    Path("mine").mkdir()
+    Path("mine", "study.yaml").write_text("")
+    answer = refused(capsys, "study", "mine", *SIMULATED)
+    assert answer.code == 2
+    assert "'mine' is a folder" in answer.error
+    assert "mine/study.yaml" in answer.hint
+
+
+def test_a_cell_of_a_matrix_that_no_engine_has(capsys: pytest.CaptureFixture[str]) -> None:
+    """Exit code 3, and cell and setting are named."""
+    Path("cells.yaml").write_text(
+        "configurations: {A: {title: a, configuration: {async_sheduling: true}}}"
+    )
+    answer = refused(capsys, "matrix", "--matrix", "cells.yaml", "--engine", "simulated")
+    assert answer.code == 3
+    assert "A -> configuration -> async_sheduling" in answer.error
+
+
+def test_a_key_that_is_not_set(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exit code 2, before anything is started."""
+    monkeypatch.delenv("VLLM_API_KEY", raising=False)
+    Path("study.yaml").write_text(
+        "engine: {name: vllm, deployer: process, api_key_env: VLLM_API_KEY}"
+    )
+    answer = refused(capsys, "study", "study.yaml")
+    assert answer.code == 2
+    assert "VLLM_API_KEY is not set" in answer.error
 
 
 @pytest.fixture
