@@ -34,11 +34,6 @@ class TrialPaths:
         """What was started."""
         return self.root / "launch.json"
 
-    @property
-    def requests(self) -> Path:
-        """Every request of the load probes, one JSON object each."""
-        return self.root / "requests.jsonl"
-
 
 @dataclass(frozen=True)
 class StudyPaths:
@@ -90,11 +85,6 @@ class StudyPaths:
     def recommended(self) -> Path:
         """The recommendation, ready to start."""
         return self.root / "recommended"
-
-    @property
-    def cache(self) -> Path:
-        """Compile caches that outlive a trial."""
-        return self.root / "cache"
 
     def trial(self, number: int) -> TrialPaths:
         """Files of a trial."""

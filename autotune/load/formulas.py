@@ -175,14 +175,6 @@ def keeps_slo(record: RequestRecord, *, ttft_s: float, itl_s: float) -> bool:
     return record.ttft_ns <= ttft_s * NS_PER_S and within_itl
 
 
-def goodput_per_s(
-    records: Sequence[RequestRecord], window: Window, *, ttft_s: float, itl_s: float
-) -> float:
-    """Requests that keep the SLO, by their share inside the window / its length."""
-    good = [r for r in records if keeps_slo(r, ttft_s=ttft_s, itl_s=itl_s)]
-    return requests_per_s(good, window)
-
-
 def percentile(values: Sequence[float], q: float) -> float:
     """The q-th percentile, linear between order statistics, as numpy and vLLM compute it.
 
