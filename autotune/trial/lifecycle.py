@@ -32,6 +32,7 @@ from autotune.seams.trial import TrialRequest
 from autotune.spec.study import StudySpec
 from autotune.trial.attempt import Attempt
 from autotune.trial.evidence import read_log
+from autotune.trial.limits import no_room
 from autotune.trial.quiet import IdleLevel, look
 from autotune.trial.session import Session
 from autotune.trial.tools import TrialTools
@@ -76,11 +77,20 @@ class Trials:
 
         Returns:
             What was ended.
+
+        Raises:
+            HostError: Less of the host's memory is available than must stay so.
         """
         swept = await self._tools.deployer.sweep(self._spec.name)
         values = await look(self._tools.machine_sources)
         self._before = Sample(at_ns=self._tools.clock.now_ns(), values=values)
         self._idle = IdleLevel.of(values)
+        hardware = self._tools.context.hardware
+        too_little = no_room(self._before, self._spec.headroom, hardware)
+        if too_little is not None:
+            message = f"no trial could run: {too_little}"
+            hint = "End other programs, or lower headroom.host_gib in the study file."
+            raise HostError(message, hint=hint)
         return swept
 
     def screen(self, configuration: Configuration) -> Screening:

@@ -31,6 +31,15 @@ def memory_bounds(
     return bounds if with_gpu else replace(bounds, gpu_used_max_bytes=None)
 
 
+def no_room(sample: Sample, headroom: HeadroomModel, hardware: Hardware) -> str | None:
+    """Why the host's reserve could not hold even before a start; None if it does.
+
+    Pressure passes, and what is in use on the GPU is a trial's finding.
+    """
+    bounds = memory_bounds(headroom, hardware, before=None, with_gpu=False)
+    return breach(sample, replace(bounds, pressure_max_ratio=None))
+
+
 def memory_breach(sample: Sample, bounds: Bounds, *, phase: str) -> Failure | None:
     """Why a trial must end at once by what the machine looks like; None if it may go on."""
     message = breach(sample, bounds)

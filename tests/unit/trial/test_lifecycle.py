@@ -436,3 +436,33 @@ def test_files_that_cannot_be_written_end_the_study_with_clear_words(tmp_path: P
         b.run()
 
     assert caught.value.hint
+
+
+class Machine:
+    """A machine whose memory is in use as told."""
+
+    keys = ("host_memory_used_bytes", "host_memory_total_bytes", "host_memory_pressure_ratio")
+
+    def __init__(self, used_gib: float) -> None:
+        self._used_gib = used_gib
+
+    async def read(self) -> dict[str, float | None]:
+        """One look; it is under pressure at the moment."""
+        used, total = self._used_gib * GIB, 94.0 * GIB
+        return dict(zip(self.keys, (used, total, 0.9), strict=True))
+
+
+@pytest.mark.parametrize(("used_gib", "fits"), [(84.9, True), (85.1, False)])
+def test_nothing_is_started_where_the_hosts_reserve_could_not_hold(
+    tmp_path: Path, used_gib: float, fits: bool
+) -> None:
+    """Of 94 GiB, 9 must stay available: the first trial would be ended at its first sample."""
+    b = bench(tmp_path)
+    tools = replace(b.runner._tools, machine_sources=(Machine(used_gib),))
+    runner = Trials(SPEC, StudyPaths(tmp_path / "s"), tools, owner=(1, "x"))
+    if fits:
+        assert b.clock.run(runner.prepare()) == ()
+        return
+    with pytest.raises(HostError, match=r"8\.90 GiB, under the reserve of 9\.00 GiB") as raised:
+        b.clock.run(runner.prepare())
+    assert "headroom.host_gib" in raised.value.hint
