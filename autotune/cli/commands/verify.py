@@ -8,7 +8,7 @@ import orjson
 import typer
 from rich.console import Console
 
-from autotune.cli.conclude import service_of
+from autotune.cli.conclude import service_of, summarise
 from autotune.cli.options import JsonOption, NameArgument, QuietOption
 from autotune.cli.running import open_study, say
 from autotune.cli.stored import StoredStudy, stored_study
@@ -18,6 +18,7 @@ from autotune.cli.verify.proof import as_json, require_agreement, sentence, tabl
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, Arm, measure_rounds
 from autotune.cli.verify.verdict import Verification, judge
 from autotune.cli.views import View, make_view
+from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
 from autotune.records import TrialRecord
@@ -46,6 +47,7 @@ def verify(
     files = exported_files(study.paths.recommended, deployer=study.spec.engine.deployer or "")
     trial = study.trial(files.trial)
     require_unchanged(files, service_of(study.spec, study.paths, trial))
+    warn(Console(stderr=True), (*study.damaged, *_not_the_latest(study, files)))
     opened = open_study(study.spec)
     workbench = opened.workbench
     if not json:
@@ -70,6 +72,16 @@ def verify(
         show(found)
         typer.echo("written: " + ", ".join(map(str, proof)))
     require_agreement(name, found, proof[0])
+
+
+def _not_the_latest(study: StoredStudy, files: ExportedFiles) -> tuple[str, ...]:
+    """That the files are not of the trial which would be recommended today."""
+    found = summarise(study.spec, study.paths, study.records).recommendation
+    if found is None or found.record.configuration == study.trial(files.trial).configuration:
+        return ()
+    latest = found.record.number
+    text = f"{files.start} is of trial {files.trial}; trial {latest} is recommended by now: "
+    return (text + f"`autotune recommend {study.paths.name}` writes it",)
 
 
 def run(

@@ -120,7 +120,7 @@ def require_unchanged(files: ExportedFiles, service: Service) -> None:
                 f"measured with {value}"
             )
             hint = (
-                f"`autotune export {service.study}` writes it again; `autotune probe URL` "
-                f"measures a server with settings of your own."
+                f"`autotune recommend {service.study} --force` writes it again; `autotune probe "
+                f"URL` measures a server with settings of your own."
             )
             raise UsageError(message, hint=hint)
