@@ -48,6 +48,10 @@ TimeoutOption = Annotated[
 PreferOption = Annotated[
     Preference | None, typer.Option("--prefer", help="Which end of the front is recommended.")
 ]
+FromOption = Annotated[
+    str | None, typer.Option("--from", help="Measure this earlier study's best first.")
+]
+FreshOption = Annotated[bool, typer.Option("--fresh", help="Take nothing from earlier studies.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="Only the result.")]
 

@@ -138,6 +138,8 @@ class Search(StrictModel):
             only what pays; part of `budget.trials`. 0 for none, and none where they and the
             finalists would take over 45% of it.
         baseline_every: The baseline is measured again after so many trials; 0 for never.
+        prior: What the search starts from: "auto" is the simulated card of the GPU's kind where
+            there is one, "memory" the memory model alone.
         stop_below_gain: The search ends early once the expected gain in hypervolume of the best
             proposal is under this share, five times in a row; None to use the whole budget.
     """
@@ -147,6 +149,7 @@ class Search(StrictModel):
     repeats: int = Field(default=3, ge=1, le=20)
     ablations: int = Field(default=8, ge=0, le=100)
     baseline_every: int = Field(default=0, ge=0)
+    prior: Literal["auto", "memory"] = "auto"
     stop_below_gain: float | None = Field(default=None, gt=0, lt=1)
 
 

@@ -5,7 +5,8 @@ propose is enqueued in the ledger only if it is new, allowed and worth a start. 
 refused combinations teach the sampler and leave no trace among the trials.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final, Protocol
 
 import optuna
@@ -30,6 +31,22 @@ from autotune.study.surrogate.proposer import SurrogateProposer
 SOBOL_START: Final = 10
 """Space-filling trials before TPE speaks; measured: 8 to 16 help, see docs/search.md."""
 _TRIES: Final = 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """What is known before the first trial; only `surrogate` uses it.
+
+    Attributes:
+        prior: A model of the engine.
+        hints: Configurations worth a look.
+    """
+
+    prior: Prior | None = None
+    hints: Sequence[Configuration] = ()
+
+
+NOTHING: Final = Known()
 
 
 class Proposer(Protocol):
@@ -130,21 +147,21 @@ class OptunaProposer:
         return next((c for c in enumerate_space(self._space) if c not in seen), None)
 
 
-def _random(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
+def _random(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
     return OptunaProposer(spec, space, RandomSampler(seed=spec.seed))
 
 
-def _qmc(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
+def _qmc(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
     with quiet():
         sampler = QMCSampler(scramble=True, seed=spec.seed, warn_independent_sampling=False)
     return OptunaProposer(spec, space, sampler)
 
 
-def _tpe_default(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
+def _tpe_default(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
     return OptunaProposer(spec, space, TPESampler(seed=spec.seed))
 
 
-def _tpe(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
+def _tpe(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
     """Joint TPE after a Sobol start."""
     with quiet():
         main = TPESampler(
@@ -157,14 +174,18 @@ def _tpe(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
     return OptunaProposer(spec, space, main, start=start, start_trials=SOBOL_START)
 
 
-def _nsga2(spec: StudySpec, space: SearchSpace, _prior: Prior | None) -> Proposer:
+def _nsga2(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
     return OptunaProposer(spec, space, NSGAIISampler(population_size=10, seed=spec.seed))
 
 
-Maker = Callable[[StudySpec, SearchSpace, Prior | None], Proposer]
+def _surrogate(spec: StudySpec, space: SearchSpace, known: Known) -> Proposer:
+    return SurrogateProposer(spec, space, known.prior, known.hints)
+
+
+Maker = Callable[[StudySpec, SearchSpace, Known], Proposer]
 
 SAMPLERS: Final[Mapping[str, Maker]] = {
-    "surrogate": SurrogateProposer,
+    "surrogate": _surrogate,
     "tpe": _tpe,
     "tpe-default": _tpe_default,
     "random": _random,
@@ -173,19 +194,19 @@ SAMPLERS: Final[Mapping[str, Maker]] = {
 }
 
 
-def proposer_for(spec: StudySpec, space: SearchSpace, prior: Prior | None = None) -> Proposer:
+def proposer_for(spec: StudySpec, space: SearchSpace, known: Known = NOTHING) -> Proposer:
     """What proposes a study's configurations, by its `search.sampler`.
 
     Args:
         spec: The study.
         space: What may be proposed: the space that the engine at hand leaves.
-        prior: A model of the engine; only `surrogate` uses it.
+        known: What the search may start from.
     """
-    return proposer_named(spec.search.sampler, spec, space, prior)
+    return proposer_named(spec.search.sampler, spec, space, known)
 
 
 def proposer_named(
-    name: str, spec: StudySpec, space: SearchSpace, prior: Prior | None = None
+    name: str, spec: StudySpec, space: SearchSpace, known: Known = NOTHING
 ) -> Proposer:
     """The proposer of a name.
 
@@ -195,4 +216,4 @@ def proposer_named(
     if name not in SAMPLERS:
         message = f"there is no sampler {name!r}"
         raise UsageError(message, hint=f"Known ones: {', '.join(sorted(SAMPLERS))}.")
-    return SAMPLERS[name](spec, space, prior)
+    return SAMPLERS[name](spec, space, known)

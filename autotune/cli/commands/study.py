@@ -7,9 +7,12 @@ import typer
 from rich.console import Console
 
 from autotune.cli.conclude import conclude
+from autotune.cli.knowledge import Knowledge, knowledge_for
 from autotune.cli.options import (
     DeployerOption,
     EngineOption,
+    FreshOption,
+    FromOption,
     ImageOption,
     JsonOption,
     ModelOption,
@@ -42,7 +45,7 @@ from autotune.store import (
 )
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
-from autotune.study.proposals import proposer_for
+from autotune.study.proposals import Known, proposer_for
 from autotune.trial.lifecycle import Trials
 
 
@@ -57,7 +60,9 @@ def study(
     seed: SeedOption = None,
     timeout: TimeoutOption = None,
     prefer: PreferOption = None,
+    source: FromOption = None,
     *,
+    fresh: FreshOption = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -71,6 +76,7 @@ def study(
     spec, paths = workbench.spec, workbench.paths
     if not json:
         say(Console(stderr=True), opened.banner)
+    knowledge = knowledge_for(workbench, source=source, fresh=fresh)
     with StudyLock(paths.lock):
         ensure_same_study(paths, spec, workbench.space.space)
         write_study(paths, spec, workbench.space.space)
@@ -87,7 +93,7 @@ def study(
             known=store.records(),
         )
         with told_when_stopped(store), view:
-            end = run(workbench, view)
+            end = run(workbench, view, knowledge)
         summary = conclude(spec, paths, end.records, reason=end.reason)
         page = write_report(paths, spec, end.records, written=today())
     if json:
@@ -97,15 +103,25 @@ def study(
     summary.require_feasible()
 
 
-def run(workbench: Workbench, view: View) -> StudyEnd:
-    """Run a study that is locked and written down, to its end."""
-    spec = workbench.spec
+def run(workbench: Workbench, view: View, knowledge: Knowledge | None = None) -> StudyEnd:
+    """Run a study that is locked and written down, to its end.
+
+    Args:
+        workbench: The study.
+        view: Told of everything.
+        knowledge: What the search starts from; None to gather it.
+    """
+    knowledge = knowledge or knowledge_for(workbench, source=None, fresh=False)
+    spec = knowledge.seeded(workbench.spec)
     announce(workbench, view)
+    for line in knowledge.said:
+        view(Notice(text=line))
     store = TrialStore(workbench.paths, spec.name)
     for record in store.records():  # what earlier runs of it have taught the memory model
         workbench.backend.engine.learn(record)
     space = workbench.space.space
-    ask_tell = AskTell(spec, space, store, proposer_for(spec, space))
+    known = Known(prior=knowledge.prior, hints=knowledge.hints)
+    ask_tell = AskTell(spec, space, store, proposer_for(spec, space, known))
     runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
 
     async def whole() -> StudyEnd:
@@ -121,7 +137,10 @@ def run(workbench: Workbench, view: View) -> StudyEnd:
             clock=workbench.backend.clock,
         )
 
-    return workbench.backend.clock.run(whole())
+    end = workbench.backend.clock.run(whole())
+    for line in knowledge.regressions(spec, end.records):
+        view(Notice(text=line, level="warning"))
+    return end
 
 
 async def preflight(workbench: Workbench) -> None:

@@ -1,14 +1,17 @@
 """Seeds from earlier studies, and priors from the engine's screening."""
 
+from dataclasses import replace
+
 import pytest
 
 from autotune.analysis.pareto import pareto_front
 from autotune.analysis.recommend import recommend
-from autotune.records import Configuration
+from autotune.records import Configuration, TrialRecord
 from autotune.seams.engine import Screening
+from autotune.spec.space import space_from
 from autotune.spec.study import study_from
 from autotune.study.priors import combined, screening_prior
-from autotune.study.transfer import seeds_of
+from autotune.study.transfer import Earlier, akin, fits, regressions, seeds_of
 from tests.support.records import record, study_records
 
 GIB = 1024**3
@@ -79,3 +82,77 @@ def test_the_first_prior_has_its_say() -> None:
 def test_a_record_of_another_study_can_be_a_source() -> None:
     """Records need only figures; their study's name does not matter."""
     assert seeds_of([record(0, study="other")], SPEC) == (record(0).configuration,)
+
+
+HERE = {"gpu": "card A", "engine_platform": "cuda"}
+
+
+def earlier(name: str, *, gpu: str = "card A", start: str = "", model: str = "m") -> Earlier:
+    """A study of one measured trial."""
+    trial = record(0, study=name)
+    environment = {"gpu": gpu, "engine_platform": "cuda"}
+    trial = replace(trial, environment=environment, wall_start=start)
+    return Earlier(spec=study_from({"name": name, "model": model}, where="t"), records=(trial,))
+
+
+NOW = study_from({"name": "now", "model": "m"}, where="test")
+
+
+def chosen(*studies: Earlier, simulated: bool = False) -> str | None:
+    """Name of the study that is taken."""
+    found = akin(studies, NOW, simulated=simulated, where=HERE)
+    return None if found is None else found.spec.name
+
+
+def test_the_latest_study_of_the_model_on_such_a_card_is_taken() -> None:
+    """An older one of this card comes before a newer one of another."""
+    old, new = earlier("old", start="2026-01-01"), earlier("new", start="2026-02-01")
+    elsewhere = earlier("elsewhere", gpu="card B", start="2026-03-01")
+    assert chosen(old, new, elsewhere) == "new"
+    assert chosen(elsewhere) == "elsewhere"
+
+
+def test_nothing_is_taken_from_another_model_from_itself_or_from_a_simulation() -> None:
+    """None of them says what is good here."""
+    assert chosen(earlier("other", model="n")) is None
+    assert chosen(earlier("now")) is None
+    assert chosen(earlier("real"), simulated=True) is None
+
+
+def test_a_configuration_fits_a_space_that_holds_its_values_and_allows_them() -> None:
+    """Unknown parameters, unknown values and forbidden pairs do not."""
+    space = space_from(
+        {
+            "name": "s",
+            "parameters": {"a": {"choices": ["default", 1, 2]}, "b": {"choices": ["default", 4]}},
+            "relations": [{"at_least": ["a", "b"]}],
+        },
+        where="s",
+    )
+    assert fits(Configuration.of({"a": 1}), space)
+    assert not fits(Configuration.of({"a": 3}), space)
+    assert not fits(Configuration.of({"c": 1}), space)
+    assert not fits(Configuration.of({"a": 2, "b": 4}), space)
+
+
+def with_speed(number: int, speed: float, ttft_ns: float) -> TrialRecord:
+    """A trial of one configuration."""
+    metrics = {"output_tokens_per_s": speed, "ttft_8k_ns": ttft_ns}
+    return record(number, config=Configuration.of({"max_num_seqs": 64}), metrics=metrics)
+
+
+def test_what_is_clearly_worse_than_before_is_named() -> None:
+    """A fifth less throughput is; 1% more latency is noise; what is better is no regression."""
+    then = [with_speed(n, 1000, 1e9) for n in range(3)]
+    now = [with_speed(n, 800, 1.01e9) for n in range(3)]
+    (found,) = regressions(then, now, SPEC)
+    assert found.metric == "output_tokens_per_s"
+    assert found.ratio == pytest.approx(0.8)
+    assert "0.80 times" in str(found)
+    assert regressions(now, then, SPEC) == ()
+
+
+def test_a_lone_trial_must_be_far_off_before_it_is_called_worse() -> None:
+    """With one trial each and no repeats, 5% may be luck."""
+    then, now = [with_speed(0, 1000, 1e9)], [with_speed(0, 950, 1e9)]
+    assert regressions(then, now, SPEC) == ()
