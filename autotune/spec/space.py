@@ -18,6 +18,7 @@ The choice `default` leaves the parameter to the engine: it is absent from the c
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
@@ -61,7 +62,11 @@ class SearchSpace:
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of a name, None if there is none."""
-        return next((p for p in self.parameters if p.name == name), None)
+        return self._by_name.get(name)
+
+    @cached_property
+    def _by_name(self) -> dict[str, Parameter]:
+        return {p.name: p for p in self.parameters}
 
     def active(self, raw: Mapping[str, Scalar]) -> Configuration:
         """What a full set of values means: inactive parameters and `default` are left out."""
@@ -74,6 +79,10 @@ class SearchSpace:
 
     def in_order(self) -> tuple[Parameter, ...]:
         """Parameters, each after those that its conditions look at."""
+        return self._ordered
+
+    @cached_property
+    def _ordered(self) -> tuple[Parameter, ...]:
         done: list[Parameter] = []
         left = list(self.parameters)
         while left:
