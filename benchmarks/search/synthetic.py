@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -103,11 +104,16 @@ def _behave(configuration: Configuration, physics: Physics) -> Behaviour:
     return behave(columns_of([configuration]), physics)
 
 
+_COLUMNS = Path(__file__).resolve().parents[2] / ".scratch" / "search" / "synthetic.npz"
 _columns: dict[str, NDArray[Any]] = {}
 
 
 def _all_columns() -> dict[str, NDArray[Any]]:
-    """The whole space, once per process."""
+    """The whole space: from disk, or walked through once and kept there."""
     if not _columns:
-        _columns.update(columns_of(list(enumerate_space(SPACE))))
+        if not _COLUMNS.exists():
+            _COLUMNS.parent.mkdir(parents=True, exist_ok=True)
+            np.savez(_COLUMNS, **columns_of(list(enumerate_space(SPACE))))
+        with np.load(_COLUMNS) as kept:
+            _columns.update(kept)
     return _columns
