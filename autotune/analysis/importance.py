@@ -22,6 +22,7 @@ from autotune.spec.study import Objective
 MIN_TRIALS: Final = 12
 """Feasible trials under which no importance is given."""
 
+_TREES: Final = 100
 _REPEATS: Final = 10
 """Times that a column is shuffled."""
 
@@ -74,7 +75,7 @@ def _encode(values: Sequence[Scalar]) -> FloatArray:
 def _shares(features: FloatArray, targets: FloatArray) -> FloatArray:
     """Shares of the columns; empty if the forest knows nothing."""
     forest = RandomForestRegressor(
-        n_estimators=200, min_samples_leaf=2, oob_score=True, bootstrap=True, random_state=0
+        n_estimators=_TREES, min_samples_leaf=2, oob_score=True, bootstrap=True, random_state=0
     ).fit(features, targets)
     if forest.oob_score_ <= 0:
         return np.zeros(0)
