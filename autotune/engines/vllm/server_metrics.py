@@ -1,6 +1,7 @@
 """Reading vLLM's /metrics into engine-neutral figures."""
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from pathlib import Path
@@ -13,6 +14,7 @@ from pydantic import Field
 from autotune.spec.files import StrictModel, read_yaml, validate
 
 NAMES_FILE: Final = Path(__file__).with_name("metric_names.yaml")
+_NAME_ENDS: Final = re.compile(r"[{\s]")
 
 
 class WireName(StrictModel):
@@ -49,7 +51,7 @@ def gauges(metrics_text: str) -> Mapping[str, float | None]:
     Text that is no Prometheus exposition gives None for every figure, for a server that answers
     with an error page must not end a trial.
     """
-    values = _values(samples(metrics_text))
+    values = _values(samples(_only(metrics_text, _wire_names())))
     return {key: _figure(figure, values) for key, figure in metric_names().figures.items()}
 
 
@@ -59,7 +61,23 @@ def cache_config(metrics_text: str) -> Mapping[str, str]:
     Empty where the release or the text does not give it.
     """
     wanted = metric_names().cache_config
-    return next((s.labels for s in samples(metrics_text) if s.name == wanted), {})
+    found = samples(_only(metrics_text, frozenset({wanted})))
+    return next((s.labels for s in found if s.name == wanted), {})
+
+
+@cache
+def _wire_names() -> frozenset[str]:
+    return frozenset(w.name for figure in metric_names().figures.values() for w in figure.names)
+
+
+def _only(metrics_text: str, names: frozenset[str]) -> str:
+    """The lines of some samples.
+
+    An exposition has hundreds of lines, most of them buckets of histograms, and is read twice a
+    second: parsing all of them took a third of a simulated study's time.
+    """
+    lines = metrics_text.splitlines(keepends=True)
+    return "".join(line for line in lines if _NAME_ENDS.split(line, maxsplit=1)[0] in names)
 
 
 def samples(metrics_text: str) -> tuple[Sample, ...]:
