@@ -29,11 +29,12 @@ FAULTS: Final = {
     "context_truncated": "context truncated to 1024 tokens",
     "chat_template": "wrong chat template",
 }
+FP8_CACHE: Final = ("--kv-cache-dtype", "fp8")
 SETTINGS: Final[Sequence[Sequence[str]]] = (
     ("--block-size", "32"),
     ("--no-enable-prefix-caching", "--max-num-batched-tokens", "512"),
     ("--dtype", "float32"),
-    ("--kv-cache-dtype", "fp8"),
+    FP8_CACHE,
 )
 GOLDEN_FAULTS: Final[dict[str, dict[str, object]]] = {
     "repetition loop": {"text": "loop"},
@@ -75,11 +76,13 @@ def planted(vllm: Path, model: Path, out: Path) -> Path:
     return out
 
 
-def vllm_cases(gate: VllmGate, copies: Path) -> list[Case]:
+def vllm_cases(
+    gate: VllmGate, copies: Path, settings: Sequence[Sequence[str]] = SETTINGS
+) -> list[Case]:
     """Real vLLM: restart and other settings without an alarm, and each fault."""
     reference = answers_of(gate.ask(Served(copies / "clean")))
     clean = {"clean, restarted": Served(copies / "clean")} | {
-        f"clean, `{' '.join(options)}`": Served(copies / "clean", options) for options in SETTINGS
+        f"clean, `{' '.join(options)}`": Served(copies / "clean", options) for options in settings
     }
     faulty = {what: Served(copies / name) for name, what in FAULTS.items()}
     results = gate.ask_all([*clean.values(), *faulty.values()], reference)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import os
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -10,28 +9,18 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from autotune.clock import MonotonicClock
-from autotune.deployers.ports import free_port
-from autotune.deployers.process import ProcessDeployer
-from autotune.deployers.readiness import Ready, wait_ready
 from autotune.load.client import HttpClient
 from autotune.load.runner import InProcessLoad
 from autotune.probes.correctness import CorrectnessProbe
 from autotune.records import Applied, Configuration, ProbeResult, ProbeStatus
-from autotune.seams.deployment import Identity, LaunchPlan
 from autotune.seams.probe import ProbeContext, Readiness
 from autotune.spec.workload import Workload
+from benchmarks.vllm_cpu import NAME, vllm_on_cpu
 from tests.support.golden import golden_server
 
 CLOCK: Final = MonotonicClock()
 LONGEST_TOKENS: Final = 8192
-START_S: Final = 300.0
 AT_ONCE: Final = 2
-VARIABLES: Final = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "HF_HUB_OFFLINE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-}
-
 HONEST: Final[Mapping[str, object]] = {"text": "words", "cut_share": 1.0, "logprob_noise": 0.0}
 
 Reference = Mapping[str, Any]
@@ -77,34 +66,12 @@ class VllmGate:
 
     async def _ask(self, served: Served, reference: Reference | None) -> ProbeResult:
         self._asked += 1
-        port = free_port()
         log = self._folder / f"vllm-{self._asked}.log"
-        plan = LaunchPlan(
-            argv=(
-                str(self._environment / "bin" / "vllm"),
-                "serve",
-                str(served.model),
-                *("--served-model-name", "model", "--host", "127.0.0.1", "--port", str(port)),
-                *("--max-model-len", str(LONGEST_TOKENS), "--enforce-eager"),
-                *served.options,
-            ),
-            env=VARIABLES,
-            port=port,
-        )
-        identity = Identity(
-            study="correctness-gate", trial=self._asked, owner_pid=os.getpid(), owner_start="0"
-        )
+        options = ("--max-model-len", str(LONGEST_TOKENS), *served.options)
         async with (
-            ProcessDeployer(CLOCK).deploy(plan, identity=identity, log_path=log) as deployment,
-            HttpClient(base_url=plan.base_url, model="model", clock=CLOCK) as client,
+            vllm_on_cpu(self._environment, served.model, options, clock=CLOCK, log=log) as base_url,
+            HttpClient(base_url=base_url, model=NAME, clock=CLOCK) as client,
         ):
-
-            async def is_healthy() -> bool:
-                answer = await client.get("/health", timeout_s=2)
-                return answer is not None and answer.status == 200
-
-            ready = await wait_ready(deployment, is_healthy, clock=CLOCK, timeout_s=START_S)
-            assert isinstance(ready, Ready), f"not ready: {log.read_text()[-2000:]}"
             return await _asked(client, reference)
 
 

