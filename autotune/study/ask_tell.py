@@ -119,6 +119,15 @@ class AskTell:
                 trial.set_user_attr(name, attribute)
             values = displayed_values(told, self._spec)
             self._ledger.tell(trial, values, state=told.state)
+            self._forget_attributes(record.number)
+
+    def _forget_attributes(self, number: int) -> None:
+        """Empty Optuna's own copy of a finished trial's attributes.
+
+        It keeps every finished trial in memory for as long as the study runs, with a hundred
+        attributes each, which only the dashboard reads, and that from the database.
+        """
+        self._ledger.get_trials(deepcopy=False)[number].user_attrs.clear()
 
     def add_finished(self, record: TrialRecord) -> None:
         """Enter a trial that never ran (screened), in one step."""
@@ -127,6 +136,7 @@ class AskTell:
                 frozen(record, self._spec, self._space, self._distributions,
                        root=self._store.paths.root)
             )  # fmt: skip
+            self._forget_attributes(record.number)
         self._proposer.learn(record.configuration, told_as(record, self._spec))
         self._seen.add(record.configuration)
 

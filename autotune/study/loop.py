@@ -27,6 +27,7 @@ from autotune.seams.engine import Screening
 from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
 from autotune.seams.trial import TrialRequest, TrialRunner
 from autotune.spec.study import StudySpec
+from autotune.store.kept import kept
 from autotune.store.records import TrialStore
 from autotune.study.agenda import Planned, counts, is_stopped, next_planned
 from autotune.study.ask_tell import AskTell
@@ -181,19 +182,19 @@ class _Loop:
 
     def _resume(self) -> None:
         """Take up what is on disk."""
-        self._records = list(self._store.records())
+        self._records = [kept(record) for record in self._store.records()]
         for path in self._store.set_aside():
             text = f"{path} is a damaged record; it was set aside and does not count"
             self._observer(Notice(text=text, level="warning"))
         orphans = self._ask_tell.sweep()
-        self._records += orphans
+        self._records += map(kept, orphans)
         self._resumed = len(self._records)
         if self._records:
             done = sum(counts(record) for record in self._records)
             self._observer(Notice(text=f"going on with {self._spec.name!r}: {done} trials done"))
 
     def _end(self, reason: str) -> StudyEnd:
-        return StudyEnd(records=tuple(self._records), reason=reason)
+        return StudyEnd(records=self._store.records(), reason=reason)  # whole, from the disk
 
     async def _one(self, planned: Planned) -> TrialRecord:
         screening = self._screening(planned)
@@ -268,7 +269,7 @@ class _Loop:
         self._ended(record)
 
     def _ended(self, record: TrialRecord) -> None:
-        self._records.append(record)
+        self._records.append(kept(record))
         front = pareto_front(self._records, self._spec.objectives)
         self._observer(
             TrialEnded(

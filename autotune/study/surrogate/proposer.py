@@ -32,6 +32,8 @@ NEAR_EQUAL: Final = 0.9
 CHEAP: Final = frozenset({"gpu_memory_utilization", "enable_prefix_caching", "async_scheduling"})
 """Parameters that are not in the key of vLLM's compile cache (0.33.0, `config/vllm.py`,
 `compute_hash`): changing only these finds everything compiled."""
+MOST_KNOWN: Final = 2000
+"""Configurations whose features and predictions are kept, beyond which old ones are dropped."""
 START_TRIALS: Final = 8
 """Trials spread over the space before the model speaks, where there is no prior."""
 _ASKED: Final = 20
@@ -139,7 +141,18 @@ class SurrogateProposer:
         if self._pool is None:
             self._pool = pool(self._space, POOL, self._rng)
         near = neighbours_of_all(self._space, self._front(), NEIGHBOURS, self._rng)
-        return list(dict.fromkeys([*self._hints, *self._pool, *near]))
+        candidates = list(dict.fromkeys([*self._hints, *self._pool, *near]))
+        self._forget_all_but(candidates)
+        return candidates
+
+    def _forget_all_but(self, candidates: Collection[Configuration]) -> None:
+        """Drop what is known of neighbours that were looked at long ago: a study may run long."""
+        if len(self._priors) <= MOST_KNOWN:
+            return
+        wanted = {*candidates, *self._seen}
+        for known in (self._rows, self._priors):
+            for configuration in [c for c in known if c not in wanted]:
+                del known[configuration]
 
     def _front(self) -> list[Configuration]:
         losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
