@@ -5,7 +5,7 @@ of the shape. The two hopper studies asked for KV bytes; small-card took a share
 """
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -84,6 +84,11 @@ def named(start: Start) -> str:
     return f"{start.record.study}-{start.record.number}"
 
 
+def taught(start: Start, model: MemoryModel) -> TrialRecord:
+    """A start's ledger beside what a model expects of it now."""
+    return replace(start.record, predicted=start.predicted(model))
+
+
 def test_there_are_records_of_both_kinds() -> None:
     """Fourteen that asked for KV bytes, five that took a share; bf16 and fp8 KV."""
     assert len(ASKED) == 14
@@ -112,17 +117,7 @@ def test_before_any_trial_kv_memory_is_within_a_tenth(start: Start) -> None:
 def test_after_one_trial_kv_memory_is_within_three_hundredths(first: Start, second: Start) -> None:
     """Whichever of them came first, cold or warm."""
     model = MemoryModel()
-    taught = TrialRecord(
-        study="s",
-        number=0,
-        kind=first.record.kind,
-        configuration=first.configuration,
-        outcome=first.record.outcome,
-        metrics=first.record.metrics,
-        ledger=first.record.ledger,
-        predicted=first.predicted(model),
-    )
-    model.learn(taught)
+    model.learn(taught(first, model))
     expected = second.predicted(model)["kv_cache_bytes"] / BYTES_PER_GIB
     assert expected == pytest.approx(second.kv_gib, rel=0.03)
 

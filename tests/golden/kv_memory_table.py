@@ -1,0 +1,109 @@
+"""The tables of docs/engine-knowledge.md: KV memory predicted against ledgers.
+
+    python -m tests.golden.kv_memory_table
+
+A test holds the page against what this prints.
+"""
+
+import sys
+from collections.abc import Callable, Iterable, Iterator
+
+from autotune.engines.vllm.memory import MemoryModel
+from autotune.engines.vllm.memory_settings import fixed_settings
+from autotune.records import Scalar
+from autotune.units import BYTES_PER_GIB
+from tests.golden.engines.vllm import test_vllm_measured_ledgers as measured
+from tests.golden.engines.vllm import test_vllm_public_ledgers as public
+
+Row = tuple[str, ...]
+
+
+def before() -> Iterator[Row]:
+    """Every start whose KV bytes are what is left of a share, before any trial."""
+    for start in public.ALIKE:
+        cache = "cold" if start.is_cold else "warm"
+        yield _row(
+            start.card,
+            start.context.capabilities.release,
+            start.context.model.name.split("/")[-1],
+            start.configuration.get("gpu_memory_utilization"),
+            cache,
+            start.kv_gib,
+            public.predicted_gib(start, MemoryModel()),
+        )
+    for own in measured.SHARED:
+        yield _row(
+            "NVIDIA H100 80GB HBM3, own record",
+            own.context.capabilities.release,
+            "Qwen2.5-1.5B shape",
+            fixed_settings(own.context.fixed_arguments)["gpu_memory_utilization"],
+            "cold" if own.record.number in {0, 3} else "warm",
+            own.kv_gib,
+            own.predicted(MemoryModel())["kv_cache_bytes"] / BYTES_PER_GIB,
+        )
+
+
+def after() -> Iterator[Row]:
+    """What one start on a card taught, applied to another one: the worst of each card."""
+    cards: dict[str, list[float]] = {}
+    for first, second in public.PAIRS:
+        model = MemoryModel()
+        model.learn(first.record(model.screen(first.configuration, first.context).predicted))
+        found = public.predicted_gib(second, model)
+        cards.setdefault(first.card, []).append(found / second.kv_gib - 1)
+    own = [(a, b) for a in measured.SHARED for b in measured.SHARED if a is not b]
+    for one, other in own:
+        model = MemoryModel()
+        model.learn(measured.taught(one, model))
+        kv_gib = other.predicted(model)["kv_cache_bytes"] / BYTES_PER_GIB
+        cards.setdefault("NVIDIA H100 80GB HBM3, own records", []).append(kv_gib / other.kv_gib - 1)
+    for card, errors in cards.items():
+        worst = max(errors, key=abs)
+        yield card, str(len(errors)), f"{worst:+.1%}"
+
+
+def _row(  # noqa: PLR0917 - a table row
+    card: str,
+    release: str,
+    model: str,
+    share: Scalar | None,
+    cache: str,
+    kv_gib: float,
+    found_gib: float,
+) -> Row:
+    off = f"{found_gib / kv_gib - 1:+.1%}" if kv_gib > 0 else f"{found_gib - kv_gib:+.2f} GiB"
+    return (
+        card,
+        release,
+        model,
+        str(share or "default"),
+        cache,
+        f"{kv_gib:.2f}",
+        f"{found_gib:.2f}",
+        off,
+    )
+
+
+def markdown(head: Row, rows: Iterable[Row]) -> str:
+    """A table."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+BEFORE = ("card", "release", "model", "share", "compile cache", "KV GiB", "predicted", "off by")
+AFTER = ("card", "pairs", "worst")
+
+TABLES: dict[str, Callable[[], str]] = {
+    "before": lambda: markdown(BEFORE, before()),
+    "after": lambda: markdown(AFTER, after()),
+}
+
+
+def main() -> None:
+    """Print both."""
+    for name, table in TABLES.items():
+        sys.stdout.write(f"<!-- table: {name} -->\n{table()}\n<!-- end: {name} -->\n\n")
+
+
+if __name__ == "__main__":
+    main()
