@@ -26,6 +26,7 @@ from autotune.deployers.marks import (
     named,
     owner_state,
 )
+from autotune.deployers.masking import secrets_of
 from autotune.deployers.patience import to_the_end
 from autotune.errors import ImageMissingError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
@@ -34,7 +35,6 @@ LEAVING_GRACE_S: Final = 5.0
 """For a server that nobody has stopped before its context is left."""
 
 NO_PROGRAM: Final = "/autotune/no-such-program"
-_SHORTEST_SECRET: Final = 8
 
 
 class DockerDeployer:
@@ -89,7 +89,7 @@ class DockerDeployer:
             DeployerError: If the engine refuses, as in `preflight`.
         """
         options = container_options(plan, named(identity), uuid.uuid4().hex)
-        secrets = [v for v in passed_through(plan).values() if len(v) >= _SHORTEST_SECRET]
+        secrets = secrets_of({**plan.env, **passed_through(plan)}, plan.env_passthrough)
         deployment = DockerDeployment(
             options,
             self._connect,

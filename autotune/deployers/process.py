@@ -1,7 +1,6 @@
 """Servers as processes of this user, each under a supervisor of its own."""
 
 import os
-import re
 import shutil
 import uuid
 from collections.abc import AsyncIterator
@@ -13,6 +12,7 @@ from autotune.clock import Clock
 from autotune.deployers import leftovers
 from autotune.deployers.footprint import private_folder
 from autotune.deployers.marks import environment_marks, named
+from autotune.deployers.masking import secrets_of
 from autotune.deployers.order import Order
 from autotune.deployers.patience import to_the_end
 from autotune.deployers.ports import ensure_free
@@ -22,10 +22,6 @@ from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 
 LEAVING_GRACE_S: Final = 5.0
 """For a server that nobody has stopped before its context is left."""
-
-_SECRET_NAME: Final = re.compile(r"TOKEN|SECRET|PASSW|API_?KEY|CREDENTIAL", re.IGNORECASE)
-_SHORTEST_SECRET: Final = 8
-"""Shorter values would mask ordinary words in a log."""
 
 
 class ProcessDeployer:
@@ -82,12 +78,6 @@ class ProcessDeployer:
 def _order(plan: LaunchPlan, identity: Identity, log_path: Path) -> Order:
     deployment = uuid.uuid4().hex
     env = _environment(plan)
-    secrets = {
-        value
-        for key, value in env.items()
-        if (key in plan.env_passthrough or _SECRET_NAME.search(key))
-        and len(value) >= _SHORTEST_SECRET
-    }
     return Order(
         deployment=deployment,
         identity=identity,
@@ -95,7 +85,7 @@ def _order(plan: LaunchPlan, identity: Identity, log_path: Path) -> Order:
         env={**env, **environment_marks(identity, deployment)},
         log_path=str(log_path.absolute()),
         footprints=str(private_folder()),
-        secrets=tuple(sorted(secrets)),
+        secrets=secrets_of(env, plan.env_passthrough),
         memory_limit_bytes=plan.memory_limit_bytes,
     )
 

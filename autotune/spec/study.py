@@ -1,6 +1,5 @@
 """Studies: what is searched, for which model, on what, towards what, within what."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,6 +12,7 @@ from autotune.spec.bounds import Bounded, Count, Gib, GibAboveZero, SecondsAbove
 from autotune.spec.files import StrictModel, pattern, read_yaml, validate
 from autotune.spec.objectives import Limit, Objective, unmeasured
 from autotune.spec.parameters import DEFAULT
+from autotune.spec.secret_values import is_secret_name, secrets_in
 from autotune.spec.vocabulary import nearest
 from autotune.spec.workload import Workload
 
@@ -47,9 +47,6 @@ NAME_PATTERN = pattern(
 MODEL_PATTERN = pattern(
     r"^[^\s\x00-\x1f-][^\x00-\x1f]{0,1023}$", "a hub id or a folder, with no dash at its beginning"
 )
-_SECRET = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
-"""Names of variables that hold secrets; TOKENIZERS_PARALLELISM is none."""
-
 IMAGE_PATTERN = pattern(
     r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$", "an image's name, like vllm/vllm-openai:v0.33.0"
 )
@@ -95,7 +92,7 @@ class EngineModel(StrictModel):
     @model_validator(mode="after")
     def _no_secrets(self) -> Self:
         """What a study file holds is recorded, reported and exported."""
-        secret = next((name for name in self.env if _SECRET.search(name)), None)
+        secret = next((name for name in self.env if is_secret_name(name)), None)
         if secret is not None:
             message = (
                 f"env holds {secret}, and a study file is recorded and exported; leave it out and "
@@ -195,6 +192,18 @@ class StudySpec(StrictModel):
     seed: int = Field(default=0, ge=0, lt=2**32)
     bind_host: str = "127.0.0.1"
     port: int | None = Field(default=None, ge=1, le=65535)
+
+    @model_validator(mode="after")
+    def _no_secret_anywhere(self) -> Self:
+        """What a study file holds is recorded, reported and exported."""
+        place = next(secrets_in(self.model_dump()), None)
+        if place is not None:
+            message = (
+                f"{place} holds what looks like a password or a token, and a study file is "
+                f"recorded and exported; leave it out, and set HF_TOKEN in the environment"
+            )
+            raise ValueError(message)
+        return self
 
     @field_validator("baseline")
     @classmethod

@@ -1,0 +1,32 @@
+"""What must not be in a study file, for it is recorded, reported and exported."""
+
+import re
+from collections.abc import Iterator
+from typing import Any, Final
+
+_NAME: Final = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
+"""TOKENIZERS_PARALLELISM is none."""
+
+_VALUE: Final = re.compile(
+    r"://[^\s/@:]*:[^\s/@]+@"  # a password in a URL (RFC 3986, section 3.2.1)
+    r"|\bhf_[A-Za-z0-9]{30,}"  # a token of Hugging Face's
+    r"|\bsk-[A-Za-z0-9_-]{20,}"  # a key of OpenAI's and its kin
+)
+
+
+def is_secret_name(name: str) -> bool:
+    """Whether a variable of this name holds a secret."""
+    return _NAME.search(name) is not None
+
+
+def secrets_in(raw: Any, place: str = "") -> Iterator[str]:
+    """Places of texts that look like secrets, never the texts."""
+    if isinstance(raw, str):
+        if _VALUE.search(raw):
+            yield place
+    elif isinstance(raw, dict):
+        for key, value in raw.items():
+            yield from secrets_in(value, f"{place} -> {key}".removeprefix(" -> "))
+    elif isinstance(raw, list | tuple):
+        for value in raw:
+            yield from secrets_in(value, place)

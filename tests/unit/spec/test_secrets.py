@@ -1,0 +1,41 @@
+"""Secrets in a study file are refused, and not repeated in the refusal."""
+
+import pytest
+
+from autotune.errors import SpecError
+from autotune.spec.study import study_from
+
+PLANTED = "hf_" + "q" * 34
+
+
+@pytest.mark.parametrize(
+    ("raw", "place"),
+    [
+        ({"model": f"https://me:{PLANTED}@hub/model"}, "model"),
+        ({"model": "https://me:hunter2@hub/model"}, "model"),
+        ({"engine": {"env": {"PROXY": "http://me:hunter2@proxy"}}}, "engine -> env -> PROXY"),
+        ({"engine": {"arguments": ["--hf-token", PLANTED]}}, "engine -> arguments"),
+        ({"engine": {"env": {"X": "sk-proj-" + "a" * 30}}}, "engine -> env -> X"),
+        ({"description": f"with {PLANTED}"}, "description"),
+    ],
+)
+def test_a_secret_is_refused_wherever_it_stands(raw: dict[str, object], place: str) -> None:
+    """The field is named; whoever reads over the shoulder learns nothing."""
+    with pytest.raises(SpecError) as raised:
+        study_from(raw, where="study.yaml", options={"model": "--model"})
+    said = raised.value.message + raised.value.hint
+    assert f"{place} holds" in said
+    assert not any(secret in said for secret in (PLANTED, "hunter2", "sk-proj"))
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        {"model": "/models/hf_qwen"},
+        {"engine": {"env": {"PROXY": "http://proxy:3128", "TOKENIZERS_PARALLELISM": "false"}}},
+        {"engine": {"image": "registry:5000/vllm/vllm-openai@sha256:" + "a" * 64}},
+    ],
+)
+def test_what_only_resembles_one_is_let_through(raw: dict[str, object]) -> None:
+    """Ports, digests and names with an underscore are no secrets."""
+    assert study_from(raw, where="study.yaml")
