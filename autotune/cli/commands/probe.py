@@ -19,7 +19,7 @@ from autotune.errors import EngineError, ProbeError, UsageError
 from autotune.load.connect import http_connector
 from autotune.probes import PROBES
 from autotune.records import Applied, Configuration, ProbeResult, ProbeStatus
-from autotune.report.quantities import display, title
+from autotune.report.quantities import display, interval, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, to_rich
 from autotune.report.untrusted import one_line
 from autotune.seams.engine import Capabilities, Engine
@@ -225,7 +225,7 @@ def _table(url: str, model: str, results: Sequence[ProbeResult], *, simulated: b
             why = f"{result.status.value}: {result.reason}"
             rows.append((Cell.of(result.probe), Cell.of(""), Cell.of(why, Tone.BAD)))
         rows += [
-            (Cell.of(result.probe), Cell.of(title(tag)), Cell.of(display(tag, value)))
+            (Cell.of(result.probe), Cell.of(title(tag)), Cell.of(_figure(result, tag, value)))
             for tag, value in result.metrics.items()
             if value is not None
         ]
@@ -236,3 +236,9 @@ def _table(url: str, model: str, results: Sequence[ProbeResult], *, simulated: b
     )
     head = f"{one_line(model)} at {url}"
     return Table(title=head, columns=columns, rows=tuple(rows), simulated=simulated)
+
+
+def _figure(result: ProbeResult, tag: str, value: float) -> str:
+    """A figure with its 95% interval, where there is one."""
+    between = interval(tag, *result.intervals.get(tag, (None, None)))
+    return f"{display(tag, value)} ({between})" if between else display(tag, value)

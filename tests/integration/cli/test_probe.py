@@ -13,8 +13,10 @@ from time import monotonic, sleep  # noqa: TID251 - a server in a process of its
 
 import pytest
 
+from autotune.cli.commands.probe import _table
 from autotune.cli.main import run
 from autotune.deployers.ports import free_port
+from autotune.records import ProbeResult, ProbeStatus
 from tests.support.golden import golden_server
 
 
@@ -52,6 +54,19 @@ def test_any_compatible_server_can_be_measured(capsys: pytest.CaptureFixture[str
     assert [line["probe"] for line in lines] == ["ttft", "throughput"]
     assert lines[1]["metrics"]["failed_requests_count"] in {0, None}
     assert lines[1]["metrics"]["output_tokens_per_s"] > 0
+
+
+def test_percentiles_are_shown_with_their_interval() -> None:
+    """Where there is one, and in one unit; a figure without one stands alone."""
+    result = ProbeResult(
+        probe="throughput",
+        status=ProbeStatus.MEASURED,
+        metrics={"ttft_loaded_p50_ns": 12.5e6, "ttft_loaded_p99_ns": 30e6},
+        intervals={"ttft_loaded_p50_ns": (11e6, 14e6)},
+    )
+    table = _table("http://here", "golden", [result], simulated=False)
+
+    assert [row[2].text for row in table.rows] == ["12.5 ms (11.0 to 14.0 ms)", "30.0 ms"]
 
 
 def test_a_web_server_that_is_no_engine_is_told_so(capsys: pytest.CaptureFixture[str]) -> None:
