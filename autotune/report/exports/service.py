@@ -104,7 +104,7 @@ class Service:
     @property
     def secrets(self) -> tuple[str, ...]:
         """Those of `passthrough` that must never be written down."""
-        return tuple(name for name in self.passthrough if "TOKEN" in name)
+        return tuple(n for n in self.passthrough if n.endswith(("TOKEN", "KEY")))
 
     @property
     def container_program(self) -> tuple[str, ...]:
