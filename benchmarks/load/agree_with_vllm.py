@@ -7,6 +7,9 @@ FOLDER`) without prefix caching, so that the second to ask has no advantage. Bot
 same texts for answers of the same length in a closed loop, in turn (ours first, then theirs
 first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as vLLM
 computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
+
+With `--url` a server is asked that runs already (on a GPU, say), under the name `model` and without
+prefix caching.
 """
 
 import argparse
@@ -15,6 +18,7 @@ import json
 import math
 import subprocess
 import tempfile
+from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -98,10 +102,7 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
 async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Figures, Figures]]:
     """(Ours, theirs) of each pair."""
     pairs: list[tuple[Figures, Figures]] = []
-    server = vllm_on_cpu(
-        arguments.vllm, arguments.model, SERVER, clock=CLOCK, log=folder / "vllm.log"
-    )
-    async with server as url:
+    async with _server(arguments, folder) as url:
         for pair in range(-1, arguments.pairs):  # the first one warms the server up
             texts = [
                 " ".join(sentences(pair * 10_000 + index, words=arguments.words))
@@ -118,6 +119,14 @@ async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Fi
                 pairs.append((mine, other))
                 print(_row(str(pair + 1), mine, other), flush=True)
     return pairs
+
+
+def _server(arguments: argparse.Namespace, folder: Path) -> AbstractAsyncContextManager[str]:
+    if arguments.url is not None:
+        return nullcontext(arguments.url)
+    return vllm_on_cpu(
+        arguments.vllm, arguments.model, SERVER, clock=CLOCK, log=folder / "vllm.log"
+    )
 
 
 def _row(name: str, mine: Figures, other: Figures) -> str:
@@ -144,6 +153,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--vllm", type=Path, required=True, help="environment with vLLM")
     parser.add_argument("--model", type=Path, required=True, help="made by .ci/tiny_model.py")
+    parser.add_argument("--url", help="of a server that runs already; else one is started")
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--concurrency", type=int, default=16)
