@@ -8,6 +8,7 @@ from optuna.trial import TrialState
 
 from autotune.records import Configuration
 from autotune.study.outcomes import Told, constraint_keys
+from autotune.study.surrogate import proposer
 from autotune.study.surrogate.candidates import pool
 from autotune.study.surrogate.gaussian_process import GaussianProcess
 from autotune.study.surrogate.model import ObjectiveModel
@@ -182,3 +183,15 @@ def test_trials_without_a_prediction_do_not_cost_an_objective_its_prior() -> Non
     model = ObjectiveModel()
     model.fit(rows, targets, prior, tune=True)
     assert model.uses_prior
+
+
+def test_what_it_looked_at_long_ago_is_forgotten_and_changes_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A long study stays small, and proposes what it would with every neighbour in mind."""
+    everything = SurrogateProposer(SPEC, SPACE)
+    proposed = run(everything, 14)
+    monkeypatch.setattr(proposer, "MOST_KNOWN", 10)
+    forgetful = SurrogateProposer(SPEC, SPACE)
+    assert run(forgetful, 14) == proposed
+    assert len(forgetful._priors) < len(everything._priors)
