@@ -5,6 +5,7 @@ to its disadvantage. Trials correct the estimates by the difference between what
 and what the engine's ledger said.
 """
 
+from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.engines.model_shape import shape_of
@@ -45,14 +46,37 @@ COLD_START_BYTES: Final = BYTES_PER_GIB
 """Memory that a start with an empty compile cache has less for KV (0.22.1 to 0.29.0 ledgers)."""
 
 
+@dataclass
+class _Learnt:
+    """What trials of one release have taught.
+
+    Attributes:
+        warm: KV bytes of ledgers less those predicted, compile cache there.
+        cold: The same of starts that compiled.
+    """
+
+    warm: list[float] = field(default_factory=list)
+    cold: list[float] = field(default_factory=list)
+    offload: OffloadFactor = field(default_factory=OffloadFactor)
+    lessons: Lessons = field(default_factory=Lessons)
+
+    def correction(self, estimated: Terms) -> tuple[float, float]:
+        """What to add to the KV bytes, and what is then still uncertain."""
+        if self.warm:
+            return _median(self.warm), LEARNED_UNCERTAINTY_BYTES
+        if self.cold:  # a warm start has as much or up to 1 GiB more
+            return _median(self.cold), LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
+        return 0.0, estimated.uncertainty
+
+
 class MemoryModel:
-    """Predicts, screens and learns; one per study."""
+    """Predicts, screens and learns; one per study.
+
+    Releases take different memory, so each is corrected by its own trials.
+    """
 
     def __init__(self) -> None:
-        self._warm: list[float] = []
-        self._cold: list[float] = []
-        self._offload = OffloadFactor()
-        self._lessons = Lessons()
+        self._by_release: dict[str | None, _Learnt] = {}
 
     def predict(self, configuration: Configuration, context: LaunchContext) -> Prediction:
         """Expect what a start with a warm compile cache takes.
@@ -71,7 +95,8 @@ class MemoryModel:
         )
         estimated = terms(shape, settings, release, context.model.weights_bytes)
         total = _gpu_total(context)
-        kv, spread, correction = self._kv(settings, estimated, total)
+        learnt = self._of(context.capabilities.release)
+        kv, spread, correction = _kv(settings, estimated, total, learnt)
         batch = settings.max_num_batched_tokens
         longest = longest_request_tokens(layout, (kv or 0.0) + spread, batch_tokens=batch)
         length = settings.max_model_len_tokens or max(1, min(longest, shape.max_position_tokens))
@@ -90,7 +115,7 @@ class MemoryModel:
             gpu_total_bytes=total,
             terms=estimated,
             host=host_need(settings, release, context, kv_bytes=kv,
-                           weights_bytes=estimated.weights, offload=self._offload),
+                           weights_bytes=estimated.weights, offload=learnt.offload),
             settings=settings,
             correction_bytes=correction,
             reserve_bytes=reserve_bytes(context),
@@ -104,7 +129,7 @@ class MemoryModel:
         except ModelError:
             return Screening()
         card, headroom = context.hardware.gpu, None
-        taught = self._lessons.refusal(
+        taught = self._of(context.capabilities.release).lessons.refusal(
             configuration, prediction, lambda other: self.predict(other, context)
         )
         if card is not None:
@@ -123,8 +148,10 @@ class MemoryModel:
 
     def learn(self, record: TrialRecord) -> None:
         """Correct the model by one trial's ledger, memory figures and end; others are ignored."""
-        self._offload.learn(record)
-        self._lessons.learn(record)
+        release = record.environment.get("engine_release")
+        learnt = self._by_release.setdefault(release, _Learnt())
+        learnt.offload.learn(record)
+        learnt.lessons.learn(record)
         said = record.ledger.kv_cache_gib if record.ledger is not None else None
         predicted = record.predicted.get("kv_cache_bytes")
         correction = record.predicted.get("kv_correction_bytes")  # only of estimated KV bytes
@@ -133,26 +160,23 @@ class MemoryModel:
         raw = predicted - correction
         compiled = record.metrics.get("startup_compile_ns")
         cold = compiled is not None and compiled > COLD_COMPILE_NS
-        (self._cold if cold else self._warm).append(said * BYTES_PER_GIB - raw)
+        (learnt.cold if cold else learnt.warm).append(said * BYTES_PER_GIB - raw)
 
-    def _kv(
-        self, settings: MemorySettings, estimated: Terms, total: float | None
-    ) -> tuple[float | None, float, float]:
-        """KV bytes, by how much they may be wrong, and what trials added to them."""
-        if settings.kv_bytes is not None:
-            return float(settings.kv_bytes), 0.0, 0.0
-        if total is None:
-            return None, 0.0, 0.0
-        correction, spread = self._correction(estimated)
-        return settings.utilization * total - estimated.budgeted + correction, spread, correction
+    def _of(self, release: str) -> _Learnt:
+        """What is known of a release; records that name none count for any."""
+        return self._by_release.get(release) or self._by_release.setdefault(None, _Learnt())
 
-    def _correction(self, estimated: Terms) -> tuple[float, float]:
-        """What to add to the KV bytes, and what is then still uncertain."""
-        if self._warm:
-            return _median(self._warm), LEARNED_UNCERTAINTY_BYTES
-        if self._cold:  # a warm start has as much or up to 1 GiB more
-            return _median(self._cold), LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
-        return 0.0, estimated.uncertainty
+
+def _kv(
+    settings: MemorySettings, estimated: Terms, total: float | None, learnt: _Learnt
+) -> tuple[float | None, float, float]:
+    """KV bytes, by how much they may be wrong, and what trials added to them."""
+    if settings.kv_bytes is not None:
+        return float(settings.kv_bytes), 0.0, 0.0
+    if total is None:
+        return None, 0.0, 0.0
+    correction, spread = learnt.correction(estimated)
+    return settings.utilization * total - estimated.budgeted + correction, spread, correction
 
 
 def _median(values: list[float]) -> float:

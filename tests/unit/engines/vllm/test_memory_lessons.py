@@ -166,3 +166,12 @@ def test_a_share_that_must_break_the_headroom_is_known_before_any_trial(
     assert (found.headroom is None) is kept
     if found.headroom is not None:
         assert found.headroom.available_gib == pytest.approx(12_227 / 1024 - 1, abs=0.001)
+
+
+def test_trials_of_another_release_teach_nothing() -> None:
+    """It takes other memory; a study may go on with a newer image."""
+    failed = ended({"kv_offload_gib": 48}, FailureKind.CONTAINER_OOM)
+    other = replace(failed, environment={"engine_release": "0.26.0"})
+    same = replace(failed, environment={"engine_release": HOST.capabilities.release})
+    assert offload(taught(other), 64).failure is None
+    assert offload(taught(same), 64).failure is not None
