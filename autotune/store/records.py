@@ -1,5 +1,6 @@
 """Trial records on disk: `trials/0007/trial.json`, written once, never changed."""
 
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -58,7 +59,7 @@ class TrialStore:
             message = f"a record of study {record.study!r} does not belong to {self.study!r}"
             raise StoreError(message, hint="Give the study a name of its own.")
         path = self.paths.trial(record.number).record
-        if path.exists():
+        if os.path.lexists(path):
             message = f"{path} is there already; records are never overwritten"
             raise StoreError(message, hint="Is another autotune running this study?")
         write_atomically(path, encode(record))
@@ -78,7 +79,7 @@ class TrialStore:
         for number in self._numbers():
             path = self.paths.trial(number).record
             try:
-                if path.is_file():
+                if os.path.lexists(path):
                     records.append(self._read(path, number))
             except DamagedRecordError as error:
                 found = Damaged(number=number, path=path, reason=str(error))
@@ -107,6 +108,9 @@ class TrialStore:
         return sorted(int(f.name) for f in self.paths.trials.iterdir() if f.name.isdecimal())
 
     def _read(self, path: Path, number: int) -> TrialRecord:
+        if not path.is_file():
+            message = "is no file: a folder or a link to nowhere is in its place"
+            raise DamagedRecordError(message)
         try:
             text = path.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:

@@ -114,6 +114,22 @@ def test_bytes_that_are_no_text_are_set_aside(store: TrialStore) -> None:
     assert [d.reason for d in store.read_all().damaged] == ["is not UTF-8 text"]
 
 
+@pytest.mark.parametrize("what", ["folder", "nowhere", "itself", "device"])
+def test_what_is_no_file_is_reported_and_set_aside(store: TrialStore, what: str) -> None:
+    """A record in whose place something else lies is lost, and says so."""
+    store.append(record(0))
+    path = store.paths.trial(0).record
+    path.unlink()
+    if what == "folder":
+        path.mkdir()
+    else:
+        path.symlink_to({"nowhere": "/nowhere", "itself": path.name, "device": "/dev/null"}[what])
+    (damaged,) = store.read_all().damaged
+    assert "no file" in damaged.reason
+    assert damaged.path.name == "trial.json.damaged"
+    assert store.read_all().damaged == ()
+
+
 def test_damage_is_reported_once_and_never_overwritten(store: TrialStore) -> None:
     """A second damaged record of the same trial gets a name of its own."""
     for text in ("one", "two"):
