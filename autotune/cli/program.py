@@ -9,6 +9,7 @@ from autotune import __version__
 from autotune.cli import commands
 from autotune.errors import EXIT_INTERRUPTED, AutotuneError
 from autotune.report.untrusted import one_line
+from autotune.spec.secret_values import hidden
 
 _WRONG_COMMAND_LINE: type[Any] = next(
     kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException"
@@ -58,9 +59,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except AutotuneError as error:
-        _say(f"error: {one_line(error.message)}")
+        _say(f"error: {hidden(one_line(error.message))}")
         if error.hint:
-            _say(f"hint: {one_line(error.hint)}")
+            _say(f"hint: {hidden(one_line(error.hint))}")
         return error.exit_code
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED

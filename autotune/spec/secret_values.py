@@ -19,6 +19,11 @@ def is_secret_name(name: str) -> bool:
     return _NAME.search(name) is not None
 
 
+def hidden(text: str) -> str:
+    """A text for a terminal, in which nothing is left that looks like a secret."""
+    return _VALUE.sub("[secret]", text)
+
+
 def secrets_in(raw: Any, place: str = "") -> Iterator[str]:
     """Places of texts that look like secrets, never the texts."""
     if isinstance(raw, str):

@@ -1,7 +1,10 @@
 """Secrets in a study file are refused, and not repeated in the refusal."""
 
+from pathlib import Path
+
 import pytest
 
+from autotune.cli.program import run
 from autotune.errors import SpecError
 from autotune.spec.study import study_from
 
@@ -39,3 +42,15 @@ def test_a_secret_is_refused_wherever_it_stands(raw: dict[str, object], place: s
 def test_what_only_resembles_one_is_let_through(raw: dict[str, object]) -> None:
     """Ports, digests and names with an underscore are no secrets."""
     assert study_from(raw, where="study.yaml")
+
+
+def test_a_secret_in_the_wrong_place_is_not_repeated_on_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not even where it stands for a key, which an error names."""
+    file = tmp_path / "study.yaml"
+    file.write_text(f"{PLANTED}: 1\n")
+    assert run(["study", str(file)]) == 3
+    said = capsys.readouterr().err
+    assert "[secret]" in said
+    assert PLANTED not in said
