@@ -16,13 +16,13 @@ NAME = "default"
 TRIALS = 8
 
 COMMANDS: dict[tuple[str, ...], int] = {
-    ("show",): 8,
-    ("list",): 4,
-    ("show", "--trial", "1"): 3,
+    ("show",): 10,
+    ("list",): 5,
+    ("show", "--trial", "1"): 4,
     ("recommend",): 3,
-    ("export",): 2,
+    ("export",): 3,
     ("report",): 1,
-    ("study", "--engine", "simulated", "--trials", str(TRIALS), "--json"): 3,
+    ("study", "--engine", "simulated", "--trials", str(TRIALS), "--json"): 2,
 }
 """What is run on a damaged study, and how often in proportion."""
 

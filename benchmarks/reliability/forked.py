@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from autotune.cli.main import run
+from autotune.cli.program import run
 
 CRASHED = 70
 """Exit code of a fork from which an error escaped that is none of ours."""

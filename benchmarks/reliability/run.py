@@ -24,11 +24,13 @@ from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.fuzz import fuzz
 from benchmarks.reliability.fuzz_targets import TARGETS
 from benchmarks.reliability.hogs import hogs, kernel_ooms
+from benchmarks.reliability.planted import planted_secrets
 from benchmarks.reliability.study_kills import study_kills
 
 Part = Callable[[Path, argparse.Namespace], Figure]
 
 PARTS: dict[str, Part] = {
+    "secrets": lambda folder, o: planted_secrets(folder, deployers=tuple(o.deployers)),
     "hogs-process": lambda folder, o: hogs(folder, deployer="process", runs=o.hogs),
     "hogs-docker": lambda folder, o: hogs(folder, deployer="docker", runs=o.hogs),
     "kernel-oom": lambda folder, _o: kernel_ooms(folder, runs=3),
@@ -55,6 +57,7 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=500, help="of simulated studies")
     parser.add_argument("--engine-kills", type=int, default=30, help="of studies with servers")
     parser.add_argument("--hogs", type=int, default=10, help="runs with each deployer")
+    parser.add_argument("--deployers", nargs="*", default=["process", "docker"], help="of secrets")
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU for each fuzz target")
     parser.add_argument("--target", choices=sorted(TARGETS), help="of the fuzz; default: all")
     parser.add_argument("--cases", type=int, default=2000, help="of damaged study files")

@@ -167,6 +167,9 @@ def serve() -> None:
 def main() -> None:
     """Serve; or crash before; or be a parent that starts a server again and again."""
     print(f"scripted: {does}", flush=True)
+    if does == "tells":  # as a careless program does when it crashes
+        print(dict(os.environ), flush=True)
+        sys.exit(f"RuntimeError: cannot log in with {dict(os.environ)}")
     if does == "crashes":
         sys.exit("RuntimeError: it was not meant to be")
     if does != "restarts":
