@@ -154,7 +154,10 @@ def _surprises(release: Release, platform: str, flags: frozenset[str]) -> tuple[
 
 
 def find_interpreter(program: str, env: Mapping[str, str]) -> str:
-    """The Python behind a command: its own name, or the first line of the script.
+    """The Python behind a command: its own name, the first line of the script, or beside it.
+
+    A wrapper that is no Python script (`nice -n 5 .venv/bin/vllm "$@"`) is taken to lie beside its
+    interpreter, as in an image.
 
     Raises:
         EngineError: If the command is not found or is no Python script.
@@ -166,6 +169,9 @@ def find_interpreter(program: str, env: Mapping[str, str]) -> str:
     if Path(path).name.startswith("python"):
         return path
     interpreter = _shebang(Path(path), env)
+    beside = Path(path).with_name("python3")
+    if interpreter is None and os.access(beside, os.X_OK):
+        return str(beside)
     if interpreter is None:
         message = f"{path} is no Python script, so its vLLM cannot be looked at"
         raise EngineError(message, hint="Set `engine.command` to the `vllm` of an installation.")

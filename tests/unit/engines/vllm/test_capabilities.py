@@ -165,6 +165,15 @@ def test_the_interpreter_is_read_from_the_script(
         assert find_interpreter(str(script), {}) == interpreter
 
 
+def test_a_wrapper_has_its_interpreter_beside_it(tmp_path: Path) -> None:
+    """A shell script that starts vLLM at another priority, say."""
+    wrapper, python = tmp_path / "vllm", tmp_path / "python3"
+    for file in (wrapper, python):
+        file.write_text("#!/bin/sh\nexec something\n", encoding="utf-8")
+        file.chmod(0o755)
+    assert find_interpreter(str(wrapper), {}) == str(python)
+
+
 def test_env_in_a_script_is_looked_up(tmp_path: Path) -> None:
     """`#!/usr/bin/env python3` means the first on the target's PATH."""
     script, python = tmp_path / "vllm", tmp_path / "python3"
