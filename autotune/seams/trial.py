@@ -1,6 +1,6 @@
 """Study to trial: which configuration, and the one record that comes back."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -19,6 +19,8 @@ class TrialRequest:
         probes: Names of the probes to run; None for all of the study's.
         baseline: Reference answers of the baseline by probe, where there are any.
         image: An image of its own, for a matrix cell.
+        hopeless: Asked after each probe with what has been measured: why the rest would be for
+            nothing, or None. The trial then ends with what it has.
     """
 
     number: int
@@ -29,6 +31,7 @@ class TrialRequest:
     probes: tuple[str, ...] | None = None
     baseline: Mapping[str, object] | None = None
     image: str | None = None
+    hopeless: Callable[[Mapping[str, float | None]], str | None] | None = None
 
 
 class TrialRunner(Protocol):

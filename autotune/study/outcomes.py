@@ -92,11 +92,13 @@ class Told:
 
     Attributes:
         values: Objectives in the study's order, raw units; None unless the state is COMPLETE.
+        partial: What was measured of them where not all were; only our own sampler can use it.
     """
 
     state: TrialState
     values: tuple[float, ...] | None
     constraints: Mapping[str, float]
+    partial: tuple[float | None, ...] = ()
 
 
 def constraint_keys(spec: StudySpec) -> tuple[str, ...]:
@@ -164,6 +166,11 @@ def told_as(record: TrialRecord, spec: StudySpec) -> Told:
             return Told(state=TrialState.COMPLETE, values=values, constraints=constraints)
         case OutcomeStatus.FAILED if violated_constraint(record) is None:
             return Told(state=TrialState.FAIL, values=None, constraints=constraints)
+        case OutcomeStatus.MEASURED:
+            partial = tuple(record.metrics.get(o.metric) for o in spec.objectives)
+            return Told(
+                state=TrialState.PRUNED, values=None, constraints=constraints, partial=partial
+            )
         case _:
             return Told(state=TrialState.PRUNED, values=None, constraints=constraints)
 

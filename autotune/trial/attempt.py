@@ -70,6 +70,14 @@ class Attempt:
             merged.update(result.metrics)
         return merged
 
+    def is_hopeless(self, probe: str) -> bool:
+        """Whether what is measured after a probe makes the rest worthless; noted if so."""
+        ask = self.request.hopeless
+        reason = None if ask is None else ask(self.metrics)
+        if reason is not None:
+            self.notes.append(f"ended after the probe {probe}: {reason}")
+        return reason is not None
+
     def fail(self, failure: Failure) -> None:
         """Keep the first failure: it is the root cause, whatever follows."""
         if self.failure is None:

@@ -229,6 +229,8 @@ class Session:
                 failure = missed(attempt.limits, phase=f"probe:{name}", final=False)
             if failure is not None:
                 return failure
+            if attempt.is_hopeless(name):
+                return None
         if attempt.request.kind in {TrialKind.MATRIX, TrialKind.VERIFY}:
             return None  # there a limit is the table's verdict, not the cell's end
         return missed(attempt.limits, phase="limits", final=True) or self._over_memory

@@ -44,8 +44,10 @@ from autotune.store import (
     write_study,
 )
 from autotune.study.ask_tell import AskTell
+from autotune.study.drift_watch import DriftWatch
 from autotune.study.loop import StudyEnd, run_study
 from autotune.study.proposals import Known, proposer_for
+from autotune.study.staged import Staged
 from autotune.trial.lifecycle import Trials
 
 
@@ -121,7 +123,8 @@ def run(workbench: Workbench, view: View, knowledge: Knowledge | None = None) ->
         workbench.backend.engine.learn(record)
     space = workbench.space.space
     known = Known(prior=knowledge.prior, hints=knowledge.hints)
-    ask_tell = AskTell(spec, space, store, proposer_for(spec, space, known))
+    proposer = proposer_for(spec, space, known)
+    ask_tell = AskTell(spec, space, store, proposer)
     runner = Trials(spec, workbench.paths, workbench.tools(view), owner=owner())
 
     async def whole() -> StudyEnd:
@@ -130,10 +133,10 @@ def run(workbench: Workbench, view: View, knowledge: Knowledge | None = None) ->
         await preflight(workbench)
         return await run_study(
             spec,
-            runner=runner,
+            runner=Staged(runner, proposer),
             store=store,
             ask_tell=ask_tell,
-            observer=view,
+            observer=DriftWatch(view, spec.objectives, store.records()),
             clock=workbench.backend.clock,
         )
 

@@ -32,7 +32,8 @@ MARGINS: Final = {
 }
 """Constraint to the prior's margin, and the GiB that weigh 1 (as in `outcomes`)."""
 
-_NOISE_SD: Final = 0.04
+NOISE_SD: Final = 0.04
+"""What the noise of a figure's logarithm is believed to be before repeats have told."""
 _SIGNAL_SD: Final = 0.4
 _SLOPE_SD: Final = 0.3
 _PRIOR_ERROR_SD: Final = 0.25
@@ -62,10 +63,10 @@ class ObjectiveModel:
 
     def __init__(self) -> None:
         self._with = GaussianProcess(
-            noise_sd=_NOISE_SD, signal_sd=_PRIOR_ERROR_SD, effect_sd=_EFFECT_SD
+            noise_sd=NOISE_SD, signal_sd=_PRIOR_ERROR_SD, effect_sd=_EFFECT_SD
         )
         self._without = GaussianProcess(
-            noise_sd=_NOISE_SD, signal_sd=_SIGNAL_SD, effect_sd=_EFFECT_SD
+            noise_sd=NOISE_SD, signal_sd=_SIGNAL_SD, effect_sd=_EFFECT_SD
         )
         self._line = (0.0, 0.0)
         self._mean = 0.0

@@ -16,7 +16,8 @@ from autotune.study.outcomes import Told, constraint_keys
 from autotune.study.surrogate.candidates import neighbours_of_all, pool
 from autotune.study.surrogate.features import Encoder, FloatArray
 from autotune.study.surrogate.improvement import boxes_outside, expected_improvement
-from autotune.study.surrogate.model import Model, Points, Prior, margins_as_constraints
+from autotune.study.surrogate.model import NOISE_SD, Model, Points, Prior, margins_as_constraints
+from autotune.study.surrogate.outlook import Outlook
 
 POOL: Final = 600
 """Configurations drawn from a large space and scored every time."""
@@ -86,7 +87,8 @@ class SurrogateProposer:
         if told.state.name == "FAIL":
             return
         self._seen.append(configuration)
-        values = [math.nan] * len(self._signs) if told.values is None else list(told.values)
+        found = told.values or told.partial or (None,) * len(self._signs)
+        values = [math.nan if value is None else value for value in found]
         self._losses.append([self._loss(v, s) for v, s in zip(values, self._signs, strict=True)])
         constraints = [told.constraints.get(key, 0.0) for key in self._keys]
         self._constraints.append([math.nan if value == 0 else value for value in constraints])
@@ -104,6 +106,24 @@ class SurrogateProposer:
             best, gain = self._climb(candidates, seen)
             self.expected_gain = gain / self._volume if self._volume > 0 else None
             return best
+
+    def outlook(self, configuration: Configuration) -> Outlook | None:
+        """What is expected of a configuration; None before the model has spoken."""
+        if self.expected_gain is None:
+            return None
+        losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
+        measured = np.isfinite(losses).all(axis=1)
+        with threadpool_limits(1):
+            front = self._model.predict(self._points(self._seen).where(measured)).mean
+            belief = self._model.predict(self._points([configuration]))
+        return Outlook(
+            objectives=self._spec.objectives,
+            signs=self._signs,
+            mean=belief.mean[0],
+            deviation=belief.deviation[0],
+            front=front,
+            noise_sd=NOISE_SD,
+        )
 
     def _climb(
         self, candidates: list[Configuration], seen: Collection[Configuration]
