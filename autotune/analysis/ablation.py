@@ -153,10 +153,20 @@ class _Elimination:
         names = self._allowed(self._without_reason(ranked)) or ranked[:1]
         if len(names) == len(overrides):  # all of them: that is the default, which was beaten
             names = names[:-1] or names
-        while len(names) > 1 and self._is_refused(self._less(names)):
-            names = names[: len(names) // 2]
+        names = names[: self._most_at_once(overrides)]
         wanted = self._less(names)
         return None if wanted == self._reference or self._is_refused(wanted) else wanted
+
+    def _most_at_once(self, overrides: Sequence[str]) -> int:
+        """Half of the smallest set that the choice could not do without, so that steps shrink."""
+        sizes = [
+            len(differences(configuration, self._chosen.configuration))
+            for configuration in {**self._tried, **self._measured}
+            if configuration != self._reference
+            and self._is_simpler(configuration)
+            and self._is_refused(configuration)
+        ]
+        return max(1, min((size // 2 for size in sizes if size > 1), default=len(overrides)))
 
     def _allowed(self, ranked: Sequence[str]) -> list[str]:
         """As many of them, from the first on, as the rest can do without."""

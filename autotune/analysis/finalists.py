@@ -9,9 +9,9 @@ import math
 from collections.abc import Sequence
 
 from autotune.analysis.decision import decide
-from autotune.analysis.measurements import PROVING
+from autotune.analysis.measurements import PROVING, baseline_of
 from autotune.errors import NothingFeasibleError
-from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
+from autotune.records import Configuration, FailureKind, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 
 
@@ -78,12 +78,27 @@ def _due(
     proofs = [r for r in records if r.kind is TrialKind.FINALIST and r.configuration in entrants]
     counted = [r for r in proofs if r.outcome.status is not OutcomeStatus.FAILED]
     done = {c: sum(r.configuration == c for r in counted) for c in entrants}
-    out = {r.configuration for r in counted if not r.is_feasible}
+    out = {r.configuration for r in counted if not r.is_feasible and not _is_slip(r, records)}
     due = [c for c in entrants if c not in out and (repeats is None or done[c] < repeats)]
     failed = len(proofs) - len(counted)
     if not due or failed > len(entrants) * spec.search.repeats:
         return None
     return min(due, key=lambda c: (done[c], entrants.index(c)))
+
+
+def _is_slip(proof: TrialRecord, records: Sequence[TrialRecord]) -> bool:
+    """Whether the default missed a limit that it keeps as often: it is measured on.
+
+    What everything is compared with must not fall out by one unlucky figure near its limit.
+    """
+    baseline = baseline_of(records)
+    failure = proof.outcome.failure
+    if baseline is None or baseline.configuration != proof.configuration or failure is None:
+        return False
+    same = [r for r in records if r.configuration == proof.configuration]
+    missed = sum(r.outcome.status is OutcomeStatus.INFEASIBLE for r in same)
+    kept = sum(r.is_feasible for r in same)
+    return failure.kind is FailureKind.LIMIT_MISSED and missed <= kept
 
 
 def proof_trials(spec: StudySpec) -> int:

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.analysis.ablation import ablation_trials, next_ablation
+from autotune.analysis.finalists import next_finalist
 from autotune.analysis.recommend import Basis, Recommendation, recommend
 from autotune.records import (
     Applied,
@@ -124,8 +125,8 @@ def values(chosen: Recommendation) -> dict[str, Scalar]:
 def test_what_pays_stays_and_what_does_nothing_goes(
     useful: set[str], useless: set[str], seed: int
 ) -> None:
-    """With trials enough, gains of 30% under 1% of noise are kept, what has no effect is not."""
-    landscape = Landscape(dict.fromkeys(useful, 0.26), seed=seed)
+    """With trials enough, gains of 30% are kept and what has no effect is not."""
+    landscape = Landscape(dict.fromkeys(useful, 0.26), sd=0.002, seed=seed)
     everything: dict[str, Scalar] = dict.fromkeys(sorted(useful | useless), 1)
     chosen = answer(landscape, everything, {min(useful): 1, min(useless): 1}, spec=PATIENT)
     assert set(values(chosen)) == useful
@@ -245,3 +246,21 @@ def test_small_budgets_keep_none(trials: int, kept: int) -> None:
     """Nine proofs within a third, and both within 45%: 13 of 30 leave four."""
     assert ablation_trials(SPEC.model_copy(update={"budget": SPEC.budget.model_copy(
         update={"trials": trials})})) == kept  # fmt: skip
+
+
+def test_a_default_that_slipped_once_over_a_limit_is_proved_further() -> None:
+    """Kept at first and missed in its first proof: it is deployed again; after an OOM it is not."""
+    records = proved(Landscape({"a": 0.3}), {"a": 1}, {"a": 1, "b": 1})[:4]
+    default = records[3]
+    assert default.configuration == Configuration()
+
+    def after(kind: FailureKind) -> Configuration | None:
+        failure = Failure(kind=kind, phase="limits", message="over")
+        broken = replace(default, outcome=outcome_of(failure), metrics={})
+        others = [
+            replace(r, number=10 + i, kind=TrialKind.FINALIST) for i, r in enumerate(records[1:3])
+        ]
+        return next_finalist([*records[:3], broken, *others], SPEC, repeats=3)
+
+    assert after(FailureKind.LIMIT_MISSED) == Configuration()
+    assert after(FailureKind.GPU_OOM) != Configuration()

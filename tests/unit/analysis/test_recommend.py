@@ -138,6 +138,45 @@ def test_differences_are_by_value() -> None:
     assert differences(one, other) == ("a", "b", "c")
 
 
+def test_the_front_is_of_configurations() -> None:
+    """A repeat that came out a bit lower is the same configuration, and its last trial stands."""
+    records = [
+        BASELINE,
+        trial(1, 2500.0, 1.2, a=1),
+        trial(2, 2480.0, 1.22, kind=TrialKind.FINALIST, a=1),
+        trial(3, 900.0, 1.3, b=1),
+    ]
+    chosen = recommend(records, SPEC)
+    assert chosen.front == (0, 2)
+    assert chosen.record.number == 2
+
+
+def test_a_loss_is_a_cost_and_never_the_reason() -> None:
+    """Half as fast again for a first token 10% later: one is why, the other is what it costs."""
+    chosen = recommend([BASELINE, trial(1, 1500.0, 1.1, a=1)], SPEC)
+    (first,) = chosen.settings
+    why, _, cost = first.text.partition("; it costs ")
+    assert "Output throughput" in why
+    assert "TTFT at 8K" not in why
+    assert cost == "TTFT at 8K +10%"
+    assert first.costs == {"ttft_8k_ns": pytest.approx(1.1)}
+    assert chosen.costs == {"ttft_8k_ns": pytest.approx(1.1)}
+
+
+def test_what_was_never_measured_alone_is_said_to_be() -> None:
+    """Two settings that always came together: no pair, so no effect is told."""
+    chosen = recommend([BASELINE, trial(1, 1500.0, a=1, b=2)], SPEC)
+    assert [s.basis for s in chosen.settings] == [Basis.UNMEASURED, Basis.UNMEASURED]
+    assert all("not measured alone" in s.text and not s.effects for s in chosen.settings)
+
+
+def test_keeping_the_default_says_what_would_have_counted() -> None:
+    """The least difference that the study could have told, per objective."""
+    chosen = recommend([BASELINE, trial(1, 1030.0, a=1)], SPEC)
+    share = chosen.detectable["output_tokens_per_s"]
+    assert f"Output throughput {share:.1%}" in chosen.reason
+
+
 def test_weights_are_even_without_a_matching_objective() -> None:
     """Preferring context where context is no objective is the balanced choice."""
     spec = study_from({"objectives": ["output_tokens_per_s", "ttft_8k_ns"]}, where="test")

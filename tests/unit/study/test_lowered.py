@@ -1,0 +1,93 @@
+"""A default that only just breaks a memory bound is lowered in the space's steps."""
+
+import pytest
+
+from autotune.records import (
+    Applied,
+    Configuration,
+    Failure,
+    FailureKind,
+    LimitCheck,
+    TrialKind,
+    TrialRecord,
+)
+from autotune.spec.parameters import Choice, Parameter, Range
+from autotune.study.lowered import lowered_default
+from autotune.trial.failure import outcome_of
+
+SHARE = "gpu_memory_utilization"
+RANGE = Range(name=SHARE, low=0.8, high=0.92, step=0.02, integer=False)
+CHOICES = Choice(name=SHARE, choices=("default", 0.7, 0.85))
+DEFAULT = Configuration()
+
+
+def over(
+    number: int = 0,
+    share: float | None = None,
+    gib: float | None = 0.05,
+    kind: FailureKind = FailureKind.MEMORY_LIMIT,
+    **changes: object,
+) -> TrialRecord:
+    """A trial on a card of 12 GiB that was so many GiB over its bound; the server says 0.92."""
+    failure = Failure(
+        kind=kind, phase="warming_up", message="GPU memory over the bound",
+        margin_gib=None if gib is None else -gib,
+    )  # fmt: skip
+    values: dict[str, object] = {
+        "study": "s", "number": number, "kind": TrialKind.BASELINE,
+        "configuration": Configuration.of({} if share is None else {SHARE: share}),
+        "outcome": outcome_of(failure), "applied": Applied(settings={SHARE: 0.92}),
+        "environment": {"gpu_memory_bytes": str(12 * 1024**3)},
+    }  # fmt: skip
+    return TrialRecord(**{**values, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("gib", "space", "wanted"),
+    [
+        (0.05, RANGE, 0.9),  # 0.92 - 0.05 / 12 = 0.916
+        (0.3, RANGE, 0.88),  # 0.895
+        (0.05, CHOICES, 0.85),
+        (0.3, None, 0.89),
+        (2.0, RANGE, None),  # 0.753 is under the space
+    ],
+)
+def test_the_next_step_that_makes_up_for_what_was_over(
+    gib: float, space: Parameter | None, wanted: float | None
+) -> None:
+    """What was over as a share of the card, then down to the space's next step."""
+    found = lowered_default([over(gib=gib)], DEFAULT, space)
+    assert found == (None if wanted is None else Configuration.of({SHARE: wanted}))
+
+
+def test_a_repair_that_is_still_over_is_lowered_further() -> None:
+    """And again, up to three times."""
+    chain = [over(), over(1, 0.9, gib=0.01)]
+    assert lowered_default(chain, DEFAULT, RANGE) == Configuration.of({SHARE: 0.88})
+    chain += [over(2, 0.88, gib=0.01), over(3, 0.86, gib=0.01)]
+    assert lowered_default(chain, DEFAULT, RANGE) is None
+
+
+def test_a_missed_limit_on_gpu_memory_counts_by_its_figures() -> None:
+    """The bound is the study's own limit: 0.3 GiB over it."""
+    check = LimitCheck(
+        metric="gpu_memory_peak_bytes", bound=10 * 1024**3, value=10.3 * 1024**3, kept=False
+    )
+    record = over(gib=None, kind=FailureKind.LIMIT_MISSED, limits=(check,))
+    assert lowered_default([record], DEFAULT, RANGE) == Configuration.of({SHARE: 0.88})
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        over(kind=FailureKind.GPU_OOM),
+        over(applied=None),
+        over(environment={}),
+        over(gib=None),
+        over(outcome=outcome_of(None)),
+    ],
+    ids=["out of memory", "no share known", "no card known", "no figure", "feasible"],
+)
+def test_nothing_is_lowered_without_a_bound_and_figures(record: TrialRecord) -> None:
+    """A default that is out of memory is the engine's text's business, not this one's."""
+    assert lowered_default([record], DEFAULT, RANGE) is None
