@@ -1,6 +1,7 @@
 """Whole studies, to their recommendation.
 
-Is it ever worse than the default, and is the default kept where nothing is better?
+Is it ever worse than the default, is the default kept where nothing is better, and how many of
+the recommended settings could be taken away without a loss, before and after ablation?
 
     python -m benchmarks.search.recommendations --studies 200
 """
@@ -20,14 +21,14 @@ from autotune.analysis.recommend import recommend
 from autotune.clock import VirtualClock
 from autotune.errors import NothingFeasibleError
 from autotune.paths import StudyPaths
-from autotune.records import Configuration, PhaseSpan, TrialRecord
+from autotune.records import Configuration, PhaseSpan, TrialKind, TrialRecord
 from autotune.seams.engine import Screening, Settled
 from autotune.seams.events import ignore
 from autotune.seams.trial import TrialRequest
 from autotune.store import TrialStore
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import run_study
-from autotune.study.proposals import proposer_for
+from autotune.study.proposals import Known, proposer_for
 from benchmarks.search.problem import Problem, Truth
 from benchmarks.search.synthetic import SyntheticProblem
 
@@ -84,33 +85,57 @@ class Verdict:
         gain: True balanced score of the recommendation over the default's (a sum of logs).
         best_gain: The same of the best configuration there is.
         kept: Whether the answer was the default.
+        before: What would have been recommended without ablation.
+        after: What was.
     """
 
     seed: int
     gain: float
     best_gain: float
     kept: bool
+    before: "Overrides"
+    after: "Overrides"
 
 
-def study(arguments: tuple[int, bool, int, str]) -> Verdict | None:
+@dataclass(frozen=True)
+class Overrides:
+    """Recommended settings that differ from the default.
+
+    Attributes:
+        gain: True balanced score of all of them over the default's (a sum of logs).
+        count: How many there are.
+        useless: Those whose removal alone truly loses no more than the noise of one figure.
+        ablations: Trials spent on taking settings away.
+    """
+
+    gain: float
+    count: int
+    useless: int
+    ablations: int = 0
+
+
+def study(arguments: tuple[int, bool, int, str, int | None]) -> Verdict | None:
     """Run one study; None where the default itself is not feasible or nothing is."""
-    seed, flat, trials, sampler = arguments
+    seed, flat, trials, sampler, ablations = arguments
     warnings.simplefilter("ignore")
     problem = (Flattened if flat else SyntheticProblem)(seed)
     default = problem.truth(Configuration())
     if not problem.is_feasible(default) or default.values is None:
         return None
+    changes: dict[str, object] = {"sampler": sampler}
+    if ablations is not None:
+        changes["ablations"] = ablations
     spec = problem.spec.model_copy(
         update={
             "budget": problem.spec.budget.model_copy(update={"trials": trials}),
-            "search": problem.spec.search.model_copy(update={"sampler": sampler}),
+            "search": problem.spec.search.model_copy(update=changes),
         }
     )
     clock = VirtualClock()
     runner = BenchRunner(problem, clock, np.random.default_rng((seed, 2)))
     with tempfile.TemporaryDirectory() as folder:
         store = TrialStore(StudyPaths(Path(folder) / spec.name))
-        proposer = proposer_for(spec, problem.space, problem.prior)
+        proposer = proposer_for(spec, problem.space, Known(prior=problem.prior))
         ask_tell = AskTell(spec, problem.space, store, proposer)
         end = clock.run(run_study(spec, runner=runner, store=store, ask_tell=ask_tell,
                                   observer=ignore, clock=clock))  # fmt: skip
@@ -118,12 +143,34 @@ def study(arguments: tuple[int, bool, int, str]) -> Verdict | None:
         chosen = recommend(end.records, spec)
     except NothingFeasibleError:
         return None
-    truth = problem.truth(chosen.configuration)
-    if truth.values is None:
-        return Verdict(seed, -math.inf, 0.0, chosen.keep_default)
-    gain = _score(truth.values) - _score(default.values)
+    kinds = [r.kind for r in end.records]
+    first = kinds.index(TrialKind.ABLATION) if TrialKind.ABLATION in kinds else len(kinds)
+    before = recommend(end.records[:first], spec)
     best = max(_score(v) for v in problem.feasible_values()) - _score(default.values)
-    return Verdict(seed, gain, best, chosen.keep_default)
+    after = overrides(problem, chosen.configuration, kinds.count(TrialKind.ABLATION))
+    return Verdict(
+        seed=seed,
+        gain=after.gain,
+        best_gain=best,
+        kept=chosen.keep_default,
+        before=overrides(problem, before.configuration),
+        after=after,
+    )
+
+
+def overrides(problem: Problem, chosen: Configuration, ablations: int = 0) -> Overrides:
+    """Take each setting away in truth."""
+    default = problem.truth(Configuration()).values
+    truth = problem.truth(chosen)
+    if truth.values is None or default is None:
+        return Overrides(-math.inf, len(chosen.items), 0, ablations)
+    useless = 0
+    for name, _ in chosen.items:
+        without = problem.truth(chosen.without(name))
+        if problem.is_feasible(without) and without.values is not None:
+            useless += _score(without.values) > _score(truth.values) - problem.noise_sd
+    gain = _score(truth.values) - _score(default)
+    return Overrides(gain, len(chosen.items), useless, ablations)
 
 
 def _score(values: object) -> float:
@@ -138,10 +185,13 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=40)
     parser.add_argument("--sampler", default="surrogate")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--ablations", type=int, default=None, help="default: the study's own")
     parser.add_argument("--flat", action="store_true", help="nothing is better than the default")
     options = parser.parse_args()
     seeds = range(1000, 1000 + 4 * options.studies)
-    jobs = [(seed, options.flat, options.trials, options.sampler) for seed in seeds]
+    jobs = [
+        (seed, options.flat, options.trials, options.sampler, options.ablations) for seed in seeds
+    ]
     verdicts: list[Verdict] = []
     with ProcessPoolExecutor(options.jobs) as pool:
         for verdict in pool.map(study, jobs, chunksize=1):
@@ -155,6 +205,15 @@ def main() -> None:
     print(f"default kept: {Counter(v.kept for v in verdicts)[True]}")
     print(f"recommended worse than the default by more than the noise: {len(worse)}")
     print(f"worst true gain: {min(v.gain for v in verdicts):+.3f} (sum of logarithms)")
+    for name, side in (("before", [v.before for v in verdicts]),
+                       ("after", [v.after for v in verdicts])):  # fmt: skip
+        told = sum(s.count for s in side)
+        share = sum(s.useless for s in side) / told if told else 0.0
+        print(
+            f"{name} ablation: {told / len(side):.2f} settings a study, {share:.0%} of them could "
+            f"be taken away, mean true gain {np.mean([s.gain for s in side]):+.3f}"
+        )
+    print(f"trials of ablation: {np.mean([v.after.ablations for v in verdicts]):.1f} a study")
     reached = [v.gain / v.best_gain for v in verdicts if v.best_gain > noise]
     if reached and not options.flat:
         print(f"median share of the best balanced gain there is: {np.median(reached):.2f}")
