@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Final
 
 from autotune.cli.doctor_facts import Facts
+from autotune.report.quantities import gib_text
 from autotune.spec.study import StudySpec
 from autotune.units import BYTES_PER_GIB
 
@@ -58,7 +59,7 @@ def _gpu(facts: Facts, spec: StudySpec) -> Iterator[Check]:
         return
     major, minor = gpu.compute_capability
     yield Check(name="GPU", state=State.OK,
-                found=f"{gpu.name}, {gpu.memory_bytes / BYTES_PER_GIB:.1f} GiB")  # fmt: skip
+                found=f"{gpu.name}, {gib_text(gpu.memory_bytes)}")  # fmt: skip
     if (major, minor) < (7, 5):
         yield Check(
             name="compute capability",

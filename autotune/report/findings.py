@@ -166,8 +166,10 @@ def verdict(findings: Findings) -> tuple[str, str]:
 
 
 def _gains(findings: Findings) -> str:
-    """The objectives that changed with their change, then those within the noise."""
-    changed, same = [], []
+    """The objectives that got better, at the cost of those that got worse; then the rest."""
+    changed: list[str] = []
+    worse: list[str] = []
+    same: list[str] = []
     for objective in findings.spec.objectives:
         tag, record = objective.metric, findings.chosen
         value = None if record is None else record.metrics.get(tag)
@@ -178,8 +180,13 @@ def _gains(findings: Findings) -> str:
         elif abs(value / other - 1) < findings.noise[tag].floor:
             same.append(text)
         else:
-            changed.append(f"{text} ({change(value, other)} against the baseline)")
+            better = (value > other) == (objective.direction == "maximize")
+            told = f"{text} ({change(value, other)} against the baseline)"
+            (changed if better else worse).append(told)
     told = ", ".join(changed)
+    if worse:
+        cost = " and ".join(worse)
+        told = f"{told}, at the cost of {cost}" if told else cost
     if not same:
         return told
     verb = "is" if len(same) == 1 else "are"

@@ -17,6 +17,7 @@ from autotune.cli.running import open_study, say
 from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
 from autotune.records import Configuration
+from autotune.report.brief import brief_settings
 from autotune.report.quantities import DASH, duration_text, gib_text
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 from autotune.report.tables import removed_table
@@ -121,7 +122,8 @@ def memory_table(workbench: Workbench) -> Table:
         )
         screening = engine.screen(settled.configuration, workbench.context)
         fits = _fits(screening, workbench.context)
-        rows.append((Cell.of(name), *_prediction(screening), fits, Cell.of(settled.configuration)))
+        settings = brief_settings(settled.configuration)
+        rows.append((Cell.of(name), *_prediction(screening), fits, Cell.of(settings)))
     return Table(
         title="Predicted memory",
         columns=(
@@ -129,8 +131,8 @@ def memory_table(workbench: Workbench) -> Table:
             Column(head="GPU", align="right"),
             Column(head="KV tokens", align="right"),
             Column(head="host", align="right"),
-            Column(head="fits", fold=True),
-            Column(head="settings", fold=True),
+            Column(head="fits", fold=True, least=12),
+            Column(head="settings", fold=True, least=14),
         ),
         rows=tuple(rows),
     )

@@ -45,6 +45,16 @@ def test_a_gain_is_told_with_its_size_and_what_stayed_the_same() -> None:
     assert "cannot be told from noise here (assumed" in second
 
 
+def test_what_got_worse_is_the_cost_of_what_got_better() -> None:
+    """1,800 against 1,000 tokens/s is won, 1.8 s against 1.5 s is paid."""
+    records = [trial(0, 16, 1000.0), trial(1, 64, 1800.0, ttft_8k_ns=1.8e9)]
+    first, _ = verdict(findings_of(SPEC, records))
+    assert first.startswith(
+        "Serve the configuration of trial 1: output throughput 1,800 tok/s (+80.0% against the "
+        "baseline), at the cost of TTFT at 8K 1.80 s (+20.0% against the baseline);"
+    )
+
+
 def test_keeping_the_default_is_an_answer() -> None:
     """A gain within the noise recommends nothing."""
     first, _ = verdict(findings_of(SPEC, [trial(0, 16, 1000.0), trial(1, 64, 1010.0)]))
