@@ -18,6 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from benchmarks.reliability.damage import damage
+from benchmarks.reliability.docker_faults import docker_faults
 from benchmarks.reliability.engine_faults import engine_faults
 from benchmarks.reliability.engine_kills import engine_kills
 from benchmarks.reliability.figure import Figure
@@ -30,6 +31,7 @@ from benchmarks.reliability.study_kills import study_kills
 Part = Callable[[Path, argparse.Namespace], Figure]
 
 PARTS: dict[str, Part] = {
+    "docker-faults": lambda folder, _o: docker_faults(folder),
     "secrets": lambda folder, o: planted_secrets(folder, deployers=tuple(o.deployers)),
     "hogs-process": lambda folder, o: hogs(folder, deployer="process", runs=o.hogs),
     "hogs-docker": lambda folder, o: hogs(folder, deployer="docker", runs=o.hogs),

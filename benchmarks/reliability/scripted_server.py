@@ -21,6 +21,7 @@ NTH = 2
 FLOOD_BYTES = 200 * 1024**2
 SHM_BYTES = 256 * 1024**2
 CHUNK = 4 * 1024**2
+SLOW_S = 0.1
 HELD_BYTES = 64 * 1024**2
 
 does = sys.argv[2]
@@ -128,6 +129,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for number in range(words):
             if number == words // 2 and is_due and does in FAULTS:
                 FAULTS[does]()
+            if does == "slow" and chat:
+                time.sleep(SLOW_S)
             part = {"delta": {"content": "word "}} if chat else {"text": "word "}
             self._event({"choices": [{"index": 0, "finish_reason": None, **part}]})
         end = {"delta": {}} if chat else {"text": ""}
