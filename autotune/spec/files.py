@@ -115,6 +115,8 @@ def _kind(raw: Any) -> str:
     """What a parsed value is, in YAML's words."""
     if raw is None:
         return "nothing"
+    if isinstance(raw, int | float):
+        return str(raw)
     words: dict[type, str] = {dict: "a mapping", list: "a list", str: "a text"}
     return words.get(type(raw), type(raw).__name__)
 

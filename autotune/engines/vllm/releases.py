@@ -6,6 +6,7 @@ installed.
 """
 
 import functools
+import math
 import re
 from functools import cache
 from pathlib import Path
@@ -19,6 +20,9 @@ from autotune.spec.files import StrictModel, read_yaml, validate
 from autotune.spec.vocabulary import nearest
 
 TABLE_FILE: Final = Path(__file__).with_name("releases.yaml")
+LARGEST: Final = 1_000_000_000
+"""Bound of numbers that have no other: more tokens, sequences or GiB than any machine has."""
+
 PLATFORMS: Final = ("cuda", "cpu", "rocm", "unknown")
 
 
@@ -202,12 +206,15 @@ class ParameterFacts(StrictModel):
             return None if isinstance(value, str) else f"{value!r} is no name"
         if isinstance(value, bool | str):
             return f"{value!r} is no number"
+        if not math.isfinite(value):
+            return f"{value!r} is no number that can be set"
         if self.kind == "integer" and value != int(value):
             return f"{value!r} is no whole number"
         if self.low is not None and value < self.low:
             return f"it cannot be under {self.low:g}"
-        if self.high is not None and value > self.high:
-            return f"it cannot be over {self.high:g}"
+        high = LARGEST if self.high is None else self.high
+        if value > high:
+            return f"it cannot be over {high:g}"
         return None
 
     def never(self, value: Scalar) -> str | None:

@@ -93,6 +93,9 @@ def test_an_option_of_a_bad_value_is_blamed_on_the_option(tmp_path: Path) -> Non
         ("baseline: {gpu_memory_utilization: 92}", "it cannot be over 1"),
         ("baseline: {enforce_eager: 1}", "1 is neither true nor false"),
         ("baseline: {block_size: 16.5}", "16.5 is no whole number"),
+        ("baseline: {kv_cache_memory_gib: 1.0e+300}", "it cannot be over 1e+09"),
+        ("baseline: {max_num_seqs: .inf}", "inf"),
+        ("baseline: {max_num_seqs: -8}", "it cannot be under 1"),
     ],
 )
 def test_a_fixed_configuration_holds_only_what_some_release_has(
