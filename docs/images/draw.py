@@ -2,21 +2,29 @@
 
     python docs/images/draw.py STUDY_FOLDER
 
-writes `pareto.svg` and, with a Chromium on the PATH, screenshots of the report beside this file.
+writes `pareto.svg` and, with a Chromium on the PATH, screenshots of the report and of the dashboard
+beside this file.
 """
 
 import shutil
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
 
 from autotune.paths import StudyPaths
+from autotune.report.dashboard_pages import dashboard_pages
 from autotune.report.findings import findings_of
 from autotune.report.html import write_report
 from autotune.report.picture import pareto_picture
+from autotune.spec.study import StudySpec
 from autotune.store import TrialStore, read_stored_study
+from autotune.study.dashboard import dashboard_app
+from autotune.study.dashboard_server import make_server
 
 HERE: Final = Path(__file__).resolve().parent
 PARTS: Final = {"front": "#front .tabs", "effects": "#effects", "failures": "#failures"}
@@ -38,6 +46,8 @@ def main(folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         desk(browser, report)
         phone(browser, report)
+        with dashboard(paths, spec) as url:
+            study_page(browser, url)
         browser.close()
 
 
@@ -58,6 +68,31 @@ def phone(browser: Browser, report: Path) -> None:
     page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
     page.goto(report.as_uri())
     page.screenshot(path=HERE / "report-phone.png")
+    page.locator(".comparison").scroll_into_view_if_needed()
+    page.locator("#recommended h3").scroll_into_view_if_needed()
+    page.screenshot(path=HERE / "report-phone-comparison.png")
+
+
+@contextmanager
+def dashboard(paths: StudyPaths, spec: StudySpec) -> Iterator[str]:
+    """The study's dashboard on a free port; gives the address of the study's page."""
+    app = dashboard_app(paths, dashboard_pages(paths, spec))
+    with make_server(app, host="127.0.0.1", port=0) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/dashboard/studies/1"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def study_page(browser: Browser, url: str) -> None:
+    """1280 pixels wide, once its front is drawn; optuna-dashboard is not made for a phone."""
+    page = browser.new_page(viewport={"width": 1280, "height": 900})
+    page.goto(url)
+    page.locator(".scatterlayer .points path").first.wait_for(timeout=120_000)
+    page.screenshot(path=HERE / "dashboard.png")
 
 
 if __name__ == "__main__":
