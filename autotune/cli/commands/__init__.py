@@ -46,7 +46,7 @@ COMMANDS: Final[dict[str, Command]] = {
     "doctor": _command(
         "Check every prerequisite; each line says what follows and what mends it.", "doctor"
     ),
-    "list": _command("List the studies under the current directory.", "results", "list_studies"),
+    "list": _command("List the studies under the current directory.", "listing", "list_studies"),
     "show": _command("Show a study, or one trial whole.", "results", "show"),
     "report": _command(
         "Write one page that answers what was found, why, and how sure it is.", "report"

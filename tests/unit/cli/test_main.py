@@ -93,3 +93,9 @@ def test_ctrl_c_before_anything_is_loaded_is_quiet() -> None:
     )
     assert (ended.returncode, ended.stdout, ended.stderr) == (EXIT_INTERRUPTED, "", "")
     assert main.INTERRUPTED == EXIT_INTERRUPTED
+
+
+def test_the_list_of_studies_loads_neither_engines_nor_sampler_nor_plots() -> None:
+    """It reads records and writes a table."""
+    loaded = loaded_by("list")
+    assert loaded & {"numpy", "scipy", "optuna", "docker", "aiohttp", "jinja2"} == set()

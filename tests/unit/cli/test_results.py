@@ -9,7 +9,8 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from autotune.cli.commands.export import export
-from autotune.cli.commands.results import list_studies, recommend, show
+from autotune.cli.commands.listing import list_studies
+from autotune.cli.commands.results import recommend, show
 from autotune.cli.conclude import summarise
 from autotune.cli.stored import stored_study
 from autotune.paths import StudyPaths
