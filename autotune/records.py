@@ -99,6 +99,7 @@ class FailureKind(StrEnum):
     KILLED_FROM_OUTSIDE = "killed_from_outside"
     CLIENT_BOUND = "client_bound"
     DEPLOYER_FAULT = "deployer_fault"
+    AUTOTUNE_FAULT = "autotune_fault"
     INTERRUPTED = "interrupted"
 
 

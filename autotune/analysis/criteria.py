@@ -75,7 +75,12 @@ def success_criteria(
 def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion:
     """No out-of-memory and no crash in any trial of the configuration, no request failed."""
     same = [r for r in records if r.configuration == chosen.configuration]
-    ours = {FailureKind.INTERRUPTED, FailureKind.KILLED_FROM_OUTSIDE, FailureKind.DEPLOYER_FAULT}
+    ours = {
+        FailureKind.INTERRUPTED,
+        FailureKind.KILLED_FROM_OUTSIDE,
+        FailureKind.DEPLOYER_FAULT,
+        FailureKind.AUTOTUNE_FAULT,
+    }
     broken = [
         r for r in same if r.outcome.failure is not None and r.outcome.failure.kind not in ours
     ]

@@ -64,6 +64,7 @@ BLAME: Final[Mapping[FailureKind, str | None]] = {
     FailureKind.KILLED_FROM_OUTSIDE: None,
     FailureKind.CLIENT_BOUND: None,
     FailureKind.DEPLOYER_FAULT: None,
+    FailureKind.AUTOTUNE_FAULT: None,
     FailureKind.INTERRUPTED: None,
 }
 """The constraint that a kind of failure violates; None is the host's fault or ours.

@@ -15,7 +15,8 @@ _K = FailureKind
 
 NOT_THE_CONFIGURATIONS_FAULT: Final = frozenset({
     _K.GPU_MEMORY_TAKEN, _K.MODEL_MISSING, _K.MODEL_GATED, _K.PORT_IN_USE, _K.DRIVER_TOO_OLD,
-    _K.NO_GPU, _K.KILLED_FROM_OUTSIDE, _K.CLIENT_BOUND, _K.DEPLOYER_FAULT, _K.INTERRUPTED,
+    _K.NO_GPU, _K.KILLED_FROM_OUTSIDE, _K.CLIENT_BOUND, _K.DEPLOYER_FAULT, _K.AUTOTUNE_FAULT,
+    _K.INTERRUPTED,
 })  # fmt: skip
 """Kinds after which the same configuration may be tried again."""
 

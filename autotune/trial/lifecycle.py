@@ -228,7 +228,7 @@ def _unexpected(attempt: Attempt, error: Exception) -> Failure:
     """What nobody foresaw, as this trial's failure: its name, and where it came from."""
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return Failure(
-        kind=FailureKind.DEPLOYER_FAULT,
+        kind=FailureKind.AUTOTUNE_FAULT,
         phase=attempt.where,
         message=f"autotune itself failed: {type(error).__name__}: {one_line(error)}",
         evidence=tuple(f"{Path(f.filename).name}:{f.lineno} in {f.name}: {f.line}" for f in frames),

@@ -39,6 +39,7 @@ EVERY_PAIR = list(itertools.product(OutcomeStatus, [None, *FailureKind]))
 HOST_FAULTS = {
     "gpu_memory_taken", "driver_too_old", "no_gpu", "model_missing", "model_gated",
     "port_in_use", "killed_from_outside", "client_bound", "deployer_fault", "interrupted",
+    "autotune_fault",
 }  # fmt: skip
 
 

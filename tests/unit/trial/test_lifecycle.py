@@ -325,6 +325,7 @@ def test_what_nobody_foresaw_is_a_failed_trial_with_its_evidence(
 
     failure = failure_of(record)
     assert record.outcome.status is OutcomeStatus.FAILED
+    assert failure.kind is FailureKind.AUTOTUNE_FAULT
     assert failure.message.startswith(f"autotune itself failed: {type(error).__name__}: ")
     assert "\n" not in failure.message
     assert failure.phase == "deploying"

@@ -27,6 +27,7 @@ TOLD_BY_OTHERS = {
     FailureKind.KILLED_FROM_OUTSIDE,
     FailureKind.CLIENT_BOUND,
     FailureKind.DEPLOYER_FAULT,
+    FailureKind.AUTOTUNE_FAULT,
     FailureKind.INTERRUPTED,
 }
 
