@@ -51,7 +51,7 @@ def write_report(
     *,
     matrix: Table | None = None,
     written: str = "",
-    damaged: Sequence[str] = (),
+    damaged: Sequence[str] | None = None,
 ) -> Path:
     """Analyse a study; write its page, and `report.md` beside it.
 
@@ -63,7 +63,7 @@ def write_report(
         records: Every trial.
         matrix: The matrix table, where one was measured.
         written: Date for the page's foot.
-        damaged: Records that could not be read, a line each.
+        damaged: Records that could not be read, a line each; None: those that were set aside.
 
     Returns:
         The page.

@@ -12,7 +12,7 @@ from autotune.report.findings import Findings, findings_of
 from autotune.report.table import Table
 from autotune.seams.telemetry import Sample
 from autotune.spec.study import Preference, StudySpec
-from autotune.store import Resolution, read_preference, read_resolution
+from autotune.store import Resolution, TrialStore, read_preference, read_resolution
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -80,10 +80,22 @@ def gather(
     *,
     matrix: Table | None = None,
     written: str = "",
-    damaged: Sequence[str] = (),
+    damaged: Sequence[str] | None = None,
 ) -> ReportInputs:
-    """Analyse a study and read what its page needs from the trials' folders."""
+    """Analyse a study and read what its page needs from the trials' folders.
+
+    Args:
+        paths: The study's files.
+        spec: As resolved.
+        records: Every trial.
+        matrix: The matrix table, where one was measured.
+        written: Date for the page's foot.
+        damaged: Records that could not be read, a line each; None: those that were set aside.
+    """
     findings = stored_findings(paths, spec, records)
+    if damaged is None:
+        damaged = [f"a damaged record was set aside: {path}"
+                   for path in TrialStore(paths).set_aside()]  # fmt: skip
     chosen = findings.chosen
     telemetry: Sequence[Sample] = ()
     if chosen is not None:

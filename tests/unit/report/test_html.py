@@ -228,6 +228,15 @@ def test_what_is_damaged_or_fragile_is_said_at_the_top(tmp_path: Path) -> None:
         assert said in text
 
 
+def test_a_record_that_was_set_aside_is_missed_at_the_end_of_a_study_too(tmp_path: Path) -> None:
+    """Whoever writes the page without having read the records looks for it."""
+    paths = StudyPaths(tmp_path / "sample")
+    aside = paths.trial(4).root / "trial.json.damaged"
+    aside.parent.mkdir(parents=True)
+    aside.touch()
+    assert f"set aside: {aside}" in write_report(paths, SPEC, study_records(3)).read_text()
+
+
 @pytest.mark.parametrize(
     ("deployer", "command"), [("docker", "docker compose -f"), ("process", "sh ")]
 )
