@@ -51,9 +51,9 @@ def play(job: Job) -> Trace:
     found: list[np.ndarray] = []
     trace = Trace(job.strategy, job.seed, [], [], [], [])
     while len(trace.shares) < job.trials:
-        begun = time.perf_counter()
+        begun = time.process_time()
         configuration = queue.pop(0) if queue else proposer.propose(seen)
-        trace.proposal_s.append(time.perf_counter() - begun)
+        trace.proposal_s.append(time.process_time() - begun)
         if configuration is None:
             break
         seen.add(configuration)

@@ -20,7 +20,7 @@ class Trace:
         shares: Share of the true front's hypervolume after each trial.
         gpu_s: GPU time after each trial.
         died: Of each trial: "" if it was measured, else the kind of its failure.
-        proposal_s: Seconds of the proposals.
+        proposal_s: Seconds of processor time of the proposals.
     """
 
     strategy: str
@@ -38,21 +38,29 @@ def read_traces(path: Path) -> list[Trace]:
     return [Trace(**json.loads(line)) for line in path.read_text().splitlines()]
 
 
-def summary(traces: Sequence[Trace], marks: Sequence[int]) -> str:
-    """A Markdown table: medians over the landscapes, and the worst tenth at the last mark."""
+def summary(traces: Sequence[Trace], marks: Sequence[int], *, timed: bool = True) -> str:
+    """A Markdown table: medians over the landscapes, and the worst tenth at the last mark.
+
+    Args:
+        traces: Of every strategy.
+        marks: Trials after which shares are shown.
+        timed: Whether to show the time of proposals.
+    """
     head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "out of memory",
-            "refused", "GPU h to 90%", "GPU h to 95%", "s/proposal"]  # fmt: skip
+            "refused", "GPU h to 90%", "GPU h to 95%"]  # fmt: skip
+    head += ["s/proposal"] if timed else []
     rows = [head, ["---"] * len(head)]
     for name in dict.fromkeys(t.strategy for t in traces):
         mine = [t for t in traces if t.strategy == name]
         medians = (statistics.median(t.shares[mark - 1] for t in mine) for mark in marks)
         cells = [name, *(f"{median:.2f}" for median in medians)]
         cells.append(f"{np.quantile([t.shares[marks[-1] - 1] for t in mine], 0.1):.2f}")
-        ends = [kind for t in mine for kind in t.died[10:]] or [""]
+        ends = [kind for t in mine for kind in t.died[10 : marks[-1]]] or [""]
         shares = (sum(kind in kinds for kind in ends) / len(ends) for kinds in (MEMORY, REFUSED))
         cells += [f"{share:.0%}" for share in shares]
         cells += [_hours(mine, 0.9), _hours(mine, 0.95)]
-        cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
+        if timed:
+            cells.append(f"{statistics.median(t.proposal_s[-1] for t in mine):.2f}")
         rows.append(cells)
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 

@@ -1,0 +1,157 @@
+"""What docs/search.md shows of the benchmark's runs: tables, ratios and curves.
+
+    python -m benchmarks.search.results TRACES.jsonl --name synthetic
+
+writes `benchmarks/search/results/NAME.json` (every trace, rounded), `NAME.md` and `NAME.svg`.
+"""
+
+import argparse
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from autotune.report.svg.canvas import Canvas, Linear, Size
+from benchmarks.search.traces import Trace, read_traces, summary
+
+RESULTS: Final = Path(__file__).resolve().parent / "results"
+OURS: Final = "autotune, prior wrong"
+WITHOUT: Final = "autotune, no prior"
+SHOWN: Final = (
+    "random", "TPE, FAIL", "one at a time", "joint TPE, Sobol start, screened, seeds",
+    "autotune, no prior", "autotune, prior of another card", "autotune, prior wrong",
+)  # fmt: skip
+"""Strategies of the curves, drawn in this order."""
+_COLOURS: Final = ("#888888", "#c0392b", "#8e44ad", "#d68910", "#2e86c1", "#17a589", "#1e8449")
+_SIZE: Final = Size(
+    width=760,
+    height=420,
+    style="text{font:12px sans-serif;fill:#444}path{fill:none;stroke-width:2}.axis{stroke:#999}"
+    ".grid{stroke:#e5e5e5;stroke-width:1}"
+    + "".join(f".c{i}{{stroke:{colour}}}" for i, colour in enumerate(_COLOURS)),
+)
+
+
+def median_curve(traces: Sequence[Trace], hours: Sequence[float]) -> list[float]:
+    """Median share after so many GPU hours; a trace that ended keeps its last share."""
+    rows = []
+    for trace in traces:
+        at = np.searchsorted(np.asarray(trace.gpu_s) / 3600, hours, side="right") - 1
+        rows.append([trace.shares[i] if i >= 0 else 0.0 for i in at])
+    return [statistics.median(column) for column in zip(*rows, strict=True)]
+
+
+def picture(traces: Sequence[Trace], hours: float = 3.5) -> str:
+    """Curves of the median share against GPU time, as an SVG."""
+    canvas = Canvas(_SIZE, "Share of the true front's hypervolume against GPU hours")
+    x, y = Linear(0, hours, 50, 470), Linear(0, 1, 380, 20)
+    for share in (0.0, 0.25, 0.5, 0.75, 0.9, 0.95, 1.0):
+        canvas.line(50, y(share), 470, y(share), "grid")
+        canvas.text(44, y(share) + 4, f"{share:g}", "", "end")
+    for mark in np.arange(0, hours + 0.1, 0.5):
+        canvas.text(x(mark), 398, f"{mark:g}", "", "middle")
+    canvas.line(50, 380, 470, 380, "axis")
+    canvas.text(260, 415, "GPU hours", "", "middle")
+    grid = np.linspace(0, hours, 141)
+    for index, name in enumerate(SHOWN):
+        mine = [t for t in traces if t.strategy == name]
+        if not mine:
+            continue
+        curve = median_curve(mine, grid)
+        points = [(x(h), y(s)) for h, s in zip(grid, curve, strict=True)]
+        canvas.polyline(points, f"c{index}")
+        height = 380 - 24 * (len(SHOWN) - index)
+        canvas.line(490, height - 4, 515, height - 4, f"c{index}")
+        canvas.text(521, height, name, "")
+    return canvas.svg()
+
+
+def hours_to(trace: Trace, share: float) -> float:
+    """GPU hours until a share is reached; infinite if it never is."""
+    pairs = zip(trace.shares, trace.gpu_s, strict=True)
+    return next((gpu / 3600 for reached, gpu in pairs if reached >= share), float("inf"))
+
+
+def figures(traces: Sequence[Trace]) -> str:
+    """Ours beside the figures that were asked for, a Markdown table."""
+    mine = [t for t in traces if t.strategy == OURS]
+    at20, at40 = ([t.shares[mark - 1] for t in mine] for mark in (20, 40))
+    memory = {"gpu_oom", "host_oom", "kv_too_small", "memory_limit"}
+    late = [kind for t in mine for kind in t.died[10:40]]
+    rows = [
+        ("share at 20 trials, median", "0.90", f"{statistics.median(at20):.3f}"),
+        ("share at 40 trials, median", "0.95", f"{statistics.median(at40):.3f}"),
+        ("share at 40 trials, worst tenth", "0.90", f"{np.quantile(at40, 0.1):.3f}"),
+        ("share at 40 trials, worst", "", f"{min(at40):.3f}"),
+        ("GPU hours to 95%, median", "", f"{_median_hours(mine):.2f}"),
+    ]
+    for name, asked in (("random", "1/3"), ("TPE, FAIL", "1/2")):
+        rows.append((f"... as a share of {name}'s", asked, _ratio(mine, traces, name)))
+    out = sum(kind in memory for kind in late) / max(1, len(late))
+    rows.append(("out of memory after the first ten", "under 5%", f"{out:.1%}"))
+    pairs = _pairs(mine, [t for t in traces if t.strategy == WITHOUT])
+    wins = sum(a >= b for a, b in pairs)
+    rows.append((f"at least as good as `{WITHOUT}` at 40", "always", f"{wins} of {len(pairs)}"))
+    lines = [f"| {what} | {asked} | {found} |" for what, asked, found in rows]
+    return "\n".join(["| what | asked | measured |", "|---|---|---|", *lines])
+
+
+def _median_hours(traces: Sequence[Trace]) -> float:
+    return statistics.median(hours_to(t, 0.95) for t in traces)
+
+
+def _ratio(mine: Sequence[Trace], traces: Sequence[Trace], name: str) -> str:
+    """Median GPU time over theirs; under a bound where they never got there."""
+    theirs = [t for t in traces if t.strategy == name]
+    if not theirs:
+        return "not run"
+    hours = _median_hours(theirs)
+    if np.isfinite(hours):
+        return f"{_median_hours(mine) / hours:.2f}"
+    spent = statistics.median(t.gpu_s[-1] / 3600 for t in theirs)
+    return (
+        f"under {_median_hours(mine) / spent:.2f}: not reached in {len(theirs[0].shares)} trials"
+        f" ({spent:.1f} h)"
+    )
+
+
+def _pairs(mine: Sequence[Trace], theirs: Sequence[Trace]) -> list[tuple[float, float]]:
+    """Shares at 40 trials on the same landscape."""
+    other = {t.seed: t for t in theirs}
+    return [(t.shares[39], other[t.seed].shares[39]) for t in mine if t.seed in other]
+
+
+def main() -> None:
+    """Write the three files."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("traces", type=Path, nargs="+")
+    parser.add_argument("--name", required=True)
+    options = parser.parse_args()
+    traces = [trace for path in options.traces for trace in read_traces(path)]
+    RESULTS.mkdir(exist_ok=True)
+    kept = [_rounded(trace) for trace in traces]
+    base = RESULTS / options.name
+    base.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
+    marks = [10, 20, 40]
+    text = f"{figures(traces)}\n\n{summary(traces, marks, timed=False)}\n"
+    base.with_suffix(".md").write_text(text)
+    base.with_suffix(".svg").write_text(picture(traces))
+    print(text)
+
+
+def _rounded(trace: Trace) -> dict[str, object]:
+    """Three decimals are more than the noise allows; times of proposals are left out."""
+    return {
+        "strategy": trace.strategy,
+        "seed": trace.seed,
+        "shares": [round(share, 3) for share in trace.shares],
+        "gpu_s": [round(spent) for spent in trace.gpu_s],
+        "died": {str(i): kind for i, kind in enumerate(trace.died) if kind},
+    }
+
+
+if __name__ == "__main__":
+    main()
