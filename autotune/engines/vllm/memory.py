@@ -130,7 +130,7 @@ class MemoryModel:
             return Screening()
         card, headroom = context.hardware.gpu, None
         taught = self._of(context.capabilities.release).lessons.refusal(
-            configuration, prediction, lambda other: self.predict(other, context)
+            configuration, prediction, lambda other: self.predict(other, context), context
         )
         if card is not None:
             headroom = headroom_failure(

@@ -5,11 +5,12 @@ out. A lesson that a measured trial contradicts does not hold: then something el
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.engines.vllm.memory_prediction import Prediction
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
+from autotune.seams.engine import LaunchContext
 from autotune.units import BYTES_PER_MIB, gib_from_bytes
 
 _K = FailureKind
@@ -124,9 +125,11 @@ class Lessons:
     def __init__(self) -> None:
         self._lessons: list[_Lesson] = []
         self._measured: list[Configuration] = []
+        self._held: tuple[LaunchContext, tuple[tuple[_Lesson, Needs], ...]] | None = None
 
     def learn(self, record: TrialRecord) -> None:
         """Take a finished trial; those that memory did not end are evidence of what fits."""
+        self._held = None
         failure = record.outcome.failure
         if failure is None or failure.kind in _RAN:
             self._measured.append(record.configuration)
@@ -142,7 +145,11 @@ class Lessons:
             )  # fmt: skip
 
     def refusal(
-        self, configuration: Configuration, prediction: Prediction, predict: Predict
+        self,
+        configuration: Configuration,
+        prediction: Prediction,
+        predict: Predict,
+        context: LaunchContext,
     ) -> Taught:
         """Why a start would fail as another one did.
 
@@ -150,16 +157,14 @@ class Lessons:
             configuration: To be started.
             prediction: Of it.
             predict: The same model's prediction of any configuration.
+            context: That both predictions are for.
         """
         failure = headroom = None
-        for lesson in self._lessons:
+        for lesson, limit in self._that_hold(predict, context):
+            needs = lesson.side.needs(prediction)
             if lesson.configuration == configuration:
                 continue  # the study decides whether the same is tried again
-            taught = predict(lesson.configuration)
-            limit, needs = lesson.side.needs(taught), lesson.side.needs(prediction)
-            if limit is None or needs is None or not lesson.side.is_blamed(taught):
-                continue
-            if not _covers(needs, limit) or self._is_contradicted(lesson, limit, predict):
+            if needs is None or not _covers(needs, limit):
                 continue
             found = _failure(lesson, needs[0], limit[0])
             if lesson.side is _CARD:
@@ -167,6 +172,26 @@ class Lessons:
             else:
                 failure = failure or found
         return Taught(failure=failure, headroom=headroom)
+
+    def _that_hold(
+        self, predict: Predict, context: LaunchContext
+    ) -> Sequence[tuple[_Lesson, Needs]]:
+        """Lessons and what they bar, worked out once between two trials.
+
+        A search asks about thousands of configurations before it starts one.
+        """
+        asked = replace(context, port=0)
+        if self._held is None or self._held[0] != asked:
+            found = []
+            for lesson in self._lessons:
+                taught = predict(lesson.configuration)
+                limit = lesson.side.needs(taught)
+                if limit is None or not lesson.side.is_blamed(taught):
+                    continue
+                if not self._is_contradicted(lesson, limit, predict):
+                    found.append((lesson, limit))
+            self._held = (asked, tuple(found))
+        return self._held[1]
 
     def _is_contradicted(self, lesson: _Lesson, limit: Needs, predict: Predict) -> bool:
         """Whether a trial that needs as much was measured."""
