@@ -8,6 +8,7 @@ from pathlib import Path
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_log_tail, read_telemetry
+from autotune.report.exports.folder import latest
 from autotune.report.findings import Findings, findings_of
 from autotune.report.table import Table
 from autotune.seams.telemetry import Sample
@@ -118,10 +119,11 @@ def gather(
 
 
 def serve_command(paths: StudyPaths, spec: StudySpec) -> str:
-    """The command that serves what lies in `recommended/`, as the study itself ran it."""
+    """The command that serves what was recommended, as the study itself ran it."""
+    folder = latest(paths.recommended)
     if spec.engine.deployer == "process":
-        return shlex.join(["sh", _relative(paths.recommended / "serve.sh")])
-    compose = _relative(paths.recommended / "docker-compose.yml")
+        return shlex.join(["sh", _relative(folder / "serve.sh")])
+    compose = _relative(folder / "docker-compose.yml")
     return shlex.join(["docker", "compose", "-f", compose, "up", "-d"])
 
 

@@ -223,6 +223,11 @@ def _made(
     return tuple(found)
 
 
+def latest(folder: Path) -> Path:
+    """Where the last recommendation lies: the folder, or the one beside the user's changes."""
+    return _beside(folder) if (_beside(folder) / MANIFEST).is_file() else folder
+
+
 def _beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.new")
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from autotune.records import Configuration
-from autotune.report.exports.folder import Written, write_recommendation
+from autotune.report.exports.folder import Written, latest, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.exports.write import Format
 from autotune.spec.study import StudySpec
@@ -121,6 +121,7 @@ def test_a_changed_file_stays_and_the_new_ones_go_beside(
     assert snapshot(folder) == before
     assert found.folder == tmp_path / "recommended.new"
     assert "trial 9 of study" in (found.folder / "docker-compose.yml").read_text()
+    assert latest(folder) == found.folder
     (note,) = found.notes
     assert name in note
     assert "recommended.new" in note
@@ -151,6 +152,7 @@ def test_force_replaces_what_was_changed_and_clears_what_lay_beside(tmp_path: Pa
     assert "restart: unless-stopped" in (folder / "docker-compose.yml").read_text()
     assert "VLLM_PORT=9123" in (folder / ".env").read_text()
     assert not beside.exists()
+    assert latest(folder) == folder
 
 
 def test_files_of_a_release_without_checksums_are_not_overwritten(tmp_path: Path) -> None:
