@@ -81,19 +81,22 @@ async def ours(url: str, load: Load) -> Figures:
 
 async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Figures:
     """What `vllm bench serve` writes."""
-    prompts = folder / "prompts.jsonl"
-    prompts.write_text("".join(json.dumps({"prompt": text}) + "\n" for text in load.texts))
+    # ShareGPT's form, for the reader of plain JSON lines needs pandas.
+    asked = [{"from": "human", "value": text} for text in load.texts]
+    prompts = folder / "prompts.json"
+    prompts.write_text(json.dumps([{"conversations": [one, one]} for one in asked]))
     command = [
         str(arguments.vllm / "bin" / "vllm"), "bench", "serve", "--backend", "openai",
         "--base-url", url, "--endpoint", "/v1/completions",
         "--model", NAME, "--tokenizer", str(arguments.model),
-        "--dataset-name", "custom", "--dataset-path", str(prompts), "--skip-chat-template",
-        "--disable-shuffle", "--custom-output-len", str(load.output_tokens),
+        "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
+        "--sharegpt-output-len", str(load.output_tokens),
         "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
         "--ignore-eos", "--disable-tqdm", "--temperature", "0",
         "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
     ]  # fmt: skip
-    await asyncio.to_thread(subprocess.run, command, check=True, capture_output=True, timeout=900)
+    done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=900)
+    assert done.returncode == 0, done.stderr.decode()[-2000:]
     row = json.loads((folder / "vllm.json").read_text())
     assert row["completed"] == len(load.texts), row
     return Figures(row["output_throughput"], row["median_ttft_ms"], row["total_input_tokens"])
