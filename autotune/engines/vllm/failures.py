@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
-from autotune.engines.vllm.logs import plain
+from autotune.engines.vllm.logs import number, plain
 from autotune.engines.vllm.signatures import Signature, table
 from autotune.records import Failure, FailureKind, Scalar
 from autotune.seams.engine import Evidence
@@ -150,17 +150,22 @@ def _tried(match: _Match, log: str) -> tuple[float | None, float | None]:
     found = _TRIED.search(log, max(0, begin), match.found.end() + _EXCERPT_CHARS)
     if found is None:
         return None, None
-    needed = float(found["needed"]) * _UNITS[found["needed_unit"]]
+    needed = _in_gib(found["needed"], _UNITS[found["needed_unit"]])
     if found["free"] is not None:
-        return round(needed, 4), round(float(found["free"]) * _UNITS[found["free_unit"]], 4)
-    return round(needed, 4), round(float(found["old_free"]) * _UNITS[found["old_unit"]], 4)
+        return needed, _in_gib(found["free"], _UNITS[found["free_unit"]])
+    return needed, _in_gib(found["old_free"], _UNITS[found["old_unit"]])
+
+
+def _in_gib(text: str, factor: float) -> float | None:
+    value = number(text)
+    return None if value is None else round(value * factor, 4)
 
 
 def _gib(name: str, groups: Mapping[str, str]) -> float | None:
     for suffix, factor in (("gib", 1.0), ("mib", 1 / 1024), ("bytes", 1 / BYTES_PER_GIB)):
         text = groups.get(f"{name}_{suffix}")
         if text is not None:
-            return round(float(text.replace(",", "")) * factor, 4)
+            return _in_gib(text, factor)
     return None
 
 
@@ -194,10 +199,13 @@ def _rule(name: str, texts: list[str]) -> Scalar | None:
         return 1
     if name == "text":
         return texts[0]
+    values = [value for text in texts if (value := number(text)) is not None]
+    if len(values) < len(texts):
+        return None
     if name == "share":  # of the free memory in all of it, rounded down to what vLLM accepts
-        share = int(float(texts[0]) / float(texts[1]) * 100) / 100 if float(texts[1]) else 0.0
+        share = int(values[0] / values[1] * 100) / 100 if values[1] else 0.0
         return share or None
-    return int(float(texts[0])) or None  # "int" and "floor"
+    return int(values[0]) or None  # "int" and "floor"
 
 
 def _killed(log: str, evidence: Evidence) -> bool:

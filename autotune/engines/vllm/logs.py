@@ -6,6 +6,7 @@ read from the releases themselves. Numbers carry thousands commas; the log is cu
 where it is long.
 """
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -115,7 +116,8 @@ def _import_ns(log: str) -> int | None:
 
 
 def _slowest_ns(pattern: re.Pattern[str], text: str, group: int = 1) -> int | None:
-    seconds = [_number(found[group]) for found in pattern.finditer(text)]
+    read = (number(found[group]) for found in pattern.finditer(text))
+    seconds = [value for value in read if value is not None]
     return ns_from_s(max(seconds)) if seconds else None
 
 
@@ -132,10 +134,11 @@ def ledger(log: str) -> MemoryLedger:
     estimate = _last(_GRAPHS_ESTIMATE, text)
     activation = non_torch = None
     if usage := _last_match(_USAGE, text):
-        weights, activation, non_torch, graphs = (_number(usage[i]) for i in range(1, 5))
+        weights, activation, non_torch, graphs = (number(usage[i]) for i in range(1, 5))
     elif usage := _last_match(_USAGE_MERGED, text):
-        consumed, activation, graphs = (_number(usage[i]) for i in range(1, 4))
-        non_torch = None if weights is None else round(max(consumed - weights, 0.0), 4)
+        consumed, activation, graphs = (number(usage[i]) for i in range(1, 4))
+        if weights is not None and consumed is not None:
+            non_torch = round(max(consumed - weights, 0.0), 4)
     if activation is not None and estimate is not None and _GRAPHS_BUDGETED in text:
         activation = round(max(activation - estimate, 0.0), 4)
     return MemoryLedger(
@@ -174,8 +177,8 @@ def _kv_gib(text: str) -> float | None:
     if available is not None:
         return available
     if found := _last_match(_KV_IN_USE, text):
-        value = _number(found[1])
-        return value if found[2] == "GiB" else round(value / BYTES_PER_GIB, 4)
+        value = number(found[1])
+        return value if value is None or found[2] == "GiB" else round(value / BYTES_PER_GIB, 4)
     reserved = _last(_KV_RESERVED, text)
     return _last(_KV_ON_CPU, text, 1) if reserved is None else reserved
 
@@ -193,8 +196,13 @@ def _last(pattern: re.Pattern[str], text: str, group: int | None = None) -> floa
     if found is None:
         return None
     value = found[group] if group else next(g for g in found.groups() if g is not None)
-    return _number(value)
+    return number(value)
 
 
-def _number(text: str) -> float:
-    return float(text.replace(",", ""))
+def number(text: str) -> float | None:
+    """A number as engines print it, commas between thousands; None if it is garbled."""
+    try:
+        value = float(text.replace(",", ""))
+    except ValueError:  # "1.2.3": two writers, one line
+        return None
+    return value if math.isfinite(value) else None

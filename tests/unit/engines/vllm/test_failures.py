@@ -3,6 +3,7 @@
 import pytest
 
 from autotune.engines.vllm.failures import explain, start_phase
+from autotune.engines.vllm.logs import ledger
 from autotune.records import Failure, FailureKind
 from autotune.seams.deployment import ExitEvidence
 from autotune.seams.engine import Evidence
@@ -207,3 +208,13 @@ def test_the_same_evidence_has_the_same_name() -> None:
     """A pure function: stored trials can be named again."""
     evidence = Evidence(phase="starting", log=STARTING + OOM, exit=ExitEvidence(exit_code=1))
     assert explain(evidence) == explain(evidence)
+
+
+@pytest.mark.parametrize("garbled", ["400.0.1", "9" * 400, "..", "1.2.3"])
+def test_a_garbled_number_is_no_number(garbled: str) -> None:
+    """Two writers on one line: the failure is named, its figure is not known."""
+    tried = f"torch.OutOfMemoryError: CUDA out of memory. Tried to allocate {garbled} MiB. "
+    failure = told(tried + "GPU 0 has a total capacity of 11.5 GiB of which 1.00 GiB is free.")
+    assert failure is not None
+    assert failure.needed_gib is None
+    assert ledger(f"Model loading took {garbled} GiB and 1.0 seconds").weights_gib is None
