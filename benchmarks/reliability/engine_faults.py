@@ -1,7 +1,7 @@
 """What an engine can do, done by a scripted one: each trial ends in the right record, clean."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -47,17 +47,17 @@ class FakeGpu:
         return {"gpu_memory_used_bytes": self.used_bytes}
 
 
-def engine_faults(folder: Path, *, deployer: str, only: str | None = None) -> Figure:
+def engine_faults(folder: Path, *, deployer: str, only: Collection[str] = ()) -> Figure:
     """Each behaviour once, and after each a server that does nothing wrong.
 
     Args:
         folder: Scratch.
         deployer: "process" or "docker".
-        only: One behaviour.
+        only: Some behaviours; all if empty.
     """
     figure = Figure(f"engine-faults-{deployer}")
     clock = MonotonicClock()
-    for does in EXPECTED if only is None else (only,):
+    for does in only or EXPECTED:
         figure.tried["faults"] += 1
         name = f"faults-{os.getpid()}-{does}"
         broken = clock.run(_one(folder, clock, deployer, does, name))

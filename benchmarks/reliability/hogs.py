@@ -8,7 +8,9 @@ whole run, controller and bystander included, lies in a memory cgroup of 1 GiB.
 import os
 import subprocess
 import sys
+import time  # noqa: TID251 - real processes, real time
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -106,7 +108,7 @@ def kernel_ooms(folder: Path, *, runs: int) -> Figure:
             figure.broken.append(
                 f"exit {code}: {said} {told.with_suffix('.err').read_text()[-400:]}"
             )
-        group.rmdir()
+        _remove(group)
     return figure
 
 
@@ -119,6 +121,15 @@ def _inside(arguments: Sequence[str]) -> int:
         print(failure_kind(record), other.poll() is None, record.outcome.failure, flush=True)
         other.kill()
     return 0
+
+
+def _remove(group: Path) -> None:
+    """Remove a cgroup once the last of its processes has gone."""
+    for _ in range(200):
+        with suppress(OSError):
+            group.rmdir()
+            return
+        time.sleep(0.1)
 
 
 def _cgroup(name: str) -> Path | None:

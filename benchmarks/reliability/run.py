@@ -2,7 +2,7 @@
 
     python -m benchmarks.reliability.run                       # everything, hours
     python -m benchmarks.reliability.run study-kills --kills 500
-    python -m benchmarks.reliability.run fuzz --minutes 10 --target sse
+    python -m benchmarks.reliability.run fuzz --minutes 10 --only sse
 
 Exit code 1 if a promise was broken; each is printed. Parts that need Docker take the engine that
 DOCKER_HOST names. Everything is written under a scratch folder and removed unless --keep.
@@ -23,7 +23,6 @@ from benchmarks.reliability.engine_faults import engine_faults
 from benchmarks.reliability.engine_kills import engine_kills
 from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.fuzz import fuzz
-from benchmarks.reliability.fuzz_targets import TARGETS
 from benchmarks.reliability.hogs import hogs, kernel_ooms
 from benchmarks.reliability.planted import planted_secrets
 from benchmarks.reliability.study_kills import study_kills
@@ -35,16 +34,18 @@ PARTS: dict[str, Part] = {
     "secrets": lambda folder, o: planted_secrets(folder, deployers=tuple(o.deployers)),
     "hogs-process": lambda folder, o: hogs(folder, deployer="process", runs=o.hogs),
     "hogs-docker": lambda folder, o: hogs(folder, deployer="docker", runs=o.hogs),
-    "kernel-oom": lambda folder, _o: kernel_ooms(folder, runs=3),
-    "fuzz": lambda folder, o: fuzz(folder, cpu_s=60 * o.minutes, seed=o.seed, only=o.target),
+    "kernel-oom": lambda folder, o: kernel_ooms(folder, runs=o.hogs),
+    "fuzz": lambda folder, o: fuzz(folder, cpu_s=60 * o.minutes, seed=o.seed, only=o.only),
     "engine-kills-process": lambda folder, o: engine_kills(
         folder, deployer="process", kills=o.engine_kills, seed=o.seed
     ),
     "engine-kills-docker": lambda folder, o: engine_kills(
         folder, deployer="docker", kills=o.engine_kills, seed=o.seed
     ),
-    "engine-faults-process": lambda folder, _o: engine_faults(folder, deployer="process"),
-    "engine-faults-docker": lambda folder, _o: engine_faults(folder, deployer="docker"),
+    "engine-faults-process": lambda folder, o: engine_faults(
+        folder, deployer="process", only=o.only
+    ),
+    "engine-faults-docker": lambda folder, o: engine_faults(folder, deployer="docker", only=o.only),
     "damage": lambda folder, o: damage(folder, cases=o.cases, seed=o.seed),
     "study-kills": lambda folder, o: study_kills(folder, kills=o.kills, seed=o.seed),
 }
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--hogs", type=int, default=10, help="runs with each deployer")
     parser.add_argument("--deployers", nargs="*", default=["process", "docker"], help="of secrets")
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU for each fuzz target")
-    parser.add_argument("--target", choices=sorted(TARGETS), help="of the fuzz; default: all")
+    parser.add_argument("--only", nargs="*", default=[], help="fuzz targets or faults of engines")
     parser.add_argument("--cases", type=int, default=2000, help="of damaged study files")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, help="write the figures as JSON lines, appended")
