@@ -1,6 +1,7 @@
 """Figures that the program must reach, on two cores, from the start of its process."""
 
 import json
+import sys
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - whole commands are timed from outside
 from typing import Final
@@ -8,11 +9,22 @@ from typing import Final
 import psutil
 import pytest
 
+from autotune.clock import MonotonicClock
+from autotune.deployers.marks import owner
+from autotune.deployers.ports import free_port
+from autotune.deployers.process import ProcessDeployer
+from autotune.deployers.readiness import Died, wait_ready
+from autotune.seams.deployment import Identity, LaunchPlan
+from autotune.units import NS_PER_S
 from tests.support.command import Place
 
 MOST_BYTES: Final = 400 * 10**6
-GROWTH_BYTES: Final = 80 * 10**6
-"""What the last 400 trials may add, 0.2 MB each; 0.12 were seen: records and the sampler's own."""
+GROWTH_BYTES: Final = 50 * 10**6
+"""What the last 400 trials may add. Records, ledger and candidates are bounded or small (30 kB a
+trial); the surrogate's Gaussian processes each hold a matrix over all trials, which grows with
+their square."""
+
+SIX: Final = {"startup", "ttft", "throughput", "long_context", "prefix_cache", "memory"}
 
 SHORT: Final = """
 engine: {name: simulated}
@@ -34,6 +46,13 @@ def test_forty_simulated_trials_take_under_a_minute(tmp_path: Path) -> None:
     assert ended.code == 0, ended.errors
     assert ended.result["trials"] >= 40
     assert any("docker-compose" in file for file in ended.result["files"])
+    assert (tmp_path / "studies" / "default" / "report.SIMULATED.html").is_file()
+    paths = (tmp_path / "studies" / "default" / "trials").glob("*/trial.json")
+    records = [json.loads(path.read_text())["record"] for path in paths]
+    whole = [r for r in records if r["outcome"]["status"] == "measured"]
+    assert whole
+    for record in whole:
+        assert {probe["probe"] for probe in record["probes"]} >= SIX
     assert took_s < 60, f"{took_s:.1f} s"
 
 
@@ -54,3 +73,34 @@ def test_memory_stays_flat_over_five_hundred_trials(tmp_path: Path) -> None:
     assert len(used) >= 500
     assert max(used.values()) < MOST_BYTES
     assert max(used.values()) - used[100] < GROWTH_BYTES
+
+
+def test_a_dead_engine_is_noticed_within_a_second(tmp_path: Path) -> None:
+    """Between its last act and the end of the wait for its health, which would go on for minutes.
+
+    The engine is a process that writes down when it ends; both read the same monotonic clock.
+    """
+    clock = MonotonicClock()
+    stamp = tmp_path / "ended"
+    program = (
+        "import os, pathlib, sys, time; time.sleep(2); "
+        "pathlib.Path(sys.argv[1]).write_text(str(time.monotonic_ns())); os._exit(3)"
+    )
+    plan = LaunchPlan(argv=(sys.executable, "-c", program, str(stamp)), port=free_port())
+    pid, start = owner()
+    identity = Identity(study="dead", trial=0, owner_pid=pid, owner_start=start)
+
+    async def never() -> bool:
+        return False
+
+    async def noticed_ns() -> int:
+        deploying = ProcessDeployer(clock).deploy(
+            plan, identity=identity, log_path=tmp_path / "log"
+        )
+        async with deploying as deployment:
+            ended = await wait_ready(deployment, never, clock=clock, timeout_s=300)
+            assert isinstance(ended, Died)
+            return clock.now_ns()
+
+    late_ns = clock.run(noticed_ns()) - int(stamp.read_text())
+    assert 0 < late_ns < NS_PER_S, f"{late_ns / NS_PER_S:.2f} s"
