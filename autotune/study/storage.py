@@ -34,6 +34,12 @@ from autotune.study.outcomes import Told, told_as
 
 TIMEOUT_S: Final = 60
 
+_DAMAGED: Final = (
+    SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, TypeError, LookupError,
+    AssertionError, RuntimeError,
+)  # fmt: skip
+"""What Optuna's reading raises where rows hold what it never wrote."""
+
 
 @contextmanager
 def quiet() -> Iterator[None]:
@@ -86,6 +92,9 @@ def open_storage(database: Path) -> RDBStorage:
         storage.engine.dispose()  # connections made before the listener was there
         with storage.engine.connect() as connection:
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+            found = str(connection.exec_driver_sql("PRAGMA quick_check(1)").scalar())
+        if found != "ok":
+            raise _unusable(str(database), RuntimeError(found))
     except (SQLAlchemyError, optuna.exceptions.OptunaError, RuntimeError, OSError) as error:
         raise _unusable(str(database), error) from error
     return storage
@@ -146,7 +155,11 @@ def open_ledger(
     """
     study = open_study(open_storage(paths.database), spec)
     records = store.records()
-    if not _fits(study, records):
+    try:
+        fits = _fits(study, records)
+    except _DAMAGED as error:
+        raise _unusable(str(paths.database), error) from error
+    if not fits:
         return rebuild(paths, spec, space, records, numbers=store.next_number())
     return study
 

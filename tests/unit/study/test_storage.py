@@ -8,9 +8,12 @@ import pytest
 from optuna.storages import RDBStorage
 
 from autotune.errors import StoreError
+from autotune.paths import StudyPaths
+from autotune.spec.space import space_from
 from autotune.spec.study import study_from
+from autotune.store import TrialStore
 from autotune.study import storage as storages
-from autotune.study.storage import open_storage, open_study
+from autotune.study.storage import open_ledger, open_storage, open_study
 
 SPEC = study_from({"name": "s"}, where="test")
 
@@ -50,3 +53,44 @@ def test_a_database_that_holds_the_study_twice_is_told(tmp_path: Path) -> None:
     with pytest.raises(StoreError, match=r"optuna\.db cannot be used") as raised:
         open_study(open_storage(database), SPEC)
     assert "made again" in raised.value.hint
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        "UPDATE trials SET state = 'NONSENSE'",
+        "UPDATE trial_params SET distribution_json = '{'",
+        "UPDATE trial_values SET value_type = 'x'",
+        "UPDATE trials SET datetime_start = 'soon'",
+    ],
+)
+def test_rows_that_optuna_never_wrote_are_told(tmp_path: Path, spoil: str) -> None:
+    """A bit that flips in a row is no damage to SQLite, and no traceback here."""
+    space = space_from({"parameters": {"max_num_seqs": {"choices": [1, 2]}}, "name": "x"}, where="")
+    paths = StudyPaths(tmp_path / "s")
+    store = TrialStore(paths, "s")
+    study = open_ledger(paths, SPEC, space, store)
+    trial = study.ask()
+    trial.suggest_int("max_num_seqs", 1, 2)
+    study.tell(trial, [1.0] * len(SPEC.objectives))
+    study._storage.remove_session()
+    with closing(sqlite3.connect(paths.database)) as spoilt:
+        spoilt.execute(spoil)
+        spoilt.commit()
+    with pytest.raises(StoreError, match=r"optuna\.db cannot be used"):
+        open_ledger(paths, SPEC, space, store)
+
+
+def test_pages_that_sqlite_never_wrote_are_told(tmp_path: Path) -> None:
+    """Blanked from the second page on, as a power cut may leave it."""
+    database = tmp_path / "optuna.db"
+    storage = open_storage(database)
+    open_study(storage, SPEC)
+    storage.remove_session()
+    storage.engine.dispose()
+    with closing(sqlite3.connect(database)) as whole:
+        whole.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = database.read_bytes()
+    database.write_bytes(data[:4096] + bytes(len(data) - 4096))
+    with pytest.raises(StoreError, match=r"optuna\.db cannot be used"):
+        open_storage(database)
