@@ -66,7 +66,9 @@ def engine_faults(folder: Path, *, deployer: str, only: Collection[str] = ()) ->
 
 
 async def _one(folder: Path, clock: Clock, deployer: str, does: str, name: str) -> list[str]:
-    spec = spec_of(name)
+    patience_s = 60 if does == "floods" else 5  # 200 MiB take their time on a busy machine
+    workload = {"ttft_repeats": 3, "ttft_max_tokens": 16, "request_timeout_s": patience_s}
+    spec = spec_of(name, {"workload": workload})
     gpu = FakeGpu()
     tools = tools_of(spec, deployer, clock=clock, extra_sources=(gpu,))
     runner = runner_of(spec, folder, tools)
