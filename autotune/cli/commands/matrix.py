@@ -18,6 +18,7 @@ from autotune.cli.options import (
     load_study,
 )
 from autotune.cli.running import announce, open_study, say
+from autotune.cli.stopped import told_when_stopped
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
@@ -85,14 +86,16 @@ def matrix(
         write_study(workbench.paths, workbench.spec, workbench.space.space)
         notes = workbench.context.capabilities.warnings
         write_resolution(workbench.paths, workbench.space, notes)
+        store = TrialStore(workbench.paths, workbench.spec.name)
         view = make_view(
             workbench.spec,
             workbench.backend.clock,
             json=json,
             quiet=quiet,
             simulated=workbench.backend.simulated,
+            known=store.records(),
         )
-        with view:
+        with told_when_stopped(store), view:
             run(workbench, view, cells, chosen)
     show(workbench, declared.configurations, chosen, json=json)
 
