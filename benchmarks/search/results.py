@@ -36,7 +36,7 @@ _SIZE: Final = Size(
 
 
 def median_curve(traces: Sequence[Trace], hours: Sequence[float]) -> list[float]:
-    """Median share after so many GPU hours; a trace that ended keeps its last share."""
+    """Median share after so many GPU hours, up to where half of the traces have ended."""
     rows = []
     for trace in traces:
         at = np.searchsorted(np.asarray(trace.gpu_s) / 3600, hours, side="right") - 1
@@ -60,8 +60,9 @@ def picture(traces: Sequence[Trace], hours: float = 3.5) -> str:
         mine = [t for t in traces if t.strategy == name]
         if not mine:
             continue
-        curve = median_curve(mine, grid)
-        points = [(x(h), y(s)) for h, s in zip(grid, curve, strict=True)]
+        end = statistics.median(t.gpu_s[-1] / 3600 for t in mine)
+        run = [h for h in grid if h <= end]
+        points = [(x(h), y(s)) for h, s in zip(run, median_curve(mine, run), strict=True)]
         canvas.polyline(points, f"c{index}")
         height = 380 - 24 * (len(SHOWN) - index)
         canvas.line(490, height - 4, 515, height - 4, f"c{index}")

@@ -108,9 +108,8 @@ def main() -> None:
                 with options.out.open("a") as file:
                     file.write(json.dumps(asdict(trace)) + "\n")
     marks = [m for m in (10, 20, 40, 80) if m <= options.trials]
-    order = {name: place for place, name in enumerate(options.strategies)}
-    traces.sort(key=lambda trace: order[trace.strategy])
-    print(summary(traces, marks))
+    shown = [t for name in options.strategies for t in traces if t.strategy == name]
+    print(summary(shown, marks))
 
 
 if __name__ == "__main__":

@@ -46,14 +46,14 @@ def summary(traces: Sequence[Trace], marks: Sequence[int], *, timed: bool = True
         marks: Trials after which shares are shown.
         timed: Whether to show the time of proposals.
     """
-    head = ["strategy", *(f"{m} trials" for m in marks), "worst tenth", "out of memory",
-            "refused", "GPU h to 90%", "GPU h to 95%"]  # fmt: skip
+    head = ["strategy", "landscapes", *(f"{m} trials" for m in marks), "worst tenth",
+            "out of memory", "refused", "GPU h to 90%", "GPU h to 95%"]  # fmt: skip
     head += ["s/proposal"] if timed else []
     rows = [head, ["---"] * len(head)]
     for name in dict.fromkeys(t.strategy for t in traces):
         mine = [t for t in traces if t.strategy == name]
         medians = (statistics.median(t.shares[mark - 1] for t in mine) for mark in marks)
-        cells = [name, *(f"{median:.2f}" for median in medians)]
+        cells = [name, str(len(mine)), *(f"{median:.2f}" for median in medians)]
         cells.append(f"{np.quantile([t.shares[marks[-1] - 1] for t in mine], 0.1):.2f}")
         ends = [kind for t in mine for kind in t.died[10 : marks[-1]]] or [""]
         shares = (sum(kind in kinds for kind in ends) / len(ends) for kinds in (MEMORY, REFUSED))
