@@ -46,7 +46,14 @@ def read_yaml(path: Path) -> Any:
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise SpecError(message, hint="Check the path and its rights.") from error
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError, ValueError) as error:
+    except (
+        yaml.YAMLError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        ValueError,
+    ) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""
         problem = getattr(error, "problem", None) or type(error).__name__
