@@ -19,16 +19,17 @@ from autotune.analysis.decision import Decision, decide
 from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
 from autotune.analysis.measurements import PROVING, Measured, differences, grouped
-from autotune.analysis.noise import SIGNIFICANT
 from autotune.analysis.pairs import idle_settings, with_values_of
 from autotune.errors import NothingFeasibleError
-from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
+from autotune.records import Configuration, FailureKind, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 
 Refusal = Callable[[Configuration], str | None]
 
 _MOST_SHARE: Final = 0.45
 """Share of the budget that proofs and ablations may take together: the rest searches."""
+_DECISIVE: Final = 4.0
+"""Standard deviations of one trial that a setting must promise to be tested before the rest."""
 _DOUBTFUL: Final = 1.0
 """Standard errors behind the best from which a simpler configuration is measured further."""
 
@@ -52,8 +53,7 @@ def next_ablation(
         refusal: Why the space does not allow a configuration. A single setting without which the
             rest is not allowed is returned all the same, for the refusal to be recorded.
     """
-    made = [r for r in records if r.kind is TrialKind.ABLATION]
-    spent = sum(r.outcome.status is not OutcomeStatus.SCREENED for r in made)
+    spent = sum(r.kind is TrialKind.ABLATION and _is_spent(r) for r in records)
     if spent >= ablation_trials(spec):
         return None
     try:
@@ -64,6 +64,13 @@ def next_ablation(
     if not decision.proved or start is None or decision.baseline is None:
         return None
     return _Elimination(records, spec, decision, start, decision.baseline, refusal).due()
+
+
+def _is_spent(record: TrialRecord) -> bool:
+    """Whether it took a trial of the budget: what was never started or cut off did not."""
+    failure = record.outcome.failure
+    is_cut = failure is not None and failure.kind is FailureKind.INTERRUPTED
+    return not is_cut and record.outcome.status is not OutcomeStatus.SCREENED
 
 
 class _Elimination:
@@ -89,7 +96,15 @@ class _Elimination:
         self._reference = baseline.configuration
 
     def due(self) -> Configuration | None:
-        return self._unfinished() or self._in_doubt() or self._next_removal()
+        return self._forbidden() or self._unfinished() or self._in_doubt() or self._next_removal()
+
+    def _forbidden(self) -> Configuration | None:
+        """A removal that the space refuses and nobody has recorded yet: it costs no trial."""
+        for name in differences(self._chosen.configuration, self._reference):
+            single = self._less([name])
+            if self._refusal(single) is not None and not self._is_out(single):
+                return single
+        return None
 
     def _unfinished(self) -> Configuration | None:
         """A removal from the choice that was begun and is not yet told."""
@@ -123,7 +138,7 @@ class _Elimination:
         if measured is None:
             return False
         chooser = self._decision.chooser
-        return chooser.is_behind(measured, chooser.best, SIGNIFICANT)
+        return chooser.is_worse(measured, chooser.best)
 
     def _is_refused(self, configuration: Configuration) -> bool:
         """Whether it is out, or was measured enough and is not the choice all the same."""
@@ -135,7 +150,7 @@ class _Elimination:
     def _in_doubt(self) -> Configuration | None:
         """The choice and the best, in turn, where the choice looks worse and not beyond noise."""
         chooser, chosen = self._decision.chooser, self._chosen
-        best, most = chooser.best, 2 * self._spec.search.repeats
+        best, most = chooser.best, self._spec.search.repeats + 1
         if chosen is best or chooser.is_baseline(best) or len(chosen.records) >= most:
             return None
         if not chooser.is_behind(chosen, best, _DOUBTFUL):
@@ -154,8 +169,21 @@ class _Elimination:
         if len(names) == len(overrides):  # all of them: that is the default, which was beaten
             names = names[:-1] or names
         names = names[: self._most_at_once(overrides)]
+        if len(names) == 1:
+            names = self._decisive(ranked) or names
         wanted = self._less(names)
         return None if wanted == self._reference or self._is_refused(wanted) else wanted
+
+    def _decisive(self, ranked: Sequence[str]) -> list[str]:
+        """The setting that promises most, where one trial without it tells: its reason is cheap."""
+        strongest = ranked[-1]
+        told = _DECISIVE * self._error_of_one_trial()
+        return [strongest] if self._hints(ranked)[strongest].gain > told else []
+
+    def _error_of_one_trial(self) -> float:
+        """Standard deviation of the score of one trial."""
+        one = self._chosen
+        return self._decision.chooser.error(one, one) * math.sqrt(len(one.records) / 2)
 
     def _most_at_once(self, overrides: Sequence[str]) -> int:
         """Half of the smallest set that the choice could not do without, so that steps shrink."""
@@ -200,7 +228,7 @@ class _Elimination:
         measured = self._measured.get(less)
         if measured is None:
             return self._is_out(less)
-        return self._decision.chooser.is_behind(measured, larger, SIGNIFICANT)
+        return self._decision.chooser.is_worse(measured, larger)
 
     def _ranked(self, names: Sequence[str]) -> list[str]:
         """Settings by what the records promise of them, those that do nothing first."""
@@ -216,14 +244,13 @@ class _Elimination:
     def _hints(self, names: Sequence[str]) -> dict[str, Hint]:
         chooser = self._decision.chooser
         one = self._chosen
-        single = chooser.error(one, one) * math.sqrt(len(one.records) / 2)
         return hints(
             self._decision.everything,
             one.latest,
             self._baseline,
             names,
             score=chooser.score,
-            error=single,
+            error=self._error_of_one_trial(),
         )
 
     def _less(self, names: Sequence[str]) -> Configuration:

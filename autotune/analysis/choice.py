@@ -11,7 +11,7 @@ from typing import Final
 
 from scipy import special
 
-from autotune.analysis.costs import MINOR, Costs
+from autotune.analysis.costs import Costs
 from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise
 from autotune.analysis.pairs import told_apart
@@ -21,6 +21,10 @@ from autotune.spec.study import Objective, Preference
 
 LEVEL: Final = 0.025
 """Chance that a study of a default that nothing beats recommends something else."""
+_MINOR: Final = 0.1
+"""Weight of the objectives that are not preferred: they decide between near-equals."""
+_MATERIAL: Final = 0.01
+"""Loss in the score, a logarithm, under which nothing is worth a setting."""
 _MOST_ERRORS: Final = 4.0
 """Standard errors that are enough whatever the noise rests on."""
 
@@ -36,7 +40,7 @@ def weights_of(objectives: Sequence[Objective], prefer: Preference) -> tuple[flo
     hits = [metric_named(o.metric).unit in wanted for o in objectives]
     if not any(hits):
         return tuple(1.0 for _ in objectives)
-    return tuple(1.0 if hit else MINOR for hit in hits)
+    return tuple(1.0 if hit else _MINOR for hit in hits)
 
 
 def score(candidate: Measured, objectives: Sequence[Objective], weights: Sequence[float]) -> float:
@@ -103,7 +107,7 @@ class Chooser:
         best = self.best
         if best is self._baseline:
             return best
-        rivals = [c for c in self._better if not self.is_behind(c, best, SIGNIFICANT)]
+        rivals = [c for c in self._better if not self.is_worse(c, best)]
         return min(rivals, key=lambda c: (*self._overrides(c), -self.score(c)))
 
     def is_baseline(self, candidate: Measured) -> bool:
@@ -124,6 +128,31 @@ class Chooser:
     def is_behind(self, candidate: Measured, other: Measured, errors: float) -> bool:
         """Whether the other's score is better by more than so many standard errors."""
         return self.score(other) - self.score(candidate) > errors * self.error(candidate, other)
+
+    def is_worse(self, candidate: Measured, other: Measured) -> bool:
+        """Whether it is behind beyond the noise, in the score or by what can be told for sure.
+
+        The noise of one objective must not hide a loss in another that hardly varies (context
+        capacity is counted, not timed). So the objectives that clearly differ are summed by
+        themselves; they decide where they lose a hundredth and the rest does not make up for half.
+        """
+        if self.is_behind(candidate, other, SIGNIFICANT):
+            return True
+        clear = self._clear_gain(candidate, other)
+        gap = self.score(candidate) - self.score(other)
+        return clear <= -_MATERIAL and gap <= clear / 2
+
+    def _clear_gain(self, candidate: Measured, other: Measured) -> float:
+        """Weighted gains over another one, of the objectives that differ beyond their noise."""
+        repeats = 1 / len(candidate.records) + 1 / len(other.records)
+        found = []
+        for index, objective in enumerate(self._objectives):
+            sign = 1.0 if objective.direction == "maximize" else -1.0
+            gain = sign * (candidate.logs[index] - other.logs[index])
+            error = self._noise[objective.metric].relative_sd * math.sqrt(repeats)
+            if abs(gain) > SIGNIFICANT * error:
+                found.append(self._weights[index] * gain)
+        return math.fsum(found)
 
     def error(self, one: Measured, other: Measured) -> float:
         """Standard error of the difference between two scores."""

@@ -15,8 +15,10 @@ from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.metrics import METRICS, Direction, Metric, Unit
 from autotune.records import TrialRecord
 
-MINOR: Final = 0.1
-"""Weight of what was not asked for: of harm, and of objectives that a preference passes over."""
+HARM: Final = 0.2
+"""Weight of harm: something must get worse five times as much as an objective gets better to
+outweigh it (capacity a sixth larger does not pay for a first token that takes twice as long
+and more)."""
 _FELT: Final = frozenset(
     {Unit.NS, Unit.TOKENS, Unit.TOKENS_PER_S, Unit.REQUESTS_PER_S, Unit.JOULES_PER_TOKEN}
 )
@@ -75,7 +77,7 @@ class Costs:
                 if harm is not None:
                     beyond = max(0.0, harm[0] - harm[1])
                     worst[metric.probe] = max(worst.get(metric.probe, 0.0), beyond)
-        return MINOR * math.fsum(worst.values())
+        return HARM * math.fsum(worst.values())
 
     def ratios(self, trials: Sequence[TrialRecord]) -> Mapping[str, float]:
         """Metric to ratio against the reference, of what is worse beyond the noise.

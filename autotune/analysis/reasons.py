@@ -14,7 +14,7 @@ from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
-from autotune.analysis.noise import SIGNIFICANT, noise_of
+from autotune.analysis.noise import noise_of
 from autotune.analysis.pairs import MatchedPair, idle_settings, matched_pairs, with_values_of
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
@@ -159,7 +159,7 @@ class _Reasons:
         return f"{without} no objective is worse beyond the noise: it is not shown to help"
 
     def _is_worse_together(self, lacking: Measured, having: Measured) -> bool:
-        return self._decision.chooser.is_behind(lacking, having, SIGNIFICANT)
+        return self._decision.chooser.is_worse(lacking, having)
 
     def _made(  # noqa: PLR0917
         self,

@@ -201,3 +201,20 @@ def test_what_the_study_could_have_seen_is_told() -> None:
     repeated = recommend([BASELINE, trial(1, 1010.0, a=1), *proofs], SPEC)
     assert repeated.proved
     assert 0 < repeated.detectable["ttft_8k_ns"] < single.detectable["ttft_8k_ns"]
+
+
+def test_a_loss_that_can_be_told_for_sure_is_not_hidden_by_the_noise_of_the_rest() -> None:
+    """Speed varies by 10% and capacity not at all: 6% less capacity is a loss, and not a tie."""
+
+    def proofs(first: int, context: float, **values: int) -> list[TrialRecord]:
+        speeds = (1900.0, 2100.0, 2000.0)
+        return [
+            trial(first + i, speed, 1.0, context, kind=TrialKind.FINALIST, **values)
+            for i, speed in enumerate(speeds)
+        ]
+
+    records = [
+        BASELINE, trial(1, 2000.0, 1.0, 100_000, a=1, b=1), trial(2, 2000.0, 1.0, 94_000, a=1),
+        *proofs(3, 100_000, a=1, b=1), *proofs(6, 94_000, a=1),
+    ]  # fmt: skip
+    assert recommend(records, SPEC).configuration == Configuration.of({"a": 1, "b": 1})
