@@ -21,7 +21,7 @@ if [ "$(cat "$archive.packages" 2>/dev/null)" != "$packages" ]; then
   if ! command -v debootstrap >/dev/null; then
     apt-get update -qq
     DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends debootstrap \
-      >/dev/null 2>&1
+      >"$cache/apt.log" 2>&1 || { tail -n 5 "$cache/apt.log" >&2; exit 1; }
   fi
   # The mirror that apt is set up with, in either of its two file formats.
   mirror=$(cat /etc/apt/sources.list.d/debian.sources /etc/apt/sources.list 2>/dev/null |

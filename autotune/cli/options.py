@@ -109,6 +109,8 @@ def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
             _forget_deployer(raw, str(given["engine.name"]))
         for key, value in given.items():
             _lay_over(raw, key.split("."), value)
+        if isinstance(raw.get("model"), str):
+            raw["model"] = absolute_model(raw["model"])
     options = {key: OPTIONS[key] for key, value in overrides.items() if value is not None}
     spec = study_from(raw, where=str(path), options=options)
     require_measured(spec, where=str(path))
@@ -161,7 +163,7 @@ def study_overrides(  # noqa: PLR0917 - one per option, in the command's own ord
     """Options of `autotune study` as keys of its file."""
     return {
         "budget.trials": trials,
-        "model": _model(model),
+        "model": model,
         "engine.name": engine,
         "engine.deployer": deployer,
         "engine.image": image,
@@ -172,8 +174,10 @@ def study_overrides(  # noqa: PLR0917 - one per option, in the command's own ord
     }
 
 
-def _model(model: str | None) -> str | None:
-    """A folder is kept as an absolute path, so that the study can go on from anywhere."""
-    if model is None or not Path(model).expanduser().is_dir():
-        return model
-    return str(Path(model).expanduser().resolve())
+def absolute_model(model: str) -> str:
+    """A folder by its absolute path, a hub's id as it is.
+
+    The engine serves a folder under its absolute path, and a study goes on from anywhere.
+    """
+    folder = Path(model).expanduser()
+    return str(folder.resolve()) if folder.is_dir() else model

@@ -19,6 +19,8 @@ from tests.support import machine
 from tests.support.command import Place, processes_of
 
 BASE: Final = Path(__file__).with_name("study.yaml")
+ENGINE_VARIABLE: Final = "E2E_ENGINE"
+"""Set in an image: the folder of the vLLM that is run there."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,7 +74,8 @@ def real_study(deployer: str, folder: Path, changes: Mapping[str, Any] | None = 
     if deployer == "docker":
         # The image brings Debian's libraries; Python and vLLM come from this machine.
         base = Path(sys.base_prefix).resolve()
-        folders = (program.parent, environment, base, python_of(environment))
+        others = (other,) if (other := machine.other_vllm()) is not None else ()
+        folders = (program.parent, environment, *others, base, python_of(environment))
         raw["engine"] |= {
             "image": machine.IMAGE,
             "mounts": [
@@ -93,12 +96,13 @@ def polite_vllm(environment: Path, folder: Path) -> Path:
     """The program `vllm`, at a lower priority than whoever measures it.
 
     Server and load generator share two cores here. Left to themselves the generator comes late,
-    and says so: its figures would be its own and not the server's.
+    and says so: its figures would be its own and not the server's. An image that sets
+    ENGINE_VARIABLE holds another release: the program is that one's there.
     """
     program = folder / "bin" / "vllm"
     program.parent.mkdir(exist_ok=True)
-    program.write_text(
-        f"#!{environment}/bin/python\n"
+    script = program.with_name("polite.py")
+    script.write_text(
         "import os, sys\n"
         "from vllm.entrypoints.cli.main import main\n"
         'if __name__ == "__main__":\n'
@@ -107,7 +111,9 @@ def polite_vllm(environment: Path, folder: Path) -> Path:
     )
     # Inside an image the engine's interpreter is looked for beside its program.
     interpreter = program.with_name("python3")
-    interpreter.write_text(f'#!/bin/sh\nexec {environment}/bin/python "$@"\n')
+    python = f'"${{{ENGINE_VARIABLE}:-{environment}}}/bin/python"'
+    interpreter.write_text(f'#!/bin/sh\nexec {python} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec {python} {script} "$@"\n')
     for file in (program, interpreter):
         file.chmod(0o755)
     return program

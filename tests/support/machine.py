@@ -12,6 +12,7 @@ import pynvml
 from requests.exceptions import RequestException
 
 VLLM_VARIABLE = "AUTOTUNE_E2E_VLLM"
+OTHER_VLLM_VARIABLE = "AUTOTUNE_E2E_OTHER_VLLM"
 MODEL_VARIABLE = "AUTOTUNE_E2E_MODEL"
 IMAGE = "autotune-e2e:local"
 
@@ -19,6 +20,12 @@ IMAGE = "autotune-e2e:local"
 def vllm_environment() -> Path:
     """The virtual environment that holds vLLM; see `.ci/vllm_cpu.sh`."""
     return Path(os.environ[VLLM_VARIABLE])
+
+
+def other_vllm() -> Path | None:
+    """Another release of vLLM; None if there is none."""
+    folder = os.environ.get(OTHER_VLLM_VARIABLE)
+    return Path(folder).resolve() if folder and (Path(folder) / "bin/vllm").is_file() else None
 
 
 def model_folder() -> Path:

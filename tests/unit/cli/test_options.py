@@ -58,16 +58,19 @@ def test_a_study_is_named_after_its_file(tmp_path: Path, monkeypatch: pytest.Mon
     assert load_study(str(tmp_path / "mine.yaml"), {}).name == "mine"
 
 
-def test_a_folder_as_model_can_be_found_from_anywhere(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(("written", "option"), [("model", None), ("other", "model")])
+def test_a_folder_as_model_is_kept_as_an_absolute_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, written: str, option: str | None
 ) -> None:
-    """It is kept as an absolute path."""
+    """In the file or as an option: the engine serves it under that name and no other."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "model").mkdir()
+    (tmp_path / "mine.yaml").write_text(f"model: {written}\n")
 
-    overrides = study_overrides(None, "model", None, None, None, None, None, None, None)
+    overrides = study_overrides(None, option, None, None, None, None, None, None, None)
 
-    assert overrides["model"] == str(tmp_path / "model")
+    spec = load_study(str(tmp_path / "mine.yaml"), overrides)
+    assert spec.model == str(tmp_path / "model")
 
 
 def test_an_option_of_a_bad_value_is_blamed_on_the_option(tmp_path: Path) -> None:
