@@ -183,6 +183,8 @@ def conclude(
 ) -> Summary:
     """Choose, judge, and write the recommendation.
 
+    An engine whose command cannot be exported gets a warning in place of files.
+
     Args:
         spec: As resolved.
         paths: Where the recommendation goes.
@@ -199,7 +201,11 @@ def conclude(
     chosen = summary.recommendation
     if chosen is None:
         return summary
-    service = service_of(spec, paths, chosen.record, chosen)
+    try:
+        service = service_of(spec, paths, chosen.record, chosen)
+    except UsageError as error:  # what was found is worth more than its files
+        warning = f"the recommendation has no files: {error}"
+        return replace(summary, warnings=(*summary.warnings, warning))
     release = chosen.record.environment.get("engine_release")
     written = write_recommendation(paths.recommended, service, release=release, force=force)
     return replace(summary, written=written)

@@ -220,6 +220,9 @@ def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list
     if record is None:
         return []
     notes = [f"{row.cell.title}: {name} left out: {why}" for name, why in record.left_out.items()]
+    if row.cell.image is not None:
+        release = record.environment.get("engine_release", "of unknown release")
+        notes.insert(0, f"{row.cell.title}: run in {row.cell.image}, engine {release}")
     failure = record.outcome.failure
     if failure is not None and not any(why in failure.message for why in record.left_out.values()):
         notes.append(f"{row.cell.title}: {failure.message}")

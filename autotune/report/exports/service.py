@@ -186,6 +186,18 @@ def service_from(
     )
 
 
+def _model_at(argv: tuple[str, ...]) -> int:
+    """Where the model stands: behind `serve`, else before the first option; -1 if nowhere.
+
+    `python3 -m vllm.entrypoints.cli.main serve MODEL` has an option before its `serve`.
+    """
+    for index, part in enumerate(argv[:-1]):
+        if part == "serve" and not argv[index + 1].startswith("-"):
+            return index + 1
+    first_flag = next((i for i, part in enumerate(argv) if part.startswith("-")), len(argv))
+    return first_flag - 1 if first_flag >= 2 else -1
+
+
 def split_command(
     argv: tuple[str, ...],
 ) -> tuple[tuple[str, ...], str, tuple[tuple[str, str | None], ...]]:
@@ -194,10 +206,10 @@ def split_command(
     Raises:
         UsageError: If no model can be found in it.
     """
-    first_flag = next((i for i, part in enumerate(argv) if part.startswith("-")), len(argv))
-    program, model = argv[: first_flag - 1], argv[first_flag - 1] if first_flag else ""
+    at = _model_at(argv)
+    program, model = argv[:at], argv[at] if at >= 0 else ""
     options: list[tuple[str, str | None]] = []
-    rest = list(argv[first_flag:])
+    rest = list(argv[at + 1 :])
     while rest:
         flag = rest.pop(0)
         name, equals, value = flag.partition("=")
@@ -207,7 +219,7 @@ def split_command(
             options.append((flag, rest.pop(0)))
         else:
             options.append((flag, None))
-    if first_flag < 2:  # `python -m module --model M`
+    if at < 1:  # `python -m module --model M`
         message = "the trial's command names no model before its options"
         raise UsageError(
             message, hint="Export a trial of an engine whose command is `serve MODEL`."

@@ -112,6 +112,13 @@ def test_a_command_is_split_into_options(
     assert split_command(argv) == (("vllm", "serve"), "m", options)
 
 
+def test_a_module_that_is_run_by_python_has_its_model_behind_serve() -> None:
+    """Its `-m` is Python's own option."""
+    argv = ("python3", "-m", "vllm.entrypoints.cli.main", "serve", "m", "--port", "1")
+
+    assert split_command(argv) == (argv[:4], "m", (("--port", "1"),))
+
+
 def test_a_command_without_a_model_is_refused() -> None:
     """What cannot be exported says so."""
     with pytest.raises(UsageError, match="names no model"):
