@@ -10,7 +10,7 @@ from pathlib import Path
 
 from autotune.errors import AutotuneError
 from autotune.paths import StudyPaths
-from autotune.records import FailureKind, TrialKind, TrialRecord
+from autotune.records import FailureKind, OutcomeStatus, TrialKind, TrialRecord
 from autotune.store.codec import DamagedRecordError, decode
 
 ONCE = frozenset({TrialKind.BASELINE, TrialKind.SEED, TrialKind.SEARCH, TrialKind.RETRY})
@@ -107,6 +107,7 @@ def _duplicates(records: list[TrialRecord]) -> Iterator[str]:
     ended = Counter(
         r.configuration for r in records if r.kind in ONCE and not _is_cut_off(r)
         and r.configuration not in baselines
+        and r.outcome.status is not OutcomeStatus.FAILED  # the host's fault: run again, rightly
     )  # fmt: skip
     for configuration, count in ended.items():
         if count > 1:

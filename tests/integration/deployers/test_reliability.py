@@ -58,6 +58,7 @@ def test_no_promise_is_broken(part: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("part", IN_CONTAINERS)
 def test_no_promise_is_broken_in_containers(part: str, tmp_path: Path) -> None:
@@ -66,6 +67,7 @@ def test_no_promise_is_broken_in_containers(part: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.docker
+@pytest.mark.thorough
 @pytest.mark.timeout(300)
 def test_no_promise_is_broken_by_a_docker_engine(tmp_path: Path) -> None:
     """With an engine of its own that is stopped, killed, frozen and hidden."""

@@ -6,7 +6,7 @@ from benchmarks.correctness.run import FAULTS, FP8_CACHE, Case, planted, vllm_ca
 from benchmarks.correctness.servers import VllmGate
 from tests.support import machine
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.vllm, pytest.mark.thorough, pytest.mark.timeout(900)]
 
 
 @pytest.fixture(scope="module")
