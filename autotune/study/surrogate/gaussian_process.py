@@ -19,10 +19,6 @@ from autotune.study.surrogate.features import FloatArray
 
 MOST_TO_FIT: Final = 120
 """Trials that hyperparameters are fitted to: the latest."""
-FIRST_KEPT: Final = 64
-LATEST_KEPT: Final = 192
-"""Trials that are conditioned on: the first ones (the default, seeds, those that cover the space)
-and the latest. Twenty processes with a matrix over every trial took 40 MB at 500 trials."""
 _ITERATIONS: Final = 25
 _BOUNDS: Final = (math.log(1e-6), math.log(1e4))
 _JITTER: Final = 1e-8
@@ -56,9 +52,6 @@ class GaussianProcess:
         if tune:
             latest = slice(max(0, len(rows) - MOST_TO_FIT), None)
             theta = self._tuned(theta, rows[latest], targets[latest])
-        if len(rows) > FIRST_KEPT + LATEST_KEPT:
-            rows = np.concatenate([rows[:FIRST_KEPT], rows[-LATEST_KEPT:]])
-            targets = np.concatenate([targets[:FIRST_KEPT], targets[-LATEST_KEPT:]])
         self._theta, self._rows, self._targets = theta, rows, targets
         covariance = self._covariance(rows, rows) + self._noise_variance * np.eye(len(rows))
         self._lower = cholesky(covariance, lower=True)
@@ -76,8 +69,6 @@ class GaussianProcess:
 
     def leave_one_out(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean and deviation predicted for each target from the others, and the target.
-
-        Of the trials that are conditioned on.
 
         Rasmussen and Williams, Gaussian Processes for Machine Learning, section 5.4.2.
         """

@@ -33,6 +33,10 @@ NEAR_EQUAL: Final = 0.9
 CHEAP: Final = frozenset({"gpu_memory_utilization", "enable_prefix_caching", "async_scheduling"})
 """Parameters that are not in the key of vLLM's compile cache (0.33.0, `config/vllm.py`,
 `compute_hash`): changing only these finds everything compiled."""
+FIRST_KEPT: Final = 64
+LATEST_KEPT: Final = 192
+"""Trials that the model is fitted to: the first ones (the default, seeds, those that cover the
+space) and the latest. Its twenty processes each hold a matrix over them: 40 MB at 500 trials."""
 MOST_KNOWN: Final = 2000
 """Configurations whose features and predictions are kept, beyond which old ones are dropped."""
 START_TRIALS: Final = 8
@@ -191,14 +195,16 @@ class SurrogateProposer:
         return candidates[int(np.argmax(spread * chance))]
 
     def _fit(self, candidates: Sequence[Configuration]) -> None:
-        """Learn from every trial; cut what their front leaves into boxes."""
+        """Learn from trials; cut what the front of all of them leaves into boxes."""
         tune = len(self._seen) < 60 or len(self._seen) >= self._tuned_at + 10
         if tune:
             self._tuned_at = len(self._seen)
         seen = self._points(self._seen)
         losses = np.asarray(self._losses).reshape(len(self._seen), len(self._signs))
         constraints = np.asarray(self._constraints).reshape(len(self._seen), len(self._keys))
-        self._model.fit(seen, losses, constraints, tune=tune)
+        kept = np.ones(len(self._seen), dtype=bool)
+        kept[FIRST_KEPT:-LATEST_KEPT] = False
+        self._model.fit(seen.where(kept), losses[kept], constraints[kept], tune=tune)
         measured = np.isfinite(losses).all(axis=1)
         front = self._raw(self._model.predict(seen.where(measured)).mean)
         belief = self._model.predict(self._points(candidates))

@@ -195,3 +195,21 @@ def test_what_it_looked_at_long_ago_is_forgotten_and_changes_nothing(
     forgetful = SurrogateProposer(SPEC, SPACE)
     assert run(forgetful, 14) == proposed
     assert len(forgetful._priors) < len(everything._priors)
+
+
+def test_a_long_study_is_learnt_from_its_first_and_latest_trials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its memory does not grow with the square of the trials, and its proposals stay good."""
+    monkeypatch.setattr(proposer, "FIRST_KEPT", 4)
+    monkeypatch.setattr(proposer, "LATEST_KEPT", 6)
+
+    seen = run(SurrogateProposer(SPEC, SPACE), 24)
+
+    assert len(set(seen)) == 24
+    best = max(measured(c)["context_capacity_tokens"] or 0 for c in seen)
+    known = max(
+        measured(c)["context_capacity_tokens"] or 0
+        for c in pool(SPACE, 10_000, np.random.default_rng(0))
+    )
+    assert best >= 0.9 * known
