@@ -43,6 +43,18 @@ def test_all_are_met_with_their_figures() -> None:
     assert criteria["ttft_8k"].bound == 2e9
 
 
+def test_a_proved_configuration_is_judged_by_its_proofs() -> None:
+    """Their geometric mean: neither the search's own figure nor the last proof alone."""
+    proofs = [
+        record(2 + i, kind=TrialKind.FINALIST, config=CONFIGURATION,
+               metrics={**GOOD, "output_tokens_per_s": figure, "ttft_8k_ns": 1e9})
+        for i, figure in enumerate((1000.0, 2560.0))
+    ]  # fmt: skip
+    criteria = judged({**GOOD, "output_tokens_per_s": 9000.0}, *proofs)
+    assert criteria["throughput"].value == pytest.approx(1.6)
+    assert criteria["ttft_8k"].value == pytest.approx(1e9)
+
+
 @pytest.mark.parametrize(
     ("name", "change"),
     [
