@@ -10,7 +10,7 @@ set -euo pipefail
 cache=${1:?usage: docker_image.sh CACHE_DIR}
 tag=autotune-e2e:local
 suite=bookworm
-packages=libnuma1,libgomp1,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,g++,libc6-dev
+packages=libnuma1,libgomp1,libssl3,libsqlite3-0,libffi8,zlib1g,libbz2-1.0,liblzma5,libreadline8,gcc,libc6-dev
 archive=$cache/$suite.tar
 say() { echo "docker_image: $*" >&2; }
 

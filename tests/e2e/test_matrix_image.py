@@ -3,7 +3,6 @@
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
 
 import docker
 import pytest
@@ -15,14 +14,6 @@ from tests.support import machine
 from tests.support.command import Finished
 
 pytestmark = [pytest.mark.vllm, pytest.mark.docker, pytest.mark.timeout(600)]
-
-ENVIRONMENT: Final = {
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "HF_HUB_OFFLINE": "1",
-    # vLLM 0.26 on the CPU compiles single operations even when told to run eagerly, and the
-    # image has no C++ compiler.
-    "TORCHDYNAMO_DISABLE": "1",
-}
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +37,7 @@ def other_image() -> Iterator[str]:
 @pytest.fixture(scope="module")
 def run(other_image: str, folder: Path) -> Iterator[tuple[RealStudy, Finished]]:
     """A matrix of two cells, the second with an image of its own."""
-    study = real_study("docker", folder, {"engine": {"env": ENVIRONMENT}})
+    study = real_study("docker", folder)
     matrix = folder / "two-releases.yaml"
     cells = {
         "baseline": {"title": "Baseline", "reference": True, "configuration": {}},
