@@ -34,6 +34,7 @@ from autotune.study.ask_tell import AskTell
 from autotune.study.budget import BudgetWatch, SettledRule
 from autotune.study.giving_up import abort_if_nothing_works, abort_if_the_host_fails, served
 from autotune.study.outcomes import constraints_of
+from autotune.study.reference_answers import reference_answers
 from autotune.study.settled import planned_baseline, planned_seeds
 from autotune.study.synthetic_records import ended_early, predictions, screened
 
@@ -303,18 +304,3 @@ class _Loop:
 
 def _planned(configuration: Configuration | None, kind: TrialKind) -> Planned | None:
     return None if configuration is None else Planned(configuration=configuration, kind=kind)
-
-
-def reference_answers(records: Sequence[TrialRecord]) -> dict[str, object] | None:
-    """What the baseline's probes answered, by probe; None before it has been measured.
-
-    Its answers are the default's whatever limit it breaks, and also where it was run again as a
-    retry. Only the first trial of it gives some: later ones are held against that one.
-    """
-    defaults = {r.configuration for r in records if r.kind is TrialKind.BASELINE}
-    for record in records:
-        if record.kind is TrialKind.MATRIX or record.configuration in defaults:
-            found = {probe.probe: probe.reference for probe in record.probes if probe.reference}
-            if found:
-                return dict(found)
-    return None

@@ -21,8 +21,8 @@ from autotune.spec.matrix import Cell
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
 from autotune.study.agenda import Planned, is_stopped
-from autotune.study.loop import reference_answers
 from autotune.study.outcomes import constraints_of
+from autotune.study.reference_answers import reference_answers
 from autotune.study.settled import left_out_of
 from autotune.study.synthetic_records import ended_early, screened
 

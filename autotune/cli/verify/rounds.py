@@ -12,8 +12,8 @@ from autotune.seams.trial import TrialRequest, TrialRunner
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
 from autotune.study.agenda import is_stopped
-from autotune.study.loop import reference_answers
 from autotune.study.outcomes import constraints_of
+from autotune.study.reference_answers import reference_answers
 from autotune.study.synthetic_records import ended_early
 
 DEFAULT: Final = "verify: default"

@@ -11,7 +11,7 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
-from autotune.study.loop import reference_answers
+from autotune.study.reference_answers import reference_answers
 from autotune.trial.failure import outcome_of
 from tests.unit.study.bench import fail
 
