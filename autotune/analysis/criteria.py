@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
-from statistics import geometric_mean
 from typing import Final
 
-from autotune.analysis.measurements import PROVING
+from autotune.analysis.measurements import over_repeats
 from autotune.records import FailureKind, TrialRecord
 from autotune.spec.study import StudySpec
 
@@ -105,8 +104,8 @@ def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion
 def _throughput(
     records: Sequence[TrialRecord], chosen: TrialRecord, baseline: TrialRecord | None, gain: float
 ) -> Criterion:
-    mine = _over_repeats(records, chosen, THROUGHPUT)
-    theirs = None if baseline is None else _over_repeats(records, baseline, THROUGHPUT)
+    mine = over_repeats(records, chosen, THROUGHPUT)
+    theirs = None if baseline is None else over_repeats(records, baseline, THROUGHPUT)
     figures = (("chosen", mine), ("baseline", theirs))
     if mine is None or not theirs:
         return Criterion(
@@ -129,21 +128,8 @@ def _throughput(
     )
 
 
-def _over_repeats(records: Sequence[TrialRecord], record: TrialRecord, metric: str) -> float | None:
-    """Geometric mean over the trials of a configuration: its proofs where it has some.
-
-    Single trials of one configuration differ by a tenth and more.
-    """
-    same = [r for r in records if r.configuration == record.configuration and r.is_feasible]
-    proofs = [r for r in same if r.kind in PROVING]
-    values = [value for r in proofs or same or [record] if (value := r.metrics.get(metric))]
-    if len(values) < 2 or min(values) <= 0:
-        return record.metrics.get(metric)
-    return geometric_mean(values)
-
-
 def _ttft(records: Sequence[TrialRecord], chosen: TrialRecord, spec: StudySpec) -> Criterion:
-    value = _over_repeats(records, chosen, TTFT_8K)
+    value = over_repeats(records, chosen, TTFT_8K)
     uppers = [x.upper for x in spec.limits if x.metric == TTFT_8K and x.upper is not None]
     bound = min(uppers, default=DEFAULT_TTFT_BOUND_NS)
     return Criterion(

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from statistics import fmean, geometric_mean
 from typing import Final
 
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
@@ -97,6 +98,31 @@ def fairly(group: Measured, objectives: Sequence[Objective]) -> Measured:
     """
     proving = grouped([r for r in group.records if r.kind in PROVING], objectives)
     return proving[0] if proving else group
+
+
+def repeats_of(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:
+    """Trials that tell a configuration's figures: its proofs, else all that are feasible.
+
+    A configuration without a feasible trial has only the one that stands for it.
+    """
+    same = [r for r in records if r.configuration == record.configuration and r.is_feasible]
+    proving = [r for r in same if r.kind in PROVING]
+    return tuple(proving or same or [record])
+
+
+def over_repeats(records: Sequence[TrialRecord], record: TrialRecord, metric: str) -> float | None:
+    """Mean of a metric over a configuration's repeats; its own figure where there are no two.
+
+    Single trials of one configuration differ by a tenth and more. The mean is geometric, as gains
+    are ratios; a count that may be zero has an arithmetic one.
+    """
+    measured = (r.metrics.get(metric) for r in repeats_of(records, record))
+    values = [value for value in measured if value is not None]
+    if len(values) < 2:
+        return record.metrics.get(metric)
+    if len(set(values)) == 1:
+        return values[0]  # exactly, for it may be compared with an equal one
+    return geometric_mean(values) if min(values) > 0 else fmean(values)
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:

@@ -18,8 +18,9 @@ from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.findings import Findings
 from autotune.report.inputs import stored_findings
+from autotune.report.summary import comparison_of
 from autotune.report.table import Table, to_rich
-from autotune.report.tables import comparison_table, criteria_table, settings_table
+from autotune.report.tables import criteria_table, settings_table
 from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan
@@ -73,17 +74,9 @@ class Summary:
             brief=True,
         )
         tables = [trials, front, settings_table(chosen, simulated=simulated)]
-        if found.baseline is not None:
-            tags = tuple(chosen.record.metrics)
-            tables.append(
-                comparison_table(
-                    tags,
-                    chosen.record.metrics,
-                    found.baseline.metrics,
-                    unlike=chosen.unlike,
-                    simulated=simulated,
-                )
-            )
+        compared = comparison_of(found, tuple(chosen.record.metrics), with_intervals=False)
+        if compared is not None:
+            tables.append(compared)
         return (*tables, criteria_table(found.criteria, simulated=simulated))
 
     def print(self, console: Console) -> None:

@@ -6,11 +6,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, Verdict, success_criteria
-from autotune.analysis.measurements import baseline_of
+from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.analysis.recommend import Recommendation, recommend
 from autotune.errors import NothingFeasibleError
+from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialRecord
 from autotune.report.bounds import whole_bytes
 from autotune.report.quantities import change, display, in_sentence, title
@@ -72,16 +74,31 @@ class Findings:
         """Objectives, then the other headline metrics."""
         return tuple(dict.fromkeys([*(o.metric for o in self.spec.objectives), *HEADLINES]))
 
+    def trials_behind(self, record: TrialRecord, tag: str) -> tuple[TrialRecord, ...]:
+        """Trials whose mean is a configuration's figure, the start-up's being one trial's own.
+
+        A first start and a later one are not alike, and repeats hold both.
+        """
+        if tag in METRICS and is_startup(METRICS[tag]):
+            return (record,)
+        return repeats_of(self.records, record)
+
+    def figure(self, record: TrialRecord | None, tag: str) -> float | None:
+        """A metric of a trial's configuration, raw; None if it was not measured."""
+        if record is None:
+            return None
+        return over_repeats(self.trials_behind(record, tag), record, tag)
+
     def intervals(self) -> dict[str, tuple[float | None, float | None]]:
         """Metric to the 95% interval of the recommended configuration's figure."""
         if self.chosen is None:
             return {}
-        repeats = sum(r.configuration == self.chosen.configuration and r.is_feasible
-                      for r in self.records)  # fmt: skip
         found: dict[str, tuple[float | None, float | None]] = {}
         for tag, noise in self.noise.items():
-            value = self.chosen.metrics.get(tag)
+            value = self.figure(self.chosen, tag)
             if value is not None and value > 0:
+                repeats = sum(r.metrics.get(tag) is not None
+                              for r in self.trials_behind(self.chosen, tag))  # fmt: skip
                 reach = SIGNIFICANT * noise.relative_sd / math.sqrt(max(1, repeats))
                 found[tag] = (value * math.exp(-reach), value * math.exp(reach))
         return found
@@ -171,9 +188,9 @@ def _gains(findings: Findings) -> str:
     worse: list[str] = []
     same: list[str] = []
     for objective in findings.spec.objectives:
-        tag, record = objective.metric, findings.chosen
-        value = None if record is None else record.metrics.get(tag)
-        other = None if findings.baseline is None else findings.baseline.metrics.get(tag)
+        tag = objective.metric
+        value = findings.figure(findings.chosen, tag)
+        other = findings.figure(findings.baseline, tag)
         text = f"{in_sentence(title(tag))} {display(tag, value)}"
         if value is None or not other:
             changed.append(text)

@@ -66,7 +66,9 @@ def scale_for(metric: Metric | str, values: Iterable[float | None] = ()) -> Scal
     declared = METRICS.get(metric) if isinstance(metric, str) else metric
     if declared is None:
         return Scale(unit="")
-    largest = max((abs(v) for v in values if v is not None), default=0.0)
+    known = [v for v in values if v is not None]
+    largest = max(map(abs, known), default=0.0)
+    is_whole = all(float(v).is_integer() for v in known)  # a mean of counts need not be
     match declared.unit:
         case Unit.NS:
             return _duration_scale(largest)
@@ -81,9 +83,10 @@ def scale_for(metric: Metric | str, values: Iterable[float | None] = ()) -> Scal
             if declared.tag.endswith(_SPEEDUPS):
                 return Scale(unit=TIMES, decimals=2, glued=True)
             return Scale(unit="%", divisor=0.01, decimals=1, glued=True)
-        case Unit.TOKENS | Unit.COUNT:
-            unit = "tokens" if declared.unit is Unit.TOKENS else ""
-            return Scale(unit=unit, decimals=0)
+        case Unit.TOKENS:
+            return Scale(unit="tokens", decimals=0)
+        case Unit.COUNT:
+            return Scale(unit="", decimals=0 if is_whole else 1)
         case Unit.TOKENS_PER_S:
             return Scale(unit="tok/s")
         case Unit.REQUESTS_PER_S:

@@ -1,7 +1,10 @@
 """The head of a report: what it is about, the objectives' figures, recommended against baseline."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
+from autotune.analysis.measurements import repeats_of
+from autotune.records import TrialRecord
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, title
 from autotune.report.table import Table, Tone
@@ -20,30 +23,51 @@ class Card:
     baseline: str
 
 
-def comparison_of(findings: Findings) -> Table | None:
-    """The recommended trial against the baseline; None if they are one, or one is missing."""
+def comparison_of(
+    findings: Findings, tags: Sequence[str] | None = None, *, with_intervals: bool = True
+) -> Table | None:
+    """What is recommended against the baseline, by the means over the trials of each.
+
+    None if they are one configuration, or one is missing.
+
+    Args:
+        findings: The study.
+        tags: Metrics to show; None for the headlines.
+        with_intervals: Whether there is room for them.
+    """
     chosen, baseline = findings.chosen, findings.baseline
     if chosen is None or baseline is None or chosen.configuration == baseline.configuration:
         return None
+    tags = findings.headline_tags if tags is None else tags
     return comparison_table(
-        findings.headline_tags,
-        chosen.metrics,
-        baseline.metrics,
-        intervals=findings.intervals(),
+        tags,
+        {tag: findings.figure(chosen, tag) for tag in tags},
+        {tag: findings.figure(baseline, tag) for tag in tags},
+        intervals=findings.intervals() if with_intervals else None,
         floors={tag: noise.floor for tag, noise in findings.noise.items()},
         unlike=() if findings.recommendation is None else findings.recommendation.unlike,
+        notes=_means(findings, chosen, baseline),
         simulated=findings.simulated,
     )
 
 
+def _means(findings: Findings, chosen: TrialRecord, baseline: TrialRecord) -> tuple[str, ...]:
+    """Which trials a figure is the mean of, where it is one."""
+    groups = [repeats_of(findings.records, record) for record in (chosen, baseline)]
+    if all(len(group) == 1 for group in groups):
+        return ()
+    mine, theirs = (", ".join(str(record.number) for record in group) for group in groups)
+    alone = f"of the start-up, trials {chosen.number} and {baseline.number} alone"
+    return (f"Means over the trials {mine} and, of the baseline, {theirs}; {alone}.",)
+
+
 def cards(findings: Findings) -> tuple[Card, ...]:
-    """The objectives of the recommended trial."""
+    """The objectives of the recommended configuration."""
     chosen, baseline = findings.chosen, findings.baseline
     found = []
     for objective in findings.spec.objectives if chosen is not None else ():
         tag = objective.metric
-        value = None if chosen is None else chosen.metrics.get(tag)
-        other = None if baseline is None else baseline.metrics.get(tag)
+        value, other = findings.figure(chosen, tag), findings.figure(baseline, tag)
         tone = change_tone(tag, value, other, findings.noise[tag].floor)
         found.append(
             Card(

@@ -169,7 +169,7 @@ def comparison_table(
     intervals: Mapping[str, tuple[float | None, float | None]] | None = None,
     floors: Mapping[str, float] | None = None,
     unlike: Collection[str] = (),
-    names: tuple[str, str] = ("recommended", "baseline"),
+    notes: Sequence[str] = (),
     simulated: bool = False,
 ) -> Table:
     """Two sets of metrics side by side, with the change and, where known, its interval.
@@ -178,10 +178,10 @@ def comparison_table(
         tags: Metrics to show, in order; those that neither side measured are left out.
         recommended: Raw values.
         baseline: Raw values.
-        intervals: Raw ends of an interval of the recommended value.
+        intervals: Raw ends of an interval of the recommended value; None for no such column.
         floors: Metric to the relative change under which nothing can be told from noise.
         unlike: Metrics that were not measured alike and must not be held against each other.
-        names: Heads of the two columns.
+        notes: What else is to be said of the figures.
         simulated: Whether the figures are.
     """
     rows = []
@@ -195,23 +195,23 @@ def comparison_table(
         rows.append((
             Cell.of(title(tag)),
             Cell.of(scale.text(mine), Tone.STRONG),
-            Cell.of(spread or DASH, Tone.MUTED),
+            *([] if intervals is None else [Cell.of(spread or DASH, Tone.MUTED)]),
             Cell.of(scale.text(other)),
             Cell.of("not alike", Tone.MUTED)
             if tag in unlike
             else _change(tag, mine, other, None if exact else (floors or {}).get(tag)),
         ))  # fmt: skip
     return Table(
-        title=f"{names[0].capitalize()} against {names[1]}",
+        title="Recommended against baseline",
         columns=(
             Column(head="metric"),
-            Column(head=names[0], align="right"),
-            Column(head="interval", align="right"),
-            Column(head=names[1], align="right"),
+            Column(head="recommended", align="right"),
+            *([] if intervals is None else [Column(head="interval", align="right")]),
+            Column(head="baseline", align="right"),
             Column(head="change", align="right"),
         ),
         rows=tuple(rows),
-        notes=(_UNLIKE,) if set(unlike) & set(tags) else (),
+        notes=(*notes, *((_UNLIKE,) if set(unlike) & set(tags) else ())),
         simulated=simulated,
     )
 

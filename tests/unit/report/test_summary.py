@@ -1,0 +1,106 @@
+"""The head of a report: what is recommended against the baseline."""
+
+from autotune.analysis.criteria import THROUGHPUT
+from autotune.cli.conclude import Summary
+from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.report.findings import Findings, findings_of, verdict
+from autotune.report.html import report_html
+from autotune.report.inputs import ReportInputs
+from autotune.report.markdown import report_markdown
+from autotune.report.summary import cards, comparison_of
+from autotune.report.table import Table
+from autotune.spec.study import StudySpec
+from tests.support.records import record
+
+WIDER = Configuration.of({"max_num_seqs": 64})
+
+
+def trial(
+    number: int,
+    kind: TrialKind,
+    configuration: Configuration,
+    speed: float,
+    *,
+    failed: float = 0.0,
+    startup_s: float = 60.0,
+) -> TrialRecord:
+    """A trial whose other objectives are always the same."""
+    metrics = {
+        THROUGHPUT: speed, "ttft_8k_ns": 1.5e9, "context_capacity_tokens": 60_000.0,
+        "failed_requests_count": failed, "startup_ns": startup_s * 1e9,
+    }  # fmt: skip
+    return record(number, kind=kind, config=configuration, metrics=metrics)
+
+
+def proved() -> Findings:
+    """Two proofs of each: sqrt(1440 x 1690) = 1560 against sqrt(1125 x 980) = 1050 tokens/s."""
+    default = Configuration()
+    return findings_of(StudySpec(name="sample"), [
+        trial(0, TrialKind.BASELINE, default, 1100.0),
+        trial(1, TrialKind.SEARCH, WIDER, 1700.0, startup_s=200.0),
+        trial(2, TrialKind.FINALIST, default, 1125.0, startup_s=70.0),
+        trial(3, TrialKind.FINALIST, WIDER, 1440.0, failed=1.0, startup_s=90.0),
+        trial(4, TrialKind.FINALIST, WIDER, 1690.0, startup_s=30.0),
+        trial(5, TrialKind.FINALIST, default, 980.0, startup_s=60.0),
+    ])  # fmt: skip
+
+
+def row(table: Table | None, name: str) -> list[str]:
+    """The cells behind a metric's name."""
+    assert table is not None
+    return next([c.text for c in cells[1:]] for cells in table.rows if cells[0].text == name)
+
+
+def test_the_comparison_holds_means_over_the_proofs() -> None:
+    """1560 / 1050 is 1.486; neither the search's figures nor the last proofs' (1.72) count."""
+    table = comparison_of(proved())
+    mine, _, other, change = row(table, "Output throughput")
+    assert (mine, other, change) == ("1,560 tok/s", "1,050 tok/s", "+48.6%")
+    assert table is not None
+    assert table.notes[0].startswith("Means over the trials 3, 4 and, of the baseline, 2, 5;")
+
+
+def test_the_interval_is_that_of_the_mean() -> None:
+    """Its ends lie at the same ratio below and above 1560."""
+    low, high = proved().intervals()[THROUGHPUT]
+    assert low is not None
+    assert high is not None
+    assert low < 1560 < high
+    assert abs(low * high / 1560**2 - 1) < 1e-9
+
+
+def test_terminal_page_markdown_cards_and_verdict_say_the_same() -> None:
+    """Else a reader finds two changes for one recommendation."""
+    found = proved()
+    (terminal,) = (t for t in Summary(findings=found).tables()
+                   if t.title == "Recommended against baseline")  # fmt: skip
+    assert row(terminal, "Output throughput") == ["1,560 tok/s", "1,050 tok/s", "+48.6%"]
+    assert (cards(found)[0].figure, cards(found)[0].change) == ("1,560 tok/s", "+48.6%")
+    assert "output throughput 1,560 tok/s (+48.6% against the baseline)" in verdict(found)[0]
+    inputs = ReportInputs(findings=found)
+    assert "| Output throughput | **1,560 tok/s** |" in report_markdown(inputs)
+    assert "+72.4%" not in report_markdown(inputs) + report_html(inputs)
+    assert "Means over the trials 3, 4" in report_html(inputs)
+
+
+def test_a_request_that_failed_in_one_proof_is_not_rounded_away() -> None:
+    """One of two proofs had one: half a request, not none."""
+    assert row(comparison_of(proved()), "Failed requests")[0] == "0.5"
+
+
+def test_a_start_up_is_that_of_one_trial() -> None:
+    """A first start and a later one have no mean: trial 4's 30 s stand against trial 5's 60 s."""
+    mine, _, other, _ = row(comparison_of(proved()), "Start-up")
+    assert (mine, other) == ("30.0 s", "60.0 s")
+
+
+def test_without_repeats_a_figure_is_its_trials_own() -> None:
+    """And no note tells of a mean."""
+    found = findings_of(StudySpec(name="sample"), [
+        trial(0, TrialKind.BASELINE, Configuration(), 1000.0),
+        trial(1, TrialKind.SEARCH, WIDER, 1800.0),
+    ])  # fmt: skip
+    table = comparison_of(found)
+    assert row(table, "Output throughput")[0] == "1,800 tok/s"
+    assert table is not None
+    assert table.notes == ()
