@@ -321,3 +321,9 @@ class TrialRecord:
     def is_measured(self) -> bool:
         """Whether every probe answered and nothing ended it."""
         return self.outcome.status is OutcomeStatus.MEASURED
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether Ctrl-C cut it off: then it is as if it had not been run."""
+        failure = self.outcome.failure
+        return failure is not None and failure.kind is FailureKind.INTERRUPTED

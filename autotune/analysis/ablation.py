@@ -21,7 +21,7 @@ from autotune.analysis.finalists import proof_trials
 from autotune.analysis.measurements import PROVING, Measured, differences, grouped
 from autotune.analysis.pairs import idle_settings, with_values_of
 from autotune.errors import NothingFeasibleError
-from autotune.records import Configuration, FailureKind, OutcomeStatus, TrialKind, TrialRecord
+from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 
 Refusal = Callable[[Configuration], str | None]
@@ -68,9 +68,7 @@ def next_ablation(
 
 def _is_spent(record: TrialRecord) -> bool:
     """Whether it took a trial of the budget: what was never started or cut off did not."""
-    failure = record.outcome.failure
-    is_cut = failure is not None and failure.kind is FailureKind.INTERRUPTED
-    return not is_cut and record.outcome.status is not OutcomeStatus.SCREENED
+    return not record.is_interrupted and record.outcome.status is not OutcomeStatus.SCREENED
 
 
 class _Elimination:

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
-from autotune.records import FailureKind, TrialRecord
+from autotune.records import TrialRecord
 from autotune.store import TrialStore
 
 
@@ -30,19 +30,14 @@ def stopped_text(store: TrialStore, before: int) -> Sequence[str]:
         before: The first trial number of this run.
     """
     records = store.records()
-    cut = [r for r in records if r.number >= before and _is_cut_off(r)]
-    kept = sum(not _is_cut_off(r) for r in records)
+    cut = [r for r in records if r.number >= before and r.is_interrupted]
+    kept = sum(not r.is_interrupted for r in records)
     what = ", ".join(f"trial {r.number} was cut off ({_where(r)})" for r in cut)
     return (
         f"stopped: {what or 'no trial was running'}",
         f"kept: {kept} finished {'trial' if kept == 1 else 'trials'} in {store.paths.root}",
         "go on: the same command" + ("; what was cut off is run again" if cut else ""),
     )
-
-
-def _is_cut_off(record: TrialRecord) -> bool:
-    failure = record.outcome.failure
-    return failure is not None and failure.kind is FailureKind.INTERRUPTED
 
 
 def _where(record: TrialRecord) -> str:

@@ -12,7 +12,6 @@ from typing import Final
 from autotune.analysis.measurements import PROVING
 from autotune.records import (
     Configuration,
-    FailureKind,
     OutcomeStatus,
     TrialKind,
     TrialRecord,
@@ -34,16 +33,10 @@ class Planned:
     left_out: tuple[tuple[str, str], ...] = field(default=())
 
 
-def is_interrupted(record: TrialRecord) -> bool:
-    """Whether Ctrl-C cut it off: then it is as if it had not been run."""
-    failure = record.outcome.failure
-    return failure is not None and failure.kind is FailureKind.INTERRUPTED
-
-
 def is_stopped(record: TrialRecord) -> bool:
     """Whether Ctrl-C came while this trial ran, be it after the trial's outcome was known."""
     task = asyncio.current_task()
-    return is_interrupted(record) or (task is not None and task.cancelling() > 0)
+    return record.is_interrupted or (task is not None and task.cancelling() > 0)
 
 
 def counts(record: TrialRecord) -> bool:
@@ -54,7 +47,7 @@ def counts(record: TrialRecord) -> bool:
     """
     return not (
         record.outcome.status is OutcomeStatus.SCREENED
-        or is_interrupted(record)
+        or record.is_interrupted
         or record.kind in {TrialKind.RETRY, TrialKind.VERIFY}
     )
 
@@ -79,7 +72,7 @@ def next_planned(
         share: The space's `gpu_memory_utilization`, in whose steps a default over a memory bound
             is lowered.
     """
-    finished = [r for r in records if not is_interrupted(r)]
+    finished = [r for r in records if not r.is_interrupted]
     if not any(r.kind is TrialKind.BASELINE for r in finished):
         return baseline
     seen = {r.configuration for r in finished}
@@ -150,6 +143,6 @@ def _repair(finished: Sequence[TrialRecord], seen: set[Configuration]) -> Planne
 
 def _cut_off(records: Sequence[TrialRecord], seen: set[Configuration]) -> Planned | None:
     for record in records:
-        if is_interrupted(record) and record.configuration not in seen:
+        if record.is_interrupted and record.configuration not in seen:
             return Planned(configuration=record.configuration, kind=record.kind, label=record.label)
     return None

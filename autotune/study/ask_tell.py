@@ -53,7 +53,7 @@ class AskTell:
         self._ledger = open_ledger(store.paths, spec, space, store)
         records = store.records()
         self._running: dict[int, optuna.Trial] = {}
-        self._seen = {r.configuration for r in records if not _interrupted(r)}
+        self._seen = {r.configuration for r in records if not r.is_interrupted}
         for record in records:
             proposer.learn(record.configuration, told_as(record, spec))
 
@@ -104,7 +104,7 @@ class AskTell:
         """
         self._write_down(record)
         self._proposer.learn(record.configuration, told_as(record, self._spec))
-        if _interrupted(record):
+        if record.is_interrupted:
             self._seen.discard(record.configuration)
         else:
             self._seen.add(record.configuration)
@@ -167,11 +167,6 @@ class AskTell:
             ended.append(record)
             self.tell(record)
         return tuple(ended)
-
-
-def _interrupted(record: TrialRecord) -> bool:
-    failure = record.outcome.failure
-    return failure is not None and failure.kind is FailureKind.INTERRUPTED
 
 
 def _orphan(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:

@@ -15,7 +15,7 @@ from autotune.records import (
 )
 from autotune.seams.events import Notice
 from autotune.spec.parameters import Condition
-from autotune.study.agenda import counts, is_interrupted
+from autotune.study.agenda import counts
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
 from autotune.study.proposals import proposer_named
@@ -113,7 +113,7 @@ def test_ablations_go_on_after_an_interruption(tmp_path: Path) -> None:
         cut.run()
     end = cut.run()
     done = [r.configuration for r in end.records
-            if r.kind is TrialKind.ABLATION and not is_interrupted(r)]  # fmt: skip
+            if r.kind is TrialKind.ABLATION and not r.is_interrupted]  # fmt: skip
     assert done == planned
 
 
