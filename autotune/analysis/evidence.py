@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 
 from autotune.analysis.measurements import Measured
-from autotune.analysis.pairs import read_back, value_of
+from autotune.analysis.pairs import in_effect
 from autotune.records import Scalar, TrialRecord
 
 _PRIOR_SD: Final = 0.3
@@ -68,7 +68,7 @@ def hints(
     mean = covariance @ (design.T @ (weight * (scores - scores.mean())))
     found = {}
     for name in parameters:
-        column = columns.get((name, _effective(chosen, name)))
+        column = columns.get((name, in_effect(chosen, name)))
         found[name] = Hint(
             parameter=name,
             gain=0.0 if column is None else float(mean[column]),
@@ -81,10 +81,5 @@ def _terms(
     record: TrialRecord, reference: TrialRecord, names: Sequence[str]
 ) -> list[tuple[str, Scalar]]:
     """Settings in which a trial differs from the reference, in effect."""
-    pairs = ((name, _effective(record, name)) for name in names)
-    return [(name, value) for name, value in pairs if value != _effective(reference, name)]
-
-
-def _effective(record: TrialRecord, name: str) -> Scalar:
-    value = read_back(record, name)
-    return value_of(record, name) if value is None else value
+    pairs = ((name, in_effect(record, name)) for name in names)
+    return [(name, value) for name, value in pairs if value != in_effect(reference, name)]

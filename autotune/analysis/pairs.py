@@ -32,6 +32,12 @@ def value_of(record: TrialRecord, parameter: str) -> Scalar:
     return DEFAULT if value is None else value
 
 
+def in_effect(record: TrialRecord, parameter: str) -> Scalar:
+    """What a trial ran with: as read back, else as asked for."""
+    back = read_back(record, parameter)
+    return value_of(record, parameter) if back is None else back
+
+
 def told_apart(one: TrialRecord, other: TrialRecord) -> tuple[str, ...]:
     """Parameters on which two trials differ in effect.
 
@@ -95,6 +101,12 @@ def read_back(record: TrialRecord, parameter: str) -> Scalar | None:
     return None if record.applied is None else record.applied.settings.get(parameter)
 
 
+def known_setting(record: TrialRecord, parameter: str) -> Scalar | None:
+    """What was asked for, else what was read back; None where neither is known."""
+    asked = record.configuration.get(parameter)
+    return read_back(record, parameter) if asked is None else asked
+
+
 def _holds(record: TrialRecord, parameter: str, values: Collection[Scalar]) -> bool:
     return value_of(record, parameter) in values or read_back(record, parameter) in values
 
@@ -102,11 +114,7 @@ def _holds(record: TrialRecord, parameter: str, values: Collection[Scalar]) -> b
 def _keys(record: TrialRecord, parameter: str, names: Sequence[str]) -> tuple[object, object]:
     """What two sides of a pair share: all else that was asked for, or all else that was run."""
     rest = [name for name in names if name != parameter]
-    ran = tuple(
-        value_of(record, name) if (value := read_back(record, name)) is None else value
-        for name in rest
-    )
-    return record.configuration.without(parameter), ran
+    return record.configuration.without(parameter), tuple(in_effect(record, n) for n in rest)
 
 
 def _ran_alike(one: TrialRecord, other: TrialRecord, name: str) -> bool:

@@ -15,7 +15,13 @@ from autotune.analysis.decision import Decision
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.noise import noise_of
-from autotune.analysis.pairs import MatchedPair, idle_settings, matched_pairs, with_values_of
+from autotune.analysis.pairs import (
+    MatchedPair,
+    idle_settings,
+    known_setting,
+    matched_pairs,
+    with_values_of,
+)
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
 from autotune.spec.study import Objective
@@ -170,25 +176,16 @@ class _Reasons:
         effects: tuple[Effect, ...] = (),
         costs: Mapping[str, float] | None = None,
     ) -> SettingReason:
+        baseline = self._baseline
         return SettingReason(
             parameter=name,
             value=value,
-            default=default_of(name, self._baseline),
+            default=None if baseline is None else known_setting(baseline, name),
             text=text,
             effects=effects,
             basis=basis,
             costs=dict(costs or {}),
         )
-
-
-def default_of(name: str, baseline: TrialRecord | None) -> Scalar | None:
-    """What the baseline ran with: set, or read back from the server."""
-    if baseline is None:
-        return None
-    asked = baseline.configuration.get(name)
-    if asked is not None or baseline.applied is None:
-        return asked
-    return baseline.applied.settings.get(name)
 
 
 def _end(record: TrialRecord) -> str:

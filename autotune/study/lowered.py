@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from typing import Final
 
 from autotune.analysis.measurements import UTILIZATION, differences
-from autotune.records import Configuration, FailureKind, Scalar, TrialRecord
+from autotune.analysis.pairs import known_setting
+from autotune.records import Configuration, FailureKind, TrialRecord
 from autotune.spec.parameters import Parameter
 from autotune.study.outcomes import GPU_MEMORY, violated_constraint
 from autotune.units import BYTES_PER_GIB
@@ -32,9 +33,7 @@ def lowered_default(
         default: The study's baseline.
         share: The space's parameter of that name, if it has one.
     """
-    chain = [
-        r for r in tried if differences(r.configuration, default) in {(), (UTILIZATION,)}
-    ]  # fmt: skip
+    chain = [r for r in tried if differences(r.configuration, default) in {(), (UTILIZATION,)}]
     if not chain or any(r.is_feasible for r in chain):
         return None
     last = chain[-1]
@@ -68,9 +67,7 @@ def _total_gib(record: TrialRecord) -> float:
 
 def _share_of(record: TrialRecord) -> float | None:
     """The share that a trial ran with: as asked for, else as its server said."""
-    value: Scalar | None = record.configuration.get(UTILIZATION)
-    if value is None and record.applied is not None:
-        value = record.applied.settings.get(UTILIZATION)
+    value = known_setting(record, UTILIZATION)
     return float(value) if isinstance(value, int | float) else None
 
 
