@@ -9,6 +9,7 @@ how it ended, the verdict in two sentences, how to start it, where the report is
 import textwrap
 from collections import Counter
 from collections.abc import Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Final
 
@@ -30,8 +31,8 @@ from autotune.report.untrusted import one_line
 _WIDEST: Final = 100
 """Lines longer than this are hard to read, however wide the terminal."""
 
-_ROOM: Final = 14
-"""Lines for the settings; with more settings than half of that a reason gets one line."""
+_ROOM: Final = 16
+"""Lines for the settings; where they need more, reasons that fit no line are left to `show`."""
 
 _SIGNS: Final = {
     Verdict.MET: ("✓", "green"),
@@ -86,21 +87,27 @@ def _print_settings(console: Console, found: Findings, chosen: Recommendation, w
     if not changed:
         head += ", the engine's defaults"
     elif rest:
-        head += f"; {rest} of its settings are the default's"
+        verb = "setting is" if rest == 1 else "settings are"
+        head += f"; {rest} more {verb} as in the default"
     console.print(head, markup=False, style="bold yellow" if found.simulated else "bold")
-    lines = 2 if 2 * len(changed) <= _ROOM else 1
-    for setting in changed:
-        console.print(_setting(setting, width, lines), markup=False)
+    told = [_setting(setting, width) for setting in changed]
+    if sum(map(len, told)) > _ROOM:
+        short = [lines if len(lines) == 1 else [_named(setting)]
+                 for setting, lines in zip(changed, told, strict=True)]  # fmt: skip
+        told = [*short, [f"  the reasons that are not here: autotune show {found.spec.name}"]]
+    for line in chain.from_iterable(told):
+        console.print(line, markup=False, soft_wrap=True)
 
 
-def _setting(setting: SettingReason, width: int, lines: int) -> str:
-    """Like `kv_cache_dtype = fp8 (default auto): without it ...`, cut to so many lines."""
+def _setting(setting: SettingReason, width: int) -> list[str]:
+    """Like `kv_cache_dtype = fp8 (default auto): without it ...`, whole: its interval is last."""
+    text = f"{_named(setting)}: {one_line(readable(setting.text))}"
+    return textwrap.wrap(text, width - 1, subsequent_indent="      ")
+
+
+def _named(setting: SettingReason) -> str:
     default = "" if setting.default is None else f" (default {setting.default})"
-    text = f"{setting.parameter} = {setting.value}{default}: {readable(setting.text)}"
-    return "\n".join(textwrap.wrap(
-        one_line(text), width - 1, initial_indent="  ", subsequent_indent="      ",
-        max_lines=lines, placeholder=" …",
-    ))  # fmt: skip
+    return f"  {one_line(f'{setting.parameter} = {setting.value}{default}')}"
 
 
 def _worse(chosen: Recommendation) -> str:

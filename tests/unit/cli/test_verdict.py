@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from autotune.analysis.recommend import SettingReason
 from autotune.cli.conclude import Summary, summarise
 from autotune.cli.verdict import print_verdict
 from autotune.paths import StudyPaths
@@ -28,8 +29,13 @@ def summary_of(paths: StudyPaths, records: Sequence[TrialRecord]) -> Summary:
 def printed(folder: Path, records: Sequence[TrialRecord], *, width: int = 80) -> list[str]:
     """Lines on a terminal of some columns."""
     paths = StudyPaths(folder / "studies" / "rtx5070")
+    return printed_of(summary_of(paths, records), paths, width=width)
+
+
+def printed_of(summary: Summary, paths: StudyPaths, *, width: int = 80) -> list[str]:
+    """The same of a summary."""
     console = Console(width=width, file=io.StringIO(), color_system=None)
-    print_verdict(console, summary_of(paths, records), paths, Path("studies/rtx5070/report.html"))
+    print_verdict(console, summary, paths, Path("studies/rtx5070/report.html"))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue().splitlines()
 
@@ -64,6 +70,40 @@ def test_every_changed_setting_has_its_reason(tmp_path: Path) -> None:
     for setting in chosen.settings:
         line = f"  {setting.parameter} = {setting.value}"
         assert (line in text) == (setting.value != setting.default), setting.parameter
+
+
+def with_settings(summary: Summary, count: int, *, text: str) -> Summary:
+    """The same study as if it recommended so many settings, and one as the default has it."""
+    chosen = summary.recommendation
+    assert chosen is not None
+    made = [SettingReason(parameter=f"setting_{i}", value=8, default=4, text=text)
+            for i in range(count)]  # fmt: skip
+    kept = SettingReason(parameter="kept", value=1, default=1, text="as in the baseline")
+    chosen = replace(chosen, settings=(*made, kept))
+    return replace(summary, findings=replace(summary.findings, recommendation=chosen))
+
+
+def test_a_long_reason_is_told_to_its_end(tmp_path: Path) -> None:
+    """The interval stands there; a reason without it says how much and not how sure."""
+    paths = StudyPaths(tmp_path)
+    gain = "without it (trials 11, 14, 16, 19) Context capacity x0.50 (0.49 to 0.51)"
+    costs = "TTFT under load +12.0%, Inter-token latency p99 under load +31.0% and 3 more"
+    text = f"{gain}; it costs {costs}"
+    summary = with_settings(summary_of(paths, study_records(40)), 3, text=text)
+    lines = printed_of(summary, paths)
+    assert "; 1 more setting is as in the default" in "\n".join(lines)
+    assert " ".join(" ".join(lines).split()).count("+31.0% and 3 more") == 3
+    assert "\N{HORIZONTAL ELLIPSIS}" not in "\n".join(lines)
+
+
+def test_many_settings_are_named_and_their_long_reasons_are_elsewhere(tmp_path: Path) -> None:
+    """Twelve settings of two lines would push the verdict off the screen."""
+    paths = StudyPaths(tmp_path)
+    text = "not measured alone: no two trials differ in it and in nothing else at all, here"
+    lines = printed_of(with_settings(summary_of(paths, study_records(40)), 12, text=text), paths)
+    assert [f"  setting_{i} = 8 (default 4)" for i in range(12)] == lines[2:14]
+    assert lines[14].endswith("autotune show rtx5070")
+    assert len(lines) <= 40
 
 
 def test_it_is_started_as_the_report_says(tmp_path: Path) -> None:
