@@ -162,21 +162,24 @@ class _Elimination:
         left = [name for name in overrides if not self._has_paid(name)]
         if not left:
             return None
-        ranked = self._ranked(left)
-        names = self._allowed(self._without_reason(ranked)) or ranked[:1]
+        idle = idle_settings(self._chosen.latest, self._baseline)
+        found = self._hints(left)
+        # By what the records promise of them, those that do nothing first.
+        ranked = sorted(left, key=lambda n: (n not in idle, found[n].gain, n))
+        without_reason = [n for n in ranked if n in idle or not found[n].is_promising]
+        names = self._allowed(without_reason) or ranked[:1]
         if len(names) == len(overrides):  # all of them: that is the default, which was beaten
             names = names[:-1] or names
         names = names[: self._most_at_once(overrides)]
         if len(names) == 1:
-            names = self._decisive(ranked) or names
+            names = self._decisive(found[ranked[-1]]) or names
         wanted = self._less(names)
         return None if wanted == self._reference or self._is_refused(wanted) else wanted
 
-    def _decisive(self, ranked: Sequence[str]) -> list[str]:
+    def _decisive(self, strongest: Hint) -> list[str]:
         """The setting that promises most, where one trial without it tells: its reason is cheap."""
-        strongest = ranked[-1]
         told = _DECISIVE * self._error_of_one_trial()
-        return [strongest] if self._hints(ranked)[strongest].gain > told else []
+        return [strongest.parameter] if strongest.gain > told else []
 
     def _error_of_one_trial(self) -> float:
         """Standard deviation of the score of one trial."""
@@ -228,26 +231,14 @@ class _Elimination:
             return self._is_out(less)
         return self._decision.chooser.is_worse(measured, larger)
 
-    def _ranked(self, names: Sequence[str]) -> list[str]:
-        """Settings by what the records promise of them, those that do nothing first."""
-        idle = idle_settings(self._chosen.latest, self._baseline)
-        found = self._hints(names)
-        return sorted(names, key=lambda n: (n not in idle, found[n].gain, n))
-
-    def _without_reason(self, ranked: Sequence[str]) -> list[str]:
-        idle = idle_settings(self._chosen.latest, self._baseline)
-        found = self._hints(ranked)
-        return [n for n in ranked if n in idle or not found[n].is_promising]
-
     def _hints(self, names: Sequence[str]) -> dict[str, Hint]:
-        chooser = self._decision.chooser
-        one = self._chosen
+        """What every record tells of settings of the choice."""
         return hints(
             self._decision.everything,
-            one.latest,
+            self._chosen.latest,
             self._baseline,
             names,
-            score=chooser.score,
+            score=self._decision.chooser.score,
             error=self._error_of_one_trial(),
         )
 
