@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 
 from autotune.report.svg.canvas import Canvas, Linear, Size
-from benchmarks.search.traces import Trace, read_traces, summary
+from benchmarks.search.traces import MEMORY, Trace, hours_to, read_traces, summary
 
 RESULTS: Final = Path(__file__).resolve().parent / "results"
 OURS: Final = "autotune, prior wrong"
@@ -70,17 +70,10 @@ def picture(traces: Sequence[Trace], hours: float = 3.5) -> str:
     return canvas.svg()
 
 
-def hours_to(trace: Trace, share: float) -> float:
-    """GPU hours until a share is reached; infinite if it never is."""
-    pairs = zip(trace.shares, trace.gpu_s, strict=True)
-    return next((gpu / 3600 for reached, gpu in pairs if reached >= share), float("inf"))
-
-
 def figures(traces: Sequence[Trace]) -> str:
     """Ours beside the figures that were asked for, a Markdown table."""
     mine = [t for t in traces if t.strategy == OURS]
     at20, at40 = ([t.shares[mark - 1] for t in mine] for mark in (20, 40))
-    memory = {"gpu_oom", "host_oom", "kv_too_small", "memory_limit"}
     late = [kind for t in mine for kind in t.died[10:40]]
     rows = [
         ("share at 20 trials, median", "0.90", f"{statistics.median(at20):.3f}"),
@@ -91,7 +84,7 @@ def figures(traces: Sequence[Trace]) -> str:
     ]
     for name, asked in (("random", "1/3"), ("TPE, FAIL", "1/2")):
         rows.append((f"... as a share of {name}'s", asked, _ratio(mine, traces, name)))
-    out = sum(kind in memory for kind in late) / max(1, len(late))
+    out = sum(kind in MEMORY for kind in late) / max(1, len(late))
     rows.append(("out of memory after the first ten", "under 5%", f"{out:.1%}"))
     pairs = _pairs(mine, [t for t in traces if t.strategy == WITHOUT])
     wins = sum(a >= b for a, b in pairs)

@@ -26,7 +26,6 @@ from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
 from autotune.records import Configuration, Failure, FailureKind
 from autotune.seams.engine import Screening
-from autotune.spec.space import SearchSpace, space_from
 from autotune.spec.study import study_from
 from autotune.spec.workload import Workload
 from autotune.study.distributions import enumerate_space
@@ -99,7 +98,7 @@ class SimulatedProblem(Problem):
         self.number = seed
         self.spec = study_from(_raw_spec(self.case, seed), where="bench")
         self._bench = _workbench(self.case)
-        self.space: SearchSpace = self._bench.space.space
+        self.space = self._bench.space.space
         self._card = perturbed(card_named(self.case.card), self.case)
         bound = (self._card.nvml_memory_mib << 20) - BYTES_PER_GIB
         self._screen_prior = screening_prior(self._screening, gpu_bound_bytes=bound)
@@ -244,11 +243,6 @@ def _from_row(row: list[Any]) -> tuple[Configuration, Truth]:
     if told is not None:
         return Configuration.of(values), _failed(FailureKind(told[0]), told[1], told[2])
     return Configuration.of(values), Truth(values=tuple(figures), headroom_gib=headroom)
-
-
-def believed_space() -> SearchSpace:
-    """The space before an engine has been looked at."""
-    return space_from(RAW_SPACE, where="bench")
 
 
 if __name__ == "__main__":

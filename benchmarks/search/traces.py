@@ -65,12 +65,14 @@ def summary(traces: Sequence[Trace], marks: Sequence[int], *, timed: bool = True
     return "\n".join("| " + " | ".join(row) + " |" for row in rows)
 
 
+def hours_to(trace: Trace, share: float) -> float:
+    """GPU hours until a share is reached; infinite if it never is."""
+    pairs = zip(trace.shares, trace.gpu_s, strict=True)
+    return next((gpu / 3600 for reached, gpu in pairs if reached >= share), float("inf"))
+
+
 def _hours(traces: Sequence[Trace], share: float) -> str:
     """Median GPU hours until a share is reached; `>` where the median never is."""
-    reached = []
-    for trace in traces:
-        hit = next((g for s, g in zip(trace.shares, trace.gpu_s, strict=True) if s >= share), None)
-        reached.append(float("inf") if hit is None else hit / 3600)
-    middle = statistics.median(reached)
+    middle = statistics.median(hours_to(trace, share) for trace in traces)
     longest = max(t.gpu_s[-1] for t in traces) / 3600
     return f"{middle:.1f}" if np.isfinite(middle) else f">{longest:.1f}"
