@@ -16,7 +16,7 @@ from rich.text import Text
 from autotune.cli.live_state import LiveState
 from autotune.cli.plain import BESIDE, ended_text
 from autotune.records import OutcomeStatus, TrialRecord
-from autotune.report.quantities import display, duration_text, scale_for, title
+from autotune.report.quantities import display, duration_text, phase_text, scale_for, title
 from autotune.report.table import SIMULATED
 from autotune.report.tables import configuration_text
 from autotune.report.text_plot import BASELINE, MEASURED, ON_FRONT, Axis, Point, scatter
@@ -124,11 +124,6 @@ def _phase(state: LiveState, phase: PhaseStarted, now_ns: int, width: int) -> Te
         line.append(f"  {one_line(phase.detail)}")
     line.truncate(width, overflow="ellipsis")
     return line
-
-
-def phase_text(phase: str) -> str:
-    """A phase for people: "probe:long_context" becomes "probe long context"."""
-    return one_line(phase).replace(":", " ").replace("_", " ")
 
 
 def _memory_bars(state: LiveState, width: int) -> list[RenderableType]:

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from autotune.records import TrialRecord
+from autotune.report.quantities import phase_text
 from autotune.store import TrialStore
 
 
@@ -42,4 +43,4 @@ def stopped_text(store: TrialStore, before: int) -> Sequence[str]:
 
 def _where(record: TrialRecord) -> str:
     failure = record.outcome.failure
-    return "" if failure is None else failure.phase.replace(":", " ").replace("_", " ")
+    return "" if failure is None else phase_text(failure.phase)

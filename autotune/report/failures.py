@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.records import FailureKind, OutcomeStatus, TrialRecord
-from autotune.report.quantities import DASH, duration_text
+from autotune.report.quantities import DASH, duration_text, phase_text
 from autotune.report.table import Cell, Column, Table, Tone
 from autotune.spec.space import DEFAULT
 
@@ -65,7 +65,7 @@ def failure_table(groups: Sequence[FailureGroup], *, simulated: bool) -> Table:
         (
             Cell.of(group.kind.value.replace("_", " "), Tone.STRONG),
             Cell.of(len(group.numbers)),
-            Cell.of(", ".join(p.replace(":", " ").replace("_", " ") for p in group.phases)),
+            Cell.of(", ".join(map(phase_text, group.phases))),
             Cell.of(_margins(group.margins_gib)),
             Cell.of(duration_text(group.seconds)),
             Cell.of(group.example),

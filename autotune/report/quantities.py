@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autotune.metrics import METRICS, Metric, Unit
+from autotune.report.untrusted import one_line
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, NS_PER_MS, NS_PER_S
 
 NOT_MEASURED: Final = "not measured"
@@ -139,6 +140,11 @@ def title(tag: str) -> str:
 def heading(tag: str, scale: Scale) -> str:
     """A column's head: title and unit."""
     return f"{title(tag)} [{scale.unit}]" if scale.unit else title(tag)
+
+
+def phase_text(phase: str) -> str:
+    """A phase for people: "probe:long_context" becomes "probe long context"."""
+    return one_line(phase).replace(":", " ").replace("_", " ")
 
 
 def duration_text(seconds: float | None, *, missing: str = DASH) -> str:
