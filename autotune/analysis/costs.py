@@ -11,6 +11,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
+from autotune.analysis.measurements import logs_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.metrics import METRICS, Direction, Metric, Unit
 from autotune.records import TrialRecord
@@ -106,12 +107,6 @@ class Costs:
             self._noise[metric.tag] = noise_of(self._records, metric.tag)
         error = self._noise[metric.tag].relative_sd * math.sqrt(1 / len(mine) + 1 / len(theirs))
         return worse, SIGNIFICANT * error
-
-
-def logs_of(records: Sequence[TrialRecord], tag: str) -> list[float]:
-    """Logarithms of a metric where it was measured and has one."""
-    values = (record.metrics.get(tag) for record in records)
-    return [math.log(v) for v in values if v is not None and v > 0 and math.isfinite(v)]
 
 
 def unlike(

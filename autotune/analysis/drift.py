@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune.analysis.measurements import baseline_of
+from autotune.analysis.measurements import baseline_of, logs_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.records import TrialRecord
 from autotune.spec.study import Objective
@@ -49,8 +49,7 @@ def drifts(records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> t
 
 
 def _drift(same: Sequence[TrialRecord], others: Sequence[TrialRecord], metric: str) -> Drift | None:
-    values = [r.metrics.get(metric) for r in sorted(same, key=lambda r: r.number)]
-    logs = [math.log(v) for v in values if v is not None and v > 0 and math.isfinite(v)]
+    logs = logs_of(sorted(same, key=lambda r: r.number), metric)
     if len(logs) < 2:
         return None
     early, late = logs[: len(logs) // 2], logs[len(logs) // 2 :]

@@ -8,8 +8,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune.analysis.costs import logs_of
-from autotune.analysis.measurements import Measured, baseline_of, fairly, grouped
+from autotune.analysis.measurements import Measured, baseline_of, fairly, grouped, logs_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.analysis.pairs import MatchedPair, matched_pairs, read_back, value_of
 from autotune.metrics import metric_named

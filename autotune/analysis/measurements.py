@@ -151,6 +151,24 @@ def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return found[-1] if found else None
 
 
+def logs_of(records: Sequence[TrialRecord], tag: str) -> list[float]:
+    """Logarithms of a metric where it was measured and has one."""
+    values = (record.metrics.get(tag) for record in records)
+    return [math.log(v) for v in values if v is not None and v > 0 and math.isfinite(v)]
+
+
+def logs_by_configuration(
+    records: Sequence[TrialRecord], tag: str
+) -> dict[Configuration, list[float]]:
+    """Logarithms of a metric over the feasible trials of each configuration that has some."""
+    found: dict[Configuration, list[float]] = {}
+    for record in records:
+        logs = logs_of([record], tag) if record.is_feasible else []
+        if logs:
+            found.setdefault(record.configuration, []).extend(logs)
+    return found
+
+
 def differences(one: Configuration, other: Configuration) -> tuple[str, ...]:
     """Parameters on which two configurations differ."""
     mine, theirs = one.values, other.values

@@ -7,13 +7,13 @@ Bayesian Data Analysis, 3rd ed., section 2.6).
 """
 
 import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
+from autotune.analysis.measurements import logs_by_configuration
 from autotune.records import Configuration, TrialRecord
 from autotune.spec.study import Objective
 
@@ -56,12 +56,7 @@ def noise_floor(
 
 def noise_of(records: Sequence[TrialRecord], metric: str) -> Noise:
     """Noise of a metric over feasible repeats."""
-    logs = defaultdict(list)
-    for record in records:
-        value = record.metrics.get(metric)
-        if record.is_feasible and value is not None and value > 0 and math.isfinite(value):
-            logs[record.configuration].append(math.log(value))
-    return _pooled(logs)
+    return _pooled(logs_by_configuration(records, metric))
 
 
 def _pooled(logs: Mapping[Configuration, Sequence[float]]) -> Noise:

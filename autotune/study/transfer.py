@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autotune.analysis.measurements import logs_by_configuration
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.pareto import pareto_front
 from autotune.analysis.recommend import recommend
@@ -135,7 +136,7 @@ def regressions(
     """
     found = []
     for objective in spec.objectives:
-        then, today = _logs(before, objective.metric), _logs(now, objective.metric)
+        then, today = (logs_by_configuration(r, objective.metric) for r in (before, now))
         spread = max(noise_of(r, objective.metric).relative_sd for r in (before, now))
         for configuration in then.keys() & today.keys():
             old, new = then[configuration], today[configuration]
@@ -150,12 +151,3 @@ def regressions(
                     )
                 )
     return tuple(sorted(found, key=lambda r: (-abs(math.log(r.ratio)), str(r.configuration))))
-
-
-def _logs(records: Sequence[TrialRecord], metric: str) -> dict[Configuration, list[float]]:
-    logs: dict[Configuration, list[float]] = {}
-    for record in records:
-        value = record.metrics.get(metric)
-        if record.is_feasible and value is not None and value > 0 and math.isfinite(value):
-            logs.setdefault(record.configuration, []).append(math.log(value))
-    return logs
