@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import time  # noqa: TID251 - a program of its own
+import zlib
 from pathlib import Path
 
 SHM = Path("/dev/shm")  # noqa: S108 - shared memory is meant
@@ -21,6 +22,7 @@ NTH = 2
 FLOOD_BYTES = 200 * 1024**2
 SHM_BYTES = 256 * 1024**2
 CHUNK = 4 * 1024**2
+WORD_S = 0.02  # a slow engine's gap between tokens: one client must be able to read several streams
 SLOW_S = 0.1
 HELD_BYTES = 64 * 1024**2
 
@@ -114,11 +116,22 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self._plain(404, "{}")
 
     def do_POST(self) -> None:
-        """A stream of words."""
-        global chats  # noqa: PLW0603 - the one thing that this program counts
+        """The ids of a text's words; an answer in one piece or as a stream."""
         body = json.loads(self.rfile.read(int(self.headers["content-length"])) or b"{}")
+        prompt = body.get("prompt") or body.get("messages") or []
         words = int(body.get("max_tokens") or 16)
-        chat = "messages" in body
+        usage = {"prompt_tokens": len(prompt), "completion_tokens": words}
+        if self.path == "/tokenize":
+            ids = [zlib.crc32(word.encode()) for word in prompt.split()]
+            self._plain(200, json.dumps({"count": len(ids), "tokens": ids}))
+        elif body.get("stream"):
+            self._stream(words, usage, chat="messages" in body)
+        else:
+            choice = {"index": 0, "text": "word " * words, "finish_reason": "length"}
+            self._plain(200, json.dumps({"choices": [choice], "usage": usage}))
+
+    def _stream(self, words: int, usage: dict[str, int], *, chat: bool) -> None:
+        global chats  # noqa: PLW0603 - the one thing that this program counts
         with lock:
             chats += chat
             is_due = chat and chats == NTH
@@ -129,14 +142,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
         for number in range(words):
             if number == words // 2 and is_due and does in FAULTS:
                 FAULTS[does]()
-            if does == "slow" and chat:
-                time.sleep(SLOW_S)
+            time.sleep(SLOW_S if does == "slow" and chat else WORD_S)
             part = {"delta": {"content": "word "}} if chat else {"text": "word "}
             self._event({"choices": [{"index": 0, "finish_reason": None, **part}]})
         end = {"delta": {}} if chat else {"text": ""}
         self._event({"choices": [{"index": 0, "finish_reason": "length", **end}]})
-        prompt = body.get("prompt") or body.get("messages") or []
-        usage = {"prompt_tokens": len(prompt), "completion_tokens": words}
         self._event({"choices": [], "usage": usage})
         self.wfile.write(b"data: [DONE]\n\n")
         self.close_connection = True
