@@ -157,6 +157,7 @@ def damage(folder: Path, *, cases: int, seed: int) -> Figure:
         return figure
     for number in range(cases):
         _one(folder / "case", whole, random.Random(f"{seed}/{number}"), figure)  # noqa: S311
+    figure.demand("cases")
     return figure
 
 

@@ -17,6 +17,8 @@ from benchmarks.reliability.study_check import StudyCheck
 TRIALS_AFTER = 2
 """Trials that the last, undisturbed run has left to do at least."""
 WHOLE_S = 600.0
+STARTS_PER_KILL = 5
+"""A run that ends before its kill is followed by another, so often at most."""
 
 
 def engine_kills(folder: Path, *, deployer: str, kills: int, seed: int) -> Figure:
@@ -40,7 +42,9 @@ def engine_kills(folder: Path, *, deployer: str, kills: int, seed: int) -> Figur
         return start([deployer, name, budget[0]], folder, told, work=work)
 
     window_s = _window_s(begin(folder / "first.jsonl"))
-    for number in range(kills):
+    for number in range(STARTS_PER_KILL * kills):
+        if figure.tried["kills"] == kills:
+            break
         told = folder / f"{number}.jsonl"
         pid = begin(told)
         time.sleep(rng.uniform(0.0, 1.0) * window_s)
@@ -56,7 +60,9 @@ def engine_kills(folder: Path, *, deployer: str, kills: int, seed: int) -> Figur
         figure.broken.append(f"exit {code}: {(folder / 'last.err').read_text()[-500:]}")
     figure.broken += check.at_end()
     figure.tried["records"] += check.records()
+    figure.tried["measured"] += check.measured()
     figure.tried["trials cut off"] += check.cut_off()
+    figure.demand("kills", "measured")
     figure.broken += [f"orphan: {line}" for line in _standing(name, deployer)]
     figure.broken += [f"orphan: {line}" for line in leftovers.supervisors(folder)]
     figure.broken += [

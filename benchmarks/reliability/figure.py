@@ -20,6 +20,10 @@ class Figure:
     broken: list[str] = field(default_factory=list)
     wall_s: float = 0.0
 
+    def demand(self, *names: str) -> None:
+        """Nothing tried is nothing shown: a promise counts as broken if there is none of a name."""
+        self.broken += [f"no {name}: nothing is shown" for name in names if not self.tried[name]]
+
     def line(self) -> str:
         """For people."""
         tried = ", ".join(f"{count} {name}" for name, count in self.tried.items())

@@ -34,9 +34,11 @@ def fuzz(folder: Path, *, cpu_s: float, seed: int, only: Collection[str] = ()) -
         only: Some targets; all if empty.
     """
     figure = Figure("fuzz")
-    for name, target in TARGETS.items():
-        if not only or name in only:
-            _feed(name, target, folder, random.Random(f"{seed}/{name}"), cpu_s, figure)  # noqa: S311
+    for name in only or TARGETS:
+        if name in TARGETS:
+            rng = random.Random(f"{seed}/{name}")  # noqa: S311
+            _feed(name, TARGETS[name], folder, rng, cpu_s, figure)
+        figure.demand(f"inputs for {name}")
     return figure
 
 

@@ -61,6 +61,7 @@ def hogs(folder: Path, *, deployer: str, runs: int) -> Figure:
         left = leftovers.processes(name)
         left += leftovers.containers(name) if deployer == "docker" else []
         figure.broken += [f"{by}: left: {line}" for line in left]
+    figure.demand("runs")
     return figure
 
 
@@ -109,6 +110,7 @@ def kernel_ooms(folder: Path, *, runs: int) -> Figure:
                 f"exit {code}: {said} {told.with_suffix('.err').read_text()[-400:]}"
             )
         _remove(group)
+    figure.demand("runs")
     return figure
 
 

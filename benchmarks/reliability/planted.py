@@ -17,7 +17,7 @@ from autotune.records import Configuration, TrialKind
 from autotune.seams.trial import TrialRequest
 from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.forked import command
-from benchmarks.reliability.scripted import DOES, runner_of, spec_of, tools_of
+from benchmarks.reliability.scripted import DOES, failure_kind, runner_of, spec_of, tools_of
 
 TOKEN: Final = "hf_" + "plantedtokenplantedtokenplantedtok"
 KEY: Final = "sk-planted-key-0123456789abcdef"
@@ -61,6 +61,9 @@ REFUSED: Final = {
 }
 """Study files with a secret in them: refused, without repeating it."""
 
+ENDS: Final[Mapping[str, str]] = {"tells": "crashed_at_start", "serves": "measured"}
+"""What the servers do, and how their trials end."""
+
 
 @dataclass
 class Listing:
@@ -101,6 +104,7 @@ def planted_secrets(folder: Path, *, deployers: tuple[str, ...]) -> Figure:
     inputs = {folder / f"{name}.yaml" for name in REFUSED}
     files = [path for path in folder.rglob("*") if path.is_file() and path not in inputs]
     figure.tried["files looked through"] += len(files)
+    figure.demand("servers", "files looked through")
     figure.broken += [line for path in files for line in _in_file(path)]
     return figure
 
@@ -113,11 +117,13 @@ def _told(folder: Path, deployers: tuple[str, ...], figure: Figure) -> None:
     async def both(deployer: str, name: str) -> None:
         tools = tools_of(spec_of(name), deployer, clock=clock)
         runner = runner_of(spec_of(name), folder, tools)
-        for number, does in enumerate(("tells", "serves")):
+        for number, does in enumerate(ENDS):
             configuration = Configuration.of({DOES: does})
             record = await runner.run(
                 TrialRequest(number=number, kind=TrialKind.SEARCH, configuration=configuration)
             )
+            if failure_kind(record) != ENDS[does]:
+                figure.broken.append(f"{deployer}, {does}: {record.outcome}")
             if PLANTED.search(repr(record).encode()):
                 figure.broken.append(f"{deployer}: a record holds one")
             figure.tried["servers"] += 1
@@ -138,7 +144,7 @@ def _commands(folder: Path, figure: Figure) -> None:
         ended = command(arguments, folder)
         if PLANTED.search((ended.output + ended.errors).encode()):
             figure.broken.append(f"autotune {' '.join(arguments)} prints one")
-        if ended.code is None or "Traceback" in ended.errors:
+        if ended.code is None or "Traceback" in ended.errors or (arguments == STUDY and ended.code):
             figure.broken.append(f"autotune {' '.join(arguments)}: {ended.errors[-300:]}")
 
 

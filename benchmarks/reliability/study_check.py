@@ -61,7 +61,7 @@ class StudyCheck:
 
     def at_end(self) -> Iterator[str]:
         """Broken promises once the study has come to its end."""
-        records = [decode(path.read_text(), where=str(path)) for path in self._files()]
+        records = self._records()
         yield from _duplicates(records)
         yield from self._ledger({record.number for record in records})
         for path in self._paths.root.rglob(".*"):
@@ -74,10 +74,16 @@ class StudyCheck:
         """How many there are."""
         return len(self._files())
 
+    def measured(self) -> int:
+        """How many of them are of trials that came to figures."""
+        return sum(r.outcome.status is OutcomeStatus.MEASURED for r in self._records())
+
     def cut_off(self) -> int:
         """How many of them are of trials that a kill cut off."""
-        records = (decode(path.read_text(), where=str(path)) for path in self._files())
-        return sum(_is_cut_off(record) for record in records)
+        return sum(_is_cut_off(record) for record in self._records())
+
+    def _records(self) -> list[TrialRecord]:
+        return [decode(path.read_text(), where=str(path)) for path in self._files()]
 
     def _files(self) -> list[Path]:
         return sorted(self._paths.trials.glob("*/trial.json"))

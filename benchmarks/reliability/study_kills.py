@@ -139,4 +139,5 @@ def study_kills(folder: Path, *, kills: int, seed: int, trials: int = 24) -> Fig
     """
     figure = Figure("study-kills")
     Killer(folder, random.Random(seed), figure, trials).run(kills)  # noqa: S311
+    figure.demand("kills", "records")
     return figure
