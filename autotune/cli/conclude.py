@@ -18,10 +18,9 @@ from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.findings import Findings
 from autotune.report.inputs import stored_findings
-from autotune.report.summary import comparison_of
+from autotune.report.summary import comparison_of, front_of, trials_of
 from autotune.report.table import Table, to_rich
 from autotune.report.tables import criteria_table, settings_table
-from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import Preference, StudySpec
@@ -54,26 +53,11 @@ class Summary:
         """Trials, front, settings, comparison with the baseline, criteria."""
         found = self.findings
         chosen, simulated = found.recommendation, found.simulated
-        trials = trials_table(
-            found.records,
-            found.spec.objectives,
-            front=found.front,
-            recommended=None if chosen is None else chosen.record.number,
-            baseline=found.baseline,
-            brief=True,
-        )
-        trials = replace(trials, simulated=simulated)
+        trials = trials_of(found, brief=True)
         if chosen is None:
             return (trials,)
-        front = front_table(
-            found.records,
-            found.spec.objectives,
-            front=found.front,
-            recommended=chosen.record.number,
-            baseline=found.baseline,
-            brief=True,
-        )
-        tables = [trials, front, settings_table(chosen, simulated=simulated)]
+        settings = settings_table(chosen, simulated=simulated)
+        tables = [trials, front_of(found, brief=True), settings]
         compared = comparison_of(found, tuple(chosen.record.metrics), with_intervals=False)
         if compared is not None:
             tables.append(compared)

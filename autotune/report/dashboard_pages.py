@@ -14,11 +14,12 @@ from autotune.report.inputs import stored_findings
 from autotune.report.page import memory_panels
 from autotune.report.picture import plot_style
 from autotune.report.quantities import display, heading, scale_for, title
+from autotune.report.summary import front_of
 from autotune.report.svg.canvas import Size
 from autotune.report.svg.memory import memory_plot
 from autotune.report.table import SIMULATED, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text
-from autotune.report.trial_tables import front_table, metrics_table
+from autotune.report.trial_tables import metrics_table
 from autotune.report.untrusted import clean
 from autotune.spec.study import Objective, StudySpec
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
@@ -105,10 +106,7 @@ def study_page(findings: Findings) -> StudyPage:
     mark = f"**{SIMULATED}**: no real engine was measured.\n\n" if findings.simulated else ""
     note = f"{mark}**{escape_markdown(first)}**\n\n{escape_markdown(second)}\n"
     if findings.chosen is not None:
-        table = front_table(records, spec.objectives, front=findings.front,
-                            recommended=findings.chosen.number,
-                            baseline=findings.baseline)  # fmt: skip
-        note += "\n" + to_markdown(table)
+        note += "\n" + to_markdown(front_of(findings))
     figures = {}
     if len(spec.objectives) >= 2 and any(r.is_feasible for r in records):
         figures["pareto-front"] = pareto_figure(findings)

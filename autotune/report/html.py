@@ -27,11 +27,10 @@ from autotune.report.findings import Findings, verdict
 from autotune.report.inputs import ReportInputs, gather
 from autotune.report.markdown import report_markdown
 from autotune.report.quantities import readable
-from autotune.report.summary import cards, comparison_of, facts
+from autotune.report.summary import cards, comparison_of, facts, front_of, trials_of
 from autotune.report.table import SIMULATED, Table
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_details import as_script, details
-from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 from autotune.spec.study import StudySpec
 from autotune.store.files import write_atomically
@@ -127,11 +126,7 @@ def _analysis(findings: Findings) -> dict[str, Any]:
         "recommendation_reason": "" if chosen is None else readable(chosen.reason),
         "comparison": comparison_of(findings),
         "scatters": page.pareto_plots(findings),
-        "front": front_table(
-            findings.records, spec.objectives, front=findings.front,
-            recommended=None if chosen is None else chosen.record.number,
-            baseline=findings.baseline,
-        ),
+        "front": front_of(findings),
         "effects": page.parameter_effects(findings),
         "importance_known": any(findings.importances.values()),
         "failures": failure_table(groups, simulated=simulated) if groups else None,
@@ -156,10 +151,7 @@ def _trials(findings: Findings) -> dict[str, Any]:
     keys |= {2 + index: metric(o.metric) for index, o in enumerate(objectives)}
     return {
         "records": records,
-        "trials": trials_table(
-            records, objectives, front=findings.front,
-            recommended=None if chosen is None else chosen.number, baseline=findings.baseline,
-        ),
+        "trials": trials_of(findings),
         "sort_keys": keys,
         "counts": [(s.value, counts[s.value]) for s in OutcomeStatus if counts[s.value]],
         "environment": page.environment_rows(records),

@@ -7,7 +7,7 @@ from autotune.report.findings import Findings, verdict
 from autotune.report.inputs import ReportInputs
 from autotune.report.page import environment_rows, group_times
 from autotune.report.quantities import readable, title
-from autotune.report.summary import comparison_of, facts
+from autotune.report.summary import comparison_of, facts, front_of, trials_of
 from autotune.report.table import (
     SIMULATED,
     Cell,
@@ -17,7 +17,6 @@ from autotune.report.table import (
     to_markdown,
 )
 from autotune.report.tables import criteria_table, removed_table, settings_table
-from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 
 _WARNING: Final = (
@@ -56,16 +55,14 @@ def _head(findings: Findings) -> str:
 
 def _tables(inputs: ReportInputs) -> list[Table]:
     findings = inputs.findings
-    spec, chosen, simulated = findings.spec, findings.recommendation, findings.simulated
-    number = None if chosen is None else chosen.record.number
+    chosen, simulated = findings.recommendation, findings.simulated
     tables: list[Table | None] = []
     if chosen is not None:
         tables += [
             criteria_table(findings.criteria, simulated=simulated),
             _with_reason(settings_table(chosen, simulated=simulated), readable(chosen.reason)),
             comparison_of(findings),
-            front_table(findings.records, spec.objectives, front=findings.front,
-                        recommended=number, baseline=findings.baseline),
+            front_of(findings),
             _importance_table(findings),
         ]  # fmt: skip
     groups = failure_groups(findings.records)
@@ -74,8 +71,7 @@ def _tables(inputs: ReportInputs) -> list[Table]:
     tables += [
         _time_table(findings),
         inputs.matrix,
-        trials_table(findings.records, spec.objectives, front=findings.front, recommended=number,
-                     baseline=findings.baseline),
+        trials_of(findings),
     ]  # fmt: skip
     return [table for table in tables if table is not None]
 

@@ -1,7 +1,7 @@
-"""The head of a report: what it is about, the objectives' figures, recommended against baseline."""
+"""What a study has come to: what it is about, its figures, and the tables made of its findings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from autotune.analysis.measurements import repeats_of
 from autotune.records import TrialRecord
@@ -9,6 +9,7 @@ from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, title
 from autotune.report.table import Table, Tone
 from autotune.report.tables import change_tone, comparison_table
+from autotune.report.trial_tables import front_table, trials_table
 from autotune.report.untrusted import one_line
 
 
@@ -21,6 +22,32 @@ class Card:
     change: str
     tone: str
     baseline: str
+
+
+def trials_of(findings: Findings, *, brief: bool = False) -> Table:
+    """Every trial; marked as simulated also where there is none yet."""
+    table = trials_table(
+        findings.records,
+        findings.spec.objectives,
+        front=findings.front,
+        recommended=None if findings.chosen is None else findings.chosen.number,
+        baseline=findings.baseline,
+        brief=brief,
+    )
+    return replace(table, simulated=findings.simulated)
+
+
+def front_of(findings: Findings, *, brief: bool = False) -> Table:
+    """The Pareto front with recommendation and baseline."""
+    table = front_table(
+        findings.records,
+        findings.spec.objectives,
+        front=findings.front,
+        recommended=None if findings.chosen is None else findings.chosen.number,
+        baseline=findings.baseline,
+        brief=brief,
+    )
+    return replace(table, simulated=findings.simulated)
 
 
 def comparison_of(

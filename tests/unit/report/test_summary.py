@@ -7,9 +7,9 @@ from autotune.report.findings import Findings, findings_of, verdict
 from autotune.report.html import report_html
 from autotune.report.inputs import ReportInputs
 from autotune.report.markdown import report_markdown
-from autotune.report.summary import cards, comparison_of
+from autotune.report.summary import cards, comparison_of, trials_of
 from autotune.report.table import Table
-from autotune.spec.study import StudySpec
+from autotune.spec.study import StudySpec, study_from
 from tests.support.records import record
 
 WIDER = Configuration.of({"max_num_seqs": 64})
@@ -104,3 +104,10 @@ def test_without_repeats_a_figure_is_its_trials_own() -> None:
     assert row(table, "Output throughput")[0] == "1,800 tok/s"
     assert table is not None
     assert table.notes == ()
+
+
+def test_trials_of_a_simulated_study_are_marked_before_there_is_one() -> None:
+    """An empty table of predictions is not an empty table of measurements."""
+    spec = study_from({"engine": {"name": "simulated"}}, where="test")
+    assert trials_of(findings_of(spec, [])).simulated
+    assert not trials_of(findings_of(StudySpec(name="sample"), [])).simulated
