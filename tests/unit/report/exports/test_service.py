@@ -6,7 +6,8 @@ import pytest
 
 from autotune.errors import UsageError
 from autotune.records import Configuration, TrialKind
-from autotune.report.exports.service import Service, service_from, split_command
+from autotune.report.exports.command_line import split_command
+from autotune.report.exports.service import Service, service_from
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import EngineModel, StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, MODEL
