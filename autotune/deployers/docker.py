@@ -2,13 +2,12 @@
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final
 
 import docker
-from docker.utils import parse_repository_tag
 
 from autotune.clock import Clock
 from autotune.deployers.bounded_log import BoundedLog
@@ -44,25 +43,14 @@ class DockerDeployer:
         clock: A real one.
         client_factory: Makes a Docker client; by default for the engine that DOCKER_HOST names,
             else the local one.
-        pull: Fetch a missing image instead of refusing.
-        on_progress: Told of a pull: "layer: status" lines.
     """
 
     name = "docker"
 
-    def __init__(
-        self,
-        clock: Clock,
-        client_factory: ClientFactory = docker.from_env,
-        *,
-        pull: bool = False,
-        on_progress: Callable[[str], None] | None = None,
-    ) -> None:
+    def __init__(self, clock: Clock, client_factory: ClientFactory = docker.from_env) -> None:
         self._clock = clock
         self._connect = client_factory
-        self._pull = pull
         self._left: set[str] = set()
-        self._on_progress = on_progress or (lambda _line: None)
 
     async def preflight(self, plan: LaunchPlan) -> None:
         """Look for engine and image, then rehearse: everything of a start but the program.
@@ -133,18 +121,8 @@ class DockerDeployer:
         try:
             client.images.get(image)
         except docker.errors.ImageNotFound as error:
-            if not self._pull:
-                message = f"the image {image!r} is not on this machine"
-                raise ImageMissingError(message, hint=f"Fetch it: docker pull {image}") from error
-            self._fetch(client, image)
-
-    def _fetch(self, client: docker.DockerClient, image: str) -> None:
-        repository, tag = parse_repository_tag(image)
-        for line in client.api.pull(repository, tag=tag or "latest", stream=True, decode=True):
-            if "error" in line:
-                message = f"the image {image!r} cannot be fetched: {line['error']}"
-                raise ImageMissingError(message, hint="Check its name and `docker login`.")
-            self._on_progress(": ".join(str(line[k]) for k in ("id", "status") if k in line))
+            message = f"the image {image!r} is not on this machine"
+            raise ImageMissingError(message, hint=f"Fetch it: docker pull {image}") from error
 
     def _rehearse(self, client: docker.DockerClient, plan: LaunchPlan) -> None:
         options = container_options(plan, errand(), uuid.uuid4().hex)
