@@ -37,9 +37,7 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
     return tuple(best if default is None else [default, *best])
 
 
-def next_finalist(
-    records: Sequence[TrialRecord], spec: StudySpec, *, repeats: int
-) -> Configuration | None:
+def next_finalist(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:
     """The finalist that is due, round by round; None once each has its repeats.
 
     One that proves infeasible is not deployed again; the host's faults do not count, up to twice
@@ -47,10 +45,9 @@ def next_finalist(
 
     Args:
         records: Every trial so far.
-        spec: Objectives, preference, number of finalists.
-        repeats: Deployments of each.
+        spec: Objectives, preference, number of finalists and of deployments of each.
     """
-    return _due(records, spec, finalists_of(records, spec), repeats)
+    return _due(records, spec, finalists_of(records, spec), spec.search.repeats)
 
 
 def next_round(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:

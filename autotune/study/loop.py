@@ -151,10 +151,7 @@ class _Loop:
         """A finalist that is due, where the budget holds proofs."""
         if proof_trials(self._spec) == 0:
             return None
-        repeats = self._spec.search.repeats
-        return _planned(
-            next_finalist(self._records, self._spec, repeats=repeats), TrialKind.FINALIST
-        )
+        return _planned(next_finalist(self._records, self._spec), TrialKind.FINALIST)
 
     def _ablate(self) -> Planned | None:
         """What would be recommended, less what has not been shown to pay."""

@@ -260,7 +260,7 @@ def test_a_default_that_slipped_once_over_a_limit_is_proved_further() -> None:
         others = [
             replace(r, number=10 + i, kind=TrialKind.FINALIST) for i, r in enumerate(records[1:3])
         ]
-        return next_finalist([*records[:3], broken, *others], SPEC, repeats=3)
+        return next_finalist([*records[:3], broken, *others], SPEC)
 
     assert after(FailureKind.LIMIT_MISSED) == Configuration()
     assert after(FailureKind.GPU_OOM) != Configuration()
