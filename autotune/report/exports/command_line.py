@@ -1,5 +1,7 @@
 """The command of a trial taken apart: program, model, options."""
 
+import re
+
 from autotune.errors import UsageError
 
 
