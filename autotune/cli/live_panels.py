@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from autotune.cli.live_state import LiveState
-from autotune.cli.plain import BESIDE, ended_text
+from autotune.cli.plain import ended_text
 from autotune.records import OutcomeStatus, TrialRecord
 from autotune.report.quantities import display, duration_text, phase_text, scale_for, title
 from autotune.report.table import SIMULATED
@@ -22,6 +22,7 @@ from autotune.report.tables import configuration_text
 from autotune.report.text_plot import BASELINE, MEASURED, ON_FRONT, Axis, Point, scatter
 from autotune.report.untrusted import one_line, shorten
 from autotune.seams.events import PhaseStarted
+from autotune.study.agenda import BESIDE
 from autotune.units import gib_from_bytes, s_from_ns
 
 _MEASURE: Final = Console(width=80, color_system=None)

@@ -5,7 +5,7 @@ from types import TracebackType
 from typing import Final, Self, TextIO
 
 from autotune.clock import Clock
-from autotune.records import TrialKind, TrialRecord
+from autotune.records import TrialRecord
 from autotune.report.quantities import display, duration_text, title
 from autotune.report.table import SIMULATED
 from autotune.report.tables import outcome_text
@@ -19,9 +19,7 @@ from autotune.seams.events import (
     TrialStarted,
 )
 from autotune.spec.study import Objective
-
-BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
-"""Trials that do not count against the budget (`study.agenda.counts`)."""
+from autotune.study.agenda import BESIDE
 
 _WIDTH: Final = 400
 """Longest line; a log is grepped, not read across."""

@@ -19,6 +19,8 @@ from autotune.records import (
 from autotune.spec.parameters import Parameter
 from autotune.study.lowered import lowered_default
 
+BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
+"""Kinds that do not count against the budget of trials."""
 _NOT_REPAIRED: Final = frozenset({TrialKind.REPAIR, TrialKind.ABLATION})
 """A repair is not repaired again, and that a setting cannot be taken away is what was asked."""
 
@@ -48,7 +50,7 @@ def counts(record: TrialRecord) -> bool:
     return not (
         record.outcome.status is OutcomeStatus.SCREENED
         or record.is_interrupted
-        or record.kind in {TrialKind.RETRY, TrialKind.VERIFY}
+        or record.kind in BESIDE
     )
 
 
