@@ -10,7 +10,6 @@ beforehand and together (`preloaded.py`). Exits with 1 if a case is called somet
 
 import argparse
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -23,6 +22,7 @@ import httpx
 import yaml
 
 from autotune.clock import MonotonicClock
+from autotune.deployers.processes import ProcessId, all_stats, end_all
 from autotune.engines.vllm.failures import explain
 from autotune.seams.deployment import ExitEvidence
 from autotune.seams.engine import Evidence
@@ -33,6 +33,7 @@ CLOCK: Final = MonotonicClock()
 CGROUP: Final = Path("/sys/fs/cgroup")
 START_S: Final = 240.0
 LOAD_S: Final = 90.0
+GRACE_S: Final = 10.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -155,16 +156,13 @@ class Case:
         )
 
     def end(self) -> None:
-        """End its whole process group."""
-        for number, patience_s in ((signal.SIGTERM, 10.0), (signal.SIGKILL, 10.0)):
-            try:
-                os.killpg(self._process.pid, number)
-            except ProcessLookupError:
-                break
-            try:
-                self._process.wait(timeout=patience_s)
-            except subprocess.TimeoutExpired:
-                continue
+        """End its whole process group: the next case finds the card without it."""
+        CLOCK.run(end_all(self._members, clock=CLOCK, grace_s=GRACE_S))
+        self._process.poll()
+
+    def _members(self) -> set[ProcessId]:
+        group = self._process.pid
+        return {s.process for s in all_stats().values() if s.group == group and s.is_running}
 
     def wait_healthy(self) -> bool:
         """True once it answers; False when it has ended or the time is over."""
