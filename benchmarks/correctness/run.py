@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from autotune.records import FailureKind, ProbeResult
+from autotune.records import FailureKind, ProbeResult, ProbeStatus
 from benchmarks.correctness.servers import GoldenGate, Served, VllmGate, answers_of
 
 PLANT: Final = Path(__file__).with_name("plant.py")
@@ -65,7 +65,7 @@ class Case:
     @property
     def is_right(self) -> bool:
         """A fault is caught; what has none is measured."""
-        return self.is_caught if self.is_fault else self.result.failure is None
+        return self.is_caught if self.is_fault else self.result.status is ProbeStatus.MEASURED
 
 
 def planted(vllm: Path, model: Path, out: Path) -> Path:
