@@ -85,12 +85,16 @@ def test_the_surrogate_gives_up_what_its_trials_have_shown_to_be_poor() -> None:
     proposer = SurrogateProposer(SPEC, SPACE)
     assert proposer.outlook(Configuration()) is None
     seen = run(proposer, 20)
-    outlook = proposer.outlook(seen[-1])
-    assert outlook is not None
     tag = SPEC.objectives[0].metric
     best = max(value for c in seen if (value := (told(c).values or (0.0,))[0]))
-    front_like = {tag: best}
-    assert outlook.hopeless(front_like) is None
+    promising = proposer.outlook(seen[-1])
+    assert promising is not None
+    assert promising.hopeless({tag: best}) is None
+    slow = {"max_num_batched_tokens": 128, "max_num_seqs": 16, "gpu_memory_utilization": 0.8}
+    poor = proposer.outlook(Configuration.of(slow))
+    assert poor is not None
+    assert poor.hopeless({tag: best}) is None
+    assert poor.hopeless({tag: best / 100}) is not None
 
 
 def test_a_trial_that_ended_early_teaches_what_it_measured() -> None:
