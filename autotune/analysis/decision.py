@@ -58,9 +58,8 @@ def decide(
     baseline = baseline_of(records)
     proved = _proved(records, spec, everything, baseline) if prefer == spec.prefer else ()
     candidates = proved or everything
-    costs = Costs(
-        _trials_of(baseline, candidates), records, [o.metric for o in spec.objectives]
-    )  # fmt: skip
+    aside = [objective.metric for objective in spec.objectives]
+    costs = Costs(_trials_of(baseline, candidates), records, aside)
     chooser = Chooser(
         candidates,
         spec.objectives,
