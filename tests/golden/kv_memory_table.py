@@ -37,7 +37,7 @@ def before() -> Iterator[Row]:
             own.context.capabilities.release,
             "Qwen2.5-1.5B shape",
             fixed_settings(own.context.fixed_arguments)["gpu_memory_utilization"],
-            "cold" if own.record.number in {0, 3} else "warm",
+            "cold" if own.is_cold else "warm",
             own.kv_gib,
             own.predicted(MemoryModel())["kv_cache_bytes"] / BYTES_PER_GIB,
         )

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from autotune.engines.vllm.memory import MemoryModel
+from autotune.engines.vllm.memory import COLD_COMPILE_NS, MemoryModel
 from autotune.records import Configuration, TrialRecord
 from autotune.seams.engine import Capabilities, EngineTarget, LaunchContext, ModelFacts
 from autotune.seams.telemetry import Gpu, Hardware
@@ -36,6 +36,11 @@ class Start:
         assert self.record.ledger is not None
         assert self.record.ledger.kv_cache_gib is not None
         return self.record.ledger.kv_cache_gib
+
+    @property
+    def is_cold(self) -> bool:
+        """Whether it compiled."""
+        return (self.record.metrics.get("startup_compile_ns") or 0) > COLD_COMPILE_NS
 
     def predicted(self, model: MemoryModel) -> dict[str, float]:
         """What a model expects of it."""
@@ -77,6 +82,8 @@ def start_of(path: Path) -> Start | None:
 STARTS = [s for p in sorted(FOLDER.glob("*/trials/*/trial.json")) if (s := start_of(p))]
 ASKED = [s for s in STARTS if "kv_cache_memory_gib" in s.configuration.values]
 SHARED = [s for s in STARTS if s not in ASKED]
+MEASURED = [s for s in STARTS if s.record.is_measured]
+WITH_PEAK = [s for s in SHARED if s.record.metrics.get("gpu_memory_peak_bytes")]
 
 
 def named(start: Start) -> str:
@@ -93,6 +100,8 @@ def test_there_are_records_of_both_kinds() -> None:
     """Fourteen that asked for KV bytes, five that took a share; bf16 and fp8 KV."""
     assert len(ASKED) == 14
     assert len(SHARED) == 5
+    assert len(MEASURED) == 17
+    assert len(WITH_PEAK) == 4
 
 
 @pytest.mark.parametrize("start", ASKED, ids=named)
@@ -122,15 +131,13 @@ def test_after_one_trial_kv_memory_is_within_three_hundredths(first: Start, seco
     assert expected == pytest.approx(second.kv_gib, rel=0.03)
 
 
-@pytest.mark.parametrize("start", [s for s in STARTS if s.record.is_measured], ids=named)
+@pytest.mark.parametrize("start", MEASURED, ids=named)
 def test_what_was_measured_would_not_have_been_screened(start: Start) -> None:
     """64 GiB of offload would have been, and ran out of the host's memory."""
     assert MemoryModel().screen(start.configuration, start.context).failure is None
 
 
-@pytest.mark.parametrize(
-    "start", [s for s in SHARED if s.record.metrics.get("gpu_memory_peak_bytes")], ids=named
-)
+@pytest.mark.parametrize("start", WITH_PEAK, ids=named)
 def test_the_least_that_a_start_takes_is_less_than_it_took(start: Start) -> None:
     """What the screening by headroom goes by must be a lower bound."""
     least = MemoryModel().predict(start.configuration, start.context).least_used_bytes
