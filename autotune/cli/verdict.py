@@ -67,7 +67,7 @@ def print_verdict(console: Console, summary: Summary, paths: StudyPaths, page: P
         _print(console, sentence, width, style="bold")
     if chosen is not None and found.simulated:
         _print(console, f"{SIMULATED}: measure it on a machine with a GPU before it serves.", width)
-    elif chosen is not None:
+    elif summary.written is not None:  # without files there is nothing to start
         start = serve_command(paths, found.spec)
         console.print(f"start it: {start}", markup=False, soft_wrap=True)
     console.print(f"report:   {page}", markup=False, soft_wrap=True)

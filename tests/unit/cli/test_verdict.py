@@ -6,15 +6,18 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import TypeAdapter
 from rich.console import Console
 
 from autotune.analysis.recommend import SettingReason
-from autotune.cli.conclude import Summary, summarise
+from autotune.cli.conclude import Summary, conclude, summarise
 from autotune.cli.verdict import print_verdict
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
+from autotune.report.exports.folder import Written
 from autotune.report.inputs import serve_command
 from autotune.report.trial_tables import trials_table
+from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
 from tests.support.records import study_records
 
@@ -22,8 +25,11 @@ SPEC = StudySpec(name="rtx5070")
 
 
 def summary_of(paths: StudyPaths, records: Sequence[TrialRecord]) -> Summary:
-    """What a study of these records has come to."""
-    return summarise(SPEC, paths, records, reason="40 trials are done", damaged=["7 is damaged"])
+    """What a study of these records has come to, its recommendation written."""
+    summary = summarise(SPEC, paths, records, reason="40 trials are done", damaged=["7 is damaged"])
+    if summary.recommendation is None:
+        return summary
+    return replace(summary, written=Written(folder=paths.recommended, files=()))
 
 
 def printed(folder: Path, records: Sequence[TrialRecord], *, width: int = 80) -> list[str]:
@@ -111,6 +117,24 @@ def test_it_is_started_as_the_report_says(tmp_path: Path) -> None:
     lines = printed(tmp_path, study_records(40))
     paths = StudyPaths(tmp_path / "studies" / "rtx5070")
     assert f"start it: {serve_command(paths, SPEC)}" in lines
+
+
+def test_what_cannot_be_exported_is_recommended_all_the_same(tmp_path: Path) -> None:
+    """It has no files, says so, and nothing is to be started."""
+    paths = StudyPaths(tmp_path / "studies" / "rtx5070")
+    records = study_records(40)
+    for record in records:
+        files = paths.trial(record.number)
+        files.root.mkdir(parents=True)
+        launch = LaunchPlan(argv=("engine", "--model", "m"), port=8000)
+        files.launch.write_bytes(TypeAdapter(LaunchPlan).dump_json(launch))
+
+    text = " ".join(printed_of(conclude(SPEC, paths, records), paths))
+
+    assert "Recommended: trial" in text
+    assert "warning: the recommendation has no files" in text
+    assert "start it" not in text
+    assert not paths.recommended.exists()
 
 
 def test_a_simulated_study_is_marked_and_nothing_of_it_is_to_be_started(tmp_path: Path) -> None:
