@@ -6,6 +6,7 @@ and what the engine's ledger said.
 """
 
 from dataclasses import dataclass, field
+from statistics import median_high
 from typing import Final
 
 from autotune.engines.model_shape import shape_of
@@ -63,9 +64,9 @@ class _Learnt:
     def correction(self, estimated: Terms) -> tuple[float, float]:
         """What to add to the KV bytes, and what is then still uncertain."""
         if self.warm:
-            return _median(self.warm), LEARNED_UNCERTAINTY_BYTES
+            return median_high(self.warm), LEARNED_UNCERTAINTY_BYTES
         if self.cold:  # a warm start has as much or up to 1 GiB more
-            return _median(self.cold), LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
+            return median_high(self.cold), LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
         return 0.0, estimated.uncertainty
 
 
@@ -177,11 +178,6 @@ def _kv(
         return None, 0.0, 0.0
     correction, spread = learnt.correction(estimated)
     return settings.utilization * total - estimated.budgeted + correction, spread, correction
-
-
-def _median(values: list[float]) -> float:
-    ordered = sorted(values)
-    return ordered[len(ordered) // 2]
 
 
 def _gpu_total(context: LaunchContext) -> float | None:
