@@ -2,7 +2,7 @@
 
     python -m benchmarks.search.results TRACES.jsonl --name synthetic
 
-writes `benchmarks/search/results/NAME.json` (every trace, rounded), `NAME.md` and `NAME.svg`.
+writes `benchmarks/search/results/NAME.json` (every trace), `NAME.md` and `NAME.svg`.
 """
 
 import argparse
@@ -126,23 +126,43 @@ def main() -> None:
     options = parser.parse_args()
     traces = [trace for path in options.traces for trace in read_traces(path)]
     RESULTS.mkdir(exist_ok=True)
-    kept = [_rounded(trace) for trace in traces]
+    kept = [_kept(trace) for trace in traces]
     base = RESULTS / options.name
     base.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
-    marks = [10, 20, 40]
-    text = f"{figures(traces)}\n\n{summary(traces, marks, timed=False)}\n"
+    text = tables(traces)
     base.with_suffix(".md").write_text(text)
     base.with_suffix(".svg").write_text(picture(traces))
     print(text)
 
 
-def _rounded(trace: Trace) -> dict[str, object]:
-    """Three decimals are more than the noise allows; times of proposals are left out."""
+def published(name: str) -> list[Trace]:
+    """The traces that are kept beside a table; times of proposals are not among them."""
+    rows = json.loads((RESULTS / name).with_suffix(".json").read_text())
+    return [
+        Trace(
+            strategy=row["strategy"],
+            seed=row["seed"],
+            shares=row["shares"],
+            gpu_s=row["gpu_s"],
+            died=[row["died"].get(str(i), "") for i in range(len(row["shares"]))],
+            proposal_s=[],
+        )
+        for row in rows
+    ]
+
+
+def tables(traces: Sequence[Trace]) -> str:
+    """What docs/search.md shows."""
+    return f"{figures(traces)}\n\n{summary(traces, [10, 20, 40], timed=False)}\n"
+
+
+def _kept(trace: Trace) -> dict[str, object]:
+    """With decimals enough to make the tables again: a bound of 0.95 is decided by them."""
     return {
         "strategy": trace.strategy,
         "seed": trace.seed,
-        "shares": [round(share, 3) for share in trace.shares],
-        "gpu_s": [round(spent) for spent in trace.gpu_s],
+        "shares": [round(share, 6) for share in trace.shares],
+        "gpu_s": [round(spent, 1) for spent in trace.gpu_s],
         "died": {str(i): kind for i, kind in enumerate(trace.died) if kind},
     }
 
