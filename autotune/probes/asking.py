@@ -22,6 +22,7 @@ from autotune.units import NS_PER_MS
 _MAX_EVIDENCE: Final = 5
 LOAD_ATTEMPTS: Final = 2
 _UNAVAILABLE: Final = 503
+_LATE: Final = RequestErrorKind.TIMEOUT
 
 
 class ProbeSkippedError(Exception):
@@ -163,11 +164,15 @@ class Asker:
     ) -> None:
         """Stop at failed requests, unless the client itself is to blame for them.
 
+        A late client makes requests time out. Where each one failed, and in another way, the
+        server is to blame: the client is busy because it fails so fast.
+
         Raises:
             ProbeStoppedError: Naming the failure.
         """
         failed = [record for record in records if record.error is not None]
-        if failed and client_bound is None:
+        not_late = [r for r in failed if r.error is not None and r.error.kind is not _LATE]
+        if failed and (client_bound is None or len(not_late) == len(records)):
             raise ProbeStoppedError(await self._why(records, failed))
 
     async def _why(

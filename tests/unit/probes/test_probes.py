@@ -95,12 +95,38 @@ def test_a_client_that_keeps_up_at_the_second_attempt_is_believed(name: str) -> 
     assert result.failure is None
 
 
-def asked_by_a_slow_client(name: str, *, times: int) -> ProbeResult:
-    """The result of a probe whose load generator says `times` times that it was too slow."""
+def test_a_load_of_which_every_request_failed_is_the_servers_fault() -> None:
+    """However busy the client was with failures that come at once."""
+    result = asked_by_a_slow_client("throughput", times=99, fault=RequestErrorKind.MALFORMED)
+
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.REQUESTS_FAILED
+    assert result.requests_failed == {"malformed": SMALL.requests}
+
+
+def test_a_load_that_timed_out_may_be_the_clients_fault() -> None:
+    """It is late, and says so."""
+    result = asked_by_a_slow_client("throughput", times=99, fault=RequestErrorKind.TIMEOUT)
+
+    assert result.failure is not None
+    assert result.failure.kind is FailureKind.CLIENT_BOUND
+
+
+def asked_by_a_slow_client(
+    name: str, *, times: int, fault: RequestErrorKind | None = None
+) -> ProbeResult:
+    """The result of a probe whose load generator says `times` times that it was too slow.
+
+    Args:
+        name: Of the probe.
+        times: Loads that it says it of.
+        fault: How every request fails, with no warm-up before them; None for not at all.
+    """
     clock = VirtualClock()
-    server = Server(clock)
+    server = Server(clock, faults={} if fault is None else dict.fromkeys(range(100), fault))
+    workload = SMALL if fault is None else SMALL.model_copy(update={"warmup_requests": 0})
     load = BoundLoad(InProcessLoad(server, clock), range(times))
-    return clock.run(PROBES[name]().run(context(server, load=load)))
+    return clock.run(PROBES[name]().run(context(server, load=load, workload=workload)))
 
 
 @pytest.mark.parametrize("name", ASKING)
