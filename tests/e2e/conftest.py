@@ -133,16 +133,23 @@ def python_of(environment: Path) -> Path:
 )
 def deployer(request: pytest.FixtureRequest) -> str:
     """Each way to start vLLM; Docker only where its image is there too."""
-    name: str = request.param
-    if name == "docker" and (reason := machine.no_image()) is not None:
+    return usable(request.param)
+
+
+def usable(deployer: str) -> str:
+    """A deployer's name, where the machine has what the tests need for it."""
+    if deployer == "docker" and (reason := machine.no_image()) is not None:
         pytest.fail(reason)
-    return name
+    return deployer
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A current directory for the commands of a module."""
-    made = tmp_path_factory.mktemp("e2e")
+def folder(deployer: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A current directory for the commands of a module, one for each deployer.
+
+    In a common one the second study would take the best of the first as its seeds.
+    """
+    made = tmp_path_factory.mktemp(f"e2e-{deployer}")
     yield made
     keep = os.environ.get("AUTOTUNE_E2E_KEEP")
     if (

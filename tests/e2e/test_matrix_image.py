@@ -17,6 +17,12 @@ pytestmark = [pytest.mark.vllm, pytest.mark.docker, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
+def deployer() -> str:
+    """Images are Docker's alone."""
+    return "docker"
+
+
+@pytest.fixture(scope="module")
 def other_image() -> Iterator[str]:
     """The image of the tests, made to run the other release."""
     other = machine.other_vllm()
@@ -35,9 +41,9 @@ def other_image() -> Iterator[str]:
 
 
 @pytest.fixture(scope="module")
-def run(other_image: str, folder: Path) -> Iterator[tuple[RealStudy, Finished]]:
+def run(deployer: str, other_image: str, folder: Path) -> Iterator[tuple[RealStudy, Finished]]:
     """A matrix of two cells, the second with an image of its own."""
-    study = real_study("docker", folder)
+    study = real_study(deployer, folder)
     matrix = folder / "two-releases.yaml"
     cells = {
         "baseline": {"title": "Baseline", "reference": True, "configuration": {}},

@@ -48,7 +48,7 @@ class Whole:
 def whole(deployer: str, folder: Path) -> Iterator[Whole]:
     """Ctrl-C in the middle of the first trial's load; then the same command to the end."""
     study = real_study(deployer, folder)
-    command = ("study", str(study.file), "--trials", "5", "--json")
+    command = ("study", str(study.file), "--trials", "4", "--json")
 
     def loading(event: Event) -> bool:
         return event["event"] == "phase_started" and event["phase"] == "probe:throughput"

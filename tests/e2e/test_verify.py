@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from autotune.records import FailureKind, TrialKind, TrialRecord
-from tests.e2e.conftest import RealStudy, real_study
+from tests.e2e.conftest import RealStudy, real_study, usable
 from tests.support.command import Event, Finished
 
 pytestmark = pytest.mark.timeout(900)
@@ -48,13 +48,26 @@ class Verified:
         return [record for record in self.study.records() if record.number in numbers]
 
 
+@pytest.fixture(
+    scope="module",
+    params=[
+        # `.ci/run` has time for one of them: the compose file, which most people start.
+        pytest.param("process", marks=[pytest.mark.vllm, pytest.mark.thorough]),
+        pytest.param("docker", marks=[pytest.mark.vllm, pytest.mark.docker]),
+    ],
+)
+def deployer(request: pytest.FixtureRequest) -> str:
+    """The script by a shell, the compose file by Docker."""
+    return usable(request.param)
+
+
 @pytest.fixture(scope="module")
 def verified(deployer: str, folder: Path) -> Iterator[Verified]:
     """Baseline and one more trial; Ctrl-C in the verification's first load; then two rounds."""
     study = real_study(deployer, folder, STUDY)
     ran = study.place.run("study", str(study.file), "--trials", "2", "--quiet", timeout_s=300)
     assert ran.code == 0, ran.errors
-    exported = (folder / "studies" / study.name / "recommended").iterdir()
+    exported = (study.place.folder / "studies" / study.name / "recommended").iterdir()
     files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in exported if p.is_file()}
 
     def loading(event: Event) -> bool:
