@@ -5,7 +5,7 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import docker
 
@@ -14,6 +14,7 @@ from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.docker_connect import ClientFactory
 from autotune.deployers.docker_deployment import DockerDeployment
 from autotune.deployers.docker_errors import FOREIGN, translating
+from autotune.deployers.docker_images import Images
 from autotune.deployers.docker_options import container_options, passed_through
 from autotune.deployers.docker_start import remove_container, start_container
 from autotune.deployers.marks import (
@@ -27,7 +28,6 @@ from autotune.deployers.marks import (
 )
 from autotune.deployers.masking import secrets_of
 from autotune.deployers.patience import to_the_end
-from autotune.errors import ImageMissingError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
 
 LEAVING_GRACE_S: Final = 5.0
@@ -50,7 +50,8 @@ class DockerDeployer:
     def __init__(self, clock: Clock, client_factory: ClientFactory = docker.from_env) -> None:
         self._clock = clock
         self._connect = client_factory
-        self._left: set[str] = set()
+        self._images = Images()
+        self._left: dict[str, dict[str, Any]] = {}
 
     async def preflight(self, plan: LaunchPlan) -> None:
         """Look for engine and image, then rehearse: everything of a start but the program.
@@ -81,6 +82,7 @@ class DockerDeployer:
         deployment = DockerDeployment(
             options,
             self._connect,
+            self._images,
             BoundedLog(log_path, secrets=secrets),
             log_path=log_path,
             base_url=plan.base_url,
@@ -93,7 +95,7 @@ class DockerDeployer:
         finally:
             await to_the_end(deployment.stop(grace_s=LEAVING_GRACE_S))
             if not deployment.is_removed:
-                self._left.add(deployment.container_name)
+                self._left[deployment.container_name] = deployment.options
 
     async def sweep(self, study: str) -> tuple[str, ...]:
         """Remove containers that dead runs of this study left, found by label.
@@ -110,40 +112,30 @@ class DockerDeployer:
         with translating("looking for the image"):
             client = self._connect()
             try:
-                self._find_image(client, plan.image)
                 self._rehearse(client, plan)
             finally:
                 client.close()
-
-    def _find_image(self, client: docker.DockerClient, image: str | None) -> None:
-        if image is None:
-            return  # `container_options` refuses
-        try:
-            client.images.get(image)
-        except docker.errors.ImageNotFound as error:
-            message = f"the image {image!r} is not on this machine"
-            raise ImageMissingError(message, hint=f"Fetch it: docker pull {image}") from error
 
     def _rehearse(self, client: docker.DockerClient, plan: LaunchPlan) -> None:
         options = container_options(plan, errand(), uuid.uuid4().hex)
         options["entrypoint"] = [NO_PROGRAM]
         try:
-            start_container(client, options)
+            start_container(client, self._images.meant(client, options))
         except docker.errors.APIError as error:
             if NO_PROGRAM not in str(error.explanation):
                 raise
         finally:
             with suppress(*FOREIGN):
-                client.api.remove_container(options["name"], force=True, v=True)
+                remove_container(client, options, grace_s=0.0)
 
     def _remove_left(self) -> None:
         """Remove containers that could not be when they ended, for the engine was away."""
-        for name in sorted(self._left):
+        for name, options in sorted(self._left.items()):
             with suppress(*FOREIGN):
                 client = self._connect()
-                remove_container(client, name, grace_s=0.0)
+                remove_container(client, options, grace_s=0.0)
                 client.close()
-                self._left.discard(name)
+                del self._left[name]
 
     def _sweep(self, study: str) -> tuple[str, ...]:
         with translating("sweeping containers"):

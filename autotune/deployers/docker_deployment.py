@@ -13,6 +13,7 @@ from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
 from autotune.deployers.docker_connect import ClientFactory, connected
 from autotune.deployers.docker_errors import FOREIGN, translating
+from autotune.deployers.docker_images import Images
 from autotune.deployers.docker_start import remove_container, start_container
 from autotune.deployers.docker_stream import OutputPump
 from autotune.deployers.docker_watch import ExitWatch, with_detail
@@ -37,6 +38,7 @@ class DockerDeployment:
     Args:
         options: Arguments of `containers.create`; see `docker_options`.
         connect: Makes a client; one is not for two threads.
+        images: Which image a name means.
         log: Gets the output.
         log_path: Where that is.
         base_url: Where the server will answer.
@@ -47,6 +49,7 @@ class DockerDeployment:
         self,
         options: dict[str, Any],
         connect: ClientFactory,
+        images: Images,
         log: BoundedLog,
         *,
         log_path: Path,
@@ -55,6 +58,7 @@ class DockerDeployment:
     ) -> None:
         self._options = options
         self._connect = connect
+        self._images = images
         self._log = log
         self._log_path = log_path
         self._base_url = base_url
@@ -88,6 +92,11 @@ class DockerDeployment:
     def started_ns(self) -> int:
         """When the engine was asked to start the container."""
         return self._started_ns
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """With which it was created."""
+        return self._options
 
     @property
     def container_name(self) -> str:
@@ -135,7 +144,8 @@ class DockerDeployment:
     def _start(self) -> None:
         self._client = connected(self._connect, self._clock, self._given_up)
         with translating("starting a container"):
-            self._container = start_container(self._client, self._options, self._about_to_start)
+            options = self._images.meant(self._client, self._options)
+            self._container = start_container(self._client, options, self._about_to_start)
             self._container.reload()
         self._find_process(self._container.attrs)
         self._watch = ExitWatch(
@@ -176,14 +186,11 @@ class DockerDeployment:
         return with_detail(evidence, complaint)
 
     def _end(self, grace_s: float) -> str:
-        """Ask, insist, remove; what could not be done is returned.
-
-        By name and not by object: the engine may have created the container and failed to say so.
-        """
+        """Ask, insist, remove; what could not be done is returned."""
         try:
             client = connected(self._connect, self._clock, threading.Event())
             with translating("ending a container"):
-                remove_container(client, self.container_name, grace_s, self._wait_for_exit)
+                remove_container(client, self._options, grace_s, self._wait_for_exit)
         except DeployerError as error:
             if self._process is not None:
                 send(self._process, signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Starting a container, less what the engine at hand cannot grant; removing it."""
+"""Starting a container, less what the engine at hand cannot grant; removing it, and only it."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -7,6 +7,7 @@ import docker
 import docker.errors
 
 from autotune.deployers.docker_options import conceded
+from autotune.deployers.marks import DEPLOYMENT_LABEL
 
 
 def start_container(
@@ -45,7 +46,7 @@ def start_container(
 
 def remove_container(
     client: docker.DockerClient,
-    name: str,
+    options: Mapping[str, Any],
     grace_s: float,
     stopped: Callable[[], None] = lambda: None,
 ) -> None:
@@ -53,12 +54,16 @@ def remove_container(
 
     Args:
         client: For the engine.
-        name: One that does not exist is removed already.
+        options: With which it was created. By its name and not by the object that `create` gave:
+            the engine may have made it and failed to say so. One of that name that does not carry
+            this deployment's mark is somebody else's and stays.
         grace_s: Between SIGTERM and SIGKILL.
         stopped: Called once it has ended and can still be looked at.
     """
     try:
-        container = client.containers.get(name)
+        container = client.containers.get(options["name"])
+        if container.labels.get(DEPLOYMENT_LABEL) != options["labels"][DEPLOYMENT_LABEL]:
+            return
         container.stop(timeout=max(0, round(grace_s)))
         stopped()
         container.remove(force=True, v=True)

@@ -16,6 +16,7 @@ ENVIRONMENT_PREFIX: Final = "AUTOTUNE_"
 ERRANDS: Final = "preflight"
 """In place of a study's name: containers in which no trial runs, that only try or look."""
 LABEL_PREFIX: Final = "autotune."
+DEPLOYMENT_LABEL: Final = f"{LABEL_PREFIX}deployment"
 
 
 class OwnerState(StrEnum):

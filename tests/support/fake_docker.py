@@ -103,10 +103,12 @@ class FakeEngine:
 
     Attributes:
         refused: Setting of a container to the text with which its start is refused.
+        images: Names, and the ids that they mean.
         starts: Settings of every attempt to start.
     """
 
     refused: dict[str, str] = field(default_factory=dict)
+    images: dict[str, str] = field(default_factory=lambda: {"vllm": "sha256:1"})
     containers: dict[str, FakeContainer] = field(default_factory=dict)
     starts: list[dict[str, Any]] = field(default_factory=list)
     changed: threading.Condition = field(default_factory=threading.Condition)
@@ -162,10 +164,14 @@ class FakeClient:
         self._engine = engine
         self.containers = self
         self.api = self
+        self.images = FakeImages(engine)
 
     def create(self, **options: Any) -> FakeContainer:
         """A new container."""
         self._engine.answer()
+        if options["name"] in self._engine.containers:
+            text = f'The container name "/{options["name"]}" is already in use by container'
+            raise refusal(text, 409)
         number = len(self._engine.starts)
         container = FakeContainer(self._engine, options, id=f"{number:064x}")
         self._engine.containers[container.name] = container
@@ -208,3 +214,27 @@ class FakeClient:
             if container.id == container_id:
                 return container
         raise docker.errors.NotFound(container_id)
+
+
+@dataclass
+class FakeImage:
+    """An image."""
+
+    id: str
+
+
+class FakeImages:
+    """A client's `images`."""
+
+    def __init__(self, engine: FakeEngine) -> None:
+        self._engine = engine
+
+    def get(self, name: str) -> FakeImage:
+        """One by its name or id."""
+        self._engine.answer()
+        known = self._engine.images
+        if name in known:
+            return FakeImage(known[name])
+        if name in known.values():
+            return FakeImage(name)
+        raise docker.errors.ImageNotFound(name)
