@@ -22,6 +22,7 @@ from autotune.errors import (
     EngineError,
     HostError,
     ImageMissingError,
+    PortInUseError,
 )
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
@@ -139,6 +140,8 @@ class Trials:
             attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
         except EngineError as error:
             attempt.fail(_refused(FailureKind.UNSUPPORTED_COMBINATION, attempt, error))
+        except PortInUseError as error:
+            attempt.fail(_refused(FailureKind.PORT_IN_USE, attempt, error))
         except DeployerError as error:
             attempt.fail(_refused(FailureKind.DEPLOYER_FAULT, attempt, error))
         except AutotuneError:

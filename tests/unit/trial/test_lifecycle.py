@@ -8,7 +8,13 @@ from pathlib import Path
 import pytest
 
 from autotune.clock import VirtualClock
-from autotune.errors import DeployerError, EngineError, HostError, ImageMissingError
+from autotune.errors import (
+    DeployerError,
+    EngineError,
+    HostError,
+    ImageMissingError,
+    PortInUseError,
+)
 from autotune.paths import StudyPaths
 from autotune.records import (
     Applied,
@@ -304,12 +310,21 @@ def test_ctrl_c_while_the_server_is_stopped_keeps_what_was_measured(tmp_path: Pa
     assert record.phases[-1].duration_ns < 5e9
 
 
-def test_a_fault_of_the_deployer_is_not_the_configurations(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (DeployerError("the daemon went away", hint="look"), FailureKind.DEPLOYER_FAULT),
+        (PortInUseError("taken", hint="look"), FailureKind.PORT_IN_USE),
+    ],
+)
+def test_a_fault_of_the_deployer_is_not_the_configurations(
+    tmp_path: Path, error: DeployerError, kind: FailureKind
+) -> None:
     """It may be tried again."""
-    record = bench(tmp_path, error=DeployerError("the daemon went away", hint="look")).run()
+    record = bench(tmp_path, error=error).run()
 
     assert record.outcome.status is OutcomeStatus.FAILED
-    assert failure_of(record).kind is FailureKind.DEPLOYER_FAULT
+    assert failure_of(record).kind is kind
 
 
 @pytest.mark.parametrize(
