@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.cli.safety import authorization, exposure, require_room
+from autotune.cli.safety import authorization, exposure, key_variable, require_room
 from autotune.errors import SpecError, UsageError
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.spec.study import StudySpec, study_from
@@ -61,11 +61,26 @@ def test_a_process_has_the_key_of_the_environment_that_it_inherits() -> None:
     assert authorization(study(engine={"deployer": "process"}), {}) == {}
 
 
-def test_trials_on_an_open_address_without_a_key_are_warned_of() -> None:
-    """Anybody on the network could ask them, and spoil what is measured."""
-    open_to_all = study(bind_host="0.0.0.0")
-    (warning,) = exposure(open_to_all)
+def test_servers_that_others_reach_ask_for_a_key_that_is_made_for_the_run() -> None:
+    """One that the user has set is used; what is made is long, new each time, and in no file."""
+    spec = study(bind_host="0.0.0.0", engine={"deployer": "docker"})
+    made: list[str] = []
+    for _ in range(2):
+        environ: dict[str, str] = {}
+        asked = authorization(spec, environ)
+        made.append(environ["VLLM_API_KEY"])
+        assert asked == {"Authorization": f"Bearer {made[-1]}"}
+    assert made[0] != made[1]
+    assert min(map(len, made)) >= 32
+    assert key_variable(spec) == "VLLM_API_KEY"
+    assert authorization(spec, KEY) == {"Authorization": "Bearer abc123abc123"}
+    assert key_variable(study(bind_host="127.0.0.1")) is None
+
+
+def test_trials_on_an_open_address_are_warned_of() -> None:
+    """A key keeps nobody from /health and /metrics."""
+    (warning,) = exposure(study(bind_host="0.0.0.0"))
     assert "0.0.0.0" in warning
-    assert "api_key_env" in warning
+    assert "VLLM_API_KEY" in warning
     keyed = study(bind_host="0.0.0.0", engine={"api_key_env": "VLLM_API_KEY"})
     assert exposure(keyed) == exposure(study()) == ()
