@@ -14,6 +14,7 @@ from autotune.cli.wiring import (
 )
 from autotune.clock import MonotonicClock
 from autotune.deployers.docker_facts import require_docker
+from autotune.deployers.gpu_lock import GpuLocks
 from autotune.seams.events import Notice, Observer
 from autotune.seams.telemetry import Hardware
 from autotune.spec.study import StudySpec
@@ -45,6 +46,12 @@ def open_study(spec: StudySpec, *, hardware: Hardware | None = None) -> Opened:
     backend = make_backend(choice.spec, found, model)
     workbench = backend.clock.run(make_workbench(choice.spec, backend, model, space))
     return Opened(workbench=workbench, banner=choice.banner)
+
+
+def gpu_locks(workbench: Workbench) -> GpuLocks:
+    """Locks of the cards that the study's servers may use; a simulated one uses none."""
+    uses = workbench.context.target.gpus and not workbench.backend.simulated
+    return GpuLocks(workbench.context.hardware.gpus if uses else ())
 
 
 def announce(workbench: Workbench, observer: Observer) -> None:

@@ -17,7 +17,7 @@ from autotune.cli.options import (
     load_matrix,
     load_study,
 )
-from autotune.cli.running import announce, open_study, say
+from autotune.cli.running import announce, gpu_locks, open_study, say
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
@@ -81,7 +81,7 @@ def matrix(
     workbench = opened.workbench
     if not json:
         say(Console(stderr=True), opened.banner)
-    with StudyLock(workbench.paths.lock):
+    with StudyLock(workbench.paths.lock), gpu_locks(workbench):
         ensure_same_study(workbench.paths, workbench.spec, workbench.space.space)
         write_study(workbench.paths, workbench.spec, workbench.space.space)
         notes = workbench.context.capabilities.warnings

@@ -26,7 +26,7 @@ from autotune.cli.options import (
     load_study,
     study_overrides,
 )
-from autotune.cli.running import announce, open_study, say, today
+from autotune.cli.running import announce, gpu_locks, open_study, say, today
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.verdict import print_verdict
 from autotune.cli.views import View, make_view
@@ -79,7 +79,7 @@ def study(
     if not json:
         say(Console(stderr=True), opened.banner)
     knowledge = knowledge_for(workbench, source=source, fresh=fresh)
-    with StudyLock(paths.lock):
+    with StudyLock(paths.lock), gpu_locks(workbench):
         ensure_same_study(paths, spec, workbench.space.space)
         write_study(paths, spec, workbench.space.space)
         write_resolution(paths, workbench.space, workbench.context.capabilities.warnings)

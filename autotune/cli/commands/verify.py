@@ -10,7 +10,7 @@ from rich.console import Console
 
 from autotune.cli.conclude import service_of, summarise
 from autotune.cli.options import JsonOption, NameArgument, QuietOption
-from autotune.cli.running import open_study, say
+from autotune.cli.running import gpu_locks, open_study, say
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.cli.verify.arms import ExportedEngine, asking
 from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
@@ -52,7 +52,7 @@ def verify(
     workbench = opened.workbench
     if not json:
         say(Console(stderr=True), opened.banner)
-    with StudyLock(study.paths.lock):
+    with StudyLock(study.paths.lock), gpu_locks(workbench):
         view = make_view(
             study.spec,
             workbench.backend.clock,

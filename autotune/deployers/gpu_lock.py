@@ -1,0 +1,100 @@
+"""One autotune per GPU, whatever its study, folder or user: two would measure each other."""
+
+import fcntl
+import os
+import re
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from autotune.errors import HostError
+from autotune.seams.telemetry import Gpu
+
+FOLDERS: Final = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - for all users of the machine
+"""The first that is there: `/run/lock` is writable for everybody (file-hierarchy(7))."""
+_FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+_FOR_ALL: Final = 0o666
+
+
+class GpuLocks:
+    """Held while servers of a study may use GPUs; `with GpuLocks(hardware.gpus): ...`.
+
+    A `flock` on a file per card: the kernel lets go of it when the owner dies, however it dies.
+
+    Args:
+        gpus: The cards; none is no lock.
+        folder: Where the files lie.
+    """
+
+    def __init__(self, gpus: Iterable[Gpu], folder: Path | None = None) -> None:
+        self._gpus = sorted(gpus, key=lambda gpu: gpu.index)
+        self._folder = folder or next((f for f in FOLDERS if f.is_dir()), FOLDERS[-1])
+        self._held: list[int] = []
+
+    def __enter__(self) -> Self:
+        """Take every lock, or none.
+
+        Raises:
+            HostError: If a living autotune has one of the cards; the message names its process.
+        """
+        try:
+            for gpu in self._gpus:
+                self._held.append(self._taken(gpu))
+        except HostError:
+            self._let_go()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Let go."""
+        self._let_go()
+
+    def _taken(self, gpu: Gpu) -> int:
+        path = self._folder / f"autotune-{_name(gpu)}.lock"
+        try:
+            descriptor = _opened(path)
+        except OSError as error:
+            message = f"{path}, the lock of {gpu.name}, cannot be opened: {error.strerror}"
+            raise HostError(message, hint="Remove it, or give every user the right.") from error
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
+            os.close(descriptor)
+            message = f"another autotune, process {owner}, uses GPU {gpu.index} ({gpu.name})"
+            hint = "Wait for it or end it: two at once would measure each other."
+            raise HostError(message, hint=hint) from error
+        with suppress(OSError):  # a full disk: the lock holds, only its owner's number is missing
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return descriptor
+
+    def _let_go(self) -> None:
+        while self._held:
+            os.close(self._held.pop())
+
+
+def _name(gpu: Gpu) -> str:
+    """A card by what the driver calls it, in letters that a file's name may have."""
+    return re.sub(r"[^\w-]", "-", gpu.uuid) or f"gpu-{gpu.index}"
+
+
+def _opened(path: Path) -> int:
+    """Open a lock file, made for all users.
+
+    Without O_CREAT where it is there: in a sticky folder the kernel refuses that for a file of
+    another user (fs.protected_regular, proc_sys_fs(5)).
+    """
+    with suppress(FileNotFoundError):
+        return os.open(path, _FLAGS)
+    descriptor = os.open(path, _FLAGS | os.O_CREAT, _FOR_ALL)
+    with suppress(OSError):  # another user made it meanwhile
+        os.fchmod(descriptor, _FOR_ALL)
+    return descriptor
