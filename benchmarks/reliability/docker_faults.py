@@ -1,4 +1,4 @@
-"""What a Docker engine can do while a trial runs, done to an engine of this run's own."""
+"""What a Docker engine can do around a trial, done to an engine of this run's own."""
 
 import asyncio
 import os
@@ -14,6 +14,7 @@ from autotune.seams.trial import TrialRequest
 from autotune.trial.lifecycle import Trials
 from benchmarks.reliability import leftovers
 from benchmarks.reliability.corpora import ROOT
+from benchmarks.reliability.docker_refusals import REFUSALS, refused
 from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.scripted import DOES, failure_kind, runner_of, spec_of, tools_of
 
@@ -94,7 +95,7 @@ the engine is back, so a short trial may be measured first."""
 
 
 def docker_faults(folder: Path) -> Figure:
-    """Each fault in the middle of a trial, and after each a trial that must be measured.
+    """Each fault in the middle of a trial or before one, and then a trial that must be measured.
 
     Args:
         folder: Scratch; the engine lives in it.
@@ -109,6 +110,11 @@ def docker_faults(folder: Path) -> Figure:
             figure.tried["faults"] += 1
             broken = clock.run(_one(folder, engine, f"engine-{name}", fault, expected, clock))
             figure.broken += [f"{name}: {line}" for line in broken]
+        for name in REFUSALS:
+            figure.tried["faults"] += 1
+            broken = clock.run(refused(folder, name, clock))
+            figure.broken += [f"{name}: {line}" for line in broken]
+        figure.demand("faults")
     finally:
         engine.end()
         if before is not None:

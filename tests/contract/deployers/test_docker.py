@@ -1,10 +1,15 @@
 """The Docker deployer keeps the contract of deployers, on a real engine."""
 
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import docker
+import psutil
 import pytest
 
 from autotune.deployers.cgroups import cgroup_pids, memory_cgroup
@@ -12,9 +17,17 @@ from autotune.deployers.docker import DockerDeployer
 from autotune.deployers.marks import ERRANDS, errand, labels, owner
 from autotune.deployers.ports import free_port
 from autotune.deployers.processes import ProcessId, read_stat
+from autotune.errors import DeployerError, ImageMissingError
 from autotune.seams.deployment import Identity, LaunchPlan
 from autotune.units import BYTES_PER_MIB
-from tests.contract.deployer_suite import CLOCK, FLOOD_BYTES, DeployerSuite
+from tests.contract.deployer_suite import (
+    CLOCK,
+    FLOOD_BYTES,
+    DeployerSuite,
+    identity,
+    ready,
+    status,
+)
 from tests.support.busybox import make_image
 
 SCRIPTS = {
@@ -26,6 +39,11 @@ SCRIPTS = {
     "flood": f"echo first; yes | head -c {FLOOD_BYTES}; echo last",
     "hog": "exec tail /dev/zero",
 }
+
+
+SHM_BYTES = 24 * BYTES_PER_MIB
+LIMIT_BYTES = 128 * BYTES_PER_MIB
+KEPT_BITS = 1 << 0 | 1 << 1 | 1 << 3  # CHOWN, DAC_OVERRIDE, FOWNER (linux/capability.h)
 
 
 class DockerBench:
@@ -42,7 +60,7 @@ class DockerBench:
         """As the suite says."""
         script = SCRIPTS.get(behaviour)
         argv = ("/no/such/program",) if script is None else ("sh", "-c", script)
-        limit = (16 if behaviour == "hog" else 128) * BYTES_PER_MIB
+        limit = 16 * BYTES_PER_MIB if behaviour == "hog" else LIMIT_BYTES
         return LaunchPlan(argv=argv, image=self._image, port=free_port(), memory_limit_bytes=limit)
 
     def left(self, study: str) -> list[str]:
@@ -63,6 +81,15 @@ class DockerBench:
 
     def cripple(self, study: str, owner_pid: int) -> None:
         """Nobody would clean up."""
+
+    def inspected(self, study: str) -> dict[str, Any]:
+        """What the engine says of the only container of a study."""
+        (container,) = self._labelled(study)
+        return dict(container.attrs)
+
+    def has_gpus(self) -> bool:
+        """Whether the engine could hand GPUs to a container."""
+        return "nvidia" in self._client.info()["Runtimes"]
 
     def create(self, marks: Mapping[str, str]) -> str:
         """A container that was never started; its name."""
@@ -102,3 +129,132 @@ class TestDockerDeployer(DeployerSuite):
             assert bench.left(ERRANDS) == made[1:]
         finally:
             bench.remove(made[1])
+
+    def test_the_kernel_holds_a_trial_to_what_it_may(
+        self, bench: DockerBench, log_path: Path
+    ) -> None:
+        """Read from /proc while it runs: no privileges, none to gain, memory and shm of its own."""
+        plan = replace(bench.plan("serve"), shm_bytes=SHM_BYTES)
+
+        async def main() -> None:
+            async with bench.deployer.deploy(
+                plan, identity=identity(), log_path=log_path
+            ) as deployment:
+                await ready(deployment)
+                for pid in deployment.pids():
+                    facts = proc_status(pid)
+                    assert facts["NoNewPrivs"] == "1"
+                    assert facts["Seccomp"] == "2"  # a filter (proc(5))
+                    for which in ("CapEff", "CapPrm", "CapBnd"):
+                        assert int(facts[which], 16) & ~KEPT_BITS == 0
+                    for namespace in ("ipc", "pid", "net", "mnt"):
+                        assert namespace_of(pid, namespace) != namespace_of("self", namespace)
+                    assert shm_kib(pid) == SHM_BYTES // 1024
+                cgroup = deployment.cgroup()
+                assert cgroup is not None
+                assert memory_limit(cgroup) == LIMIT_BYTES
+
+        CLOCK.run(main())
+
+    def test_the_engine_is_asked_for_no_privileges(
+        self, bench: DockerBench, log_path: Path
+    ) -> None:
+        """As `docker inspect` shows a running trial; no log of the engine's own, no restart."""
+        plan = replace(bench.plan("serve"), shm_bytes=SHM_BYTES)
+
+        async def main() -> None:
+            async with bench.deployer.deploy(plan, identity=identity(), log_path=log_path):
+                found = bench.inspected("contract")
+                host = found["HostConfig"]
+                assert host["Privileged"] is False
+                assert host["SecurityOpt"] == ["no-new-privileges=true"]
+                assert host["CapDrop"] == ["ALL"]
+                assert set(host["CapAdd"]) == {"CHOWN", "DAC_OVERRIDE", "FOWNER"}
+                assert host["IpcMode"] == "private"
+                assert host["PidMode"] == host["UTSMode"] == ""
+                assert host["Devices"] in (None, [])
+                assert host["ShmSize"] == SHM_BYTES
+                assert host["Memory"] == host["MemorySwap"] == LIMIT_BYTES
+                assert host["OomKillDisable"] in (None, False)
+                assert host["RestartPolicy"]["Name"] in {"", "no"}
+                assert host["LogConfig"]["Type"] == "none"
+                assert found["LogPath"] == ""
+
+        CLOCK.run(main())
+
+    def test_only_this_host_reaches_it(self, bench: DockerBench, log_path: Path) -> None:
+        """The port is open on 127.0.0.1 and on no other address of this host."""
+        plan = bench.plan("serve")
+
+        async def main() -> None:
+            async with bench.deployer.deploy(
+                plan, identity=identity(), log_path=log_path
+            ) as deployment:
+                await ready(deployment)
+                others = addresses() - {"127.0.0.1"}
+                assert others
+                for address in others:
+                    assert await status(f"http://{address}:{plan.port}/") is None
+                ports = bench.inspected("contract")["NetworkSettings"]["Ports"]
+                assert [p["HostIp"] for p in ports["8000/tcp"]] == ["127.0.0.1"]
+
+        CLOCK.run(main())
+
+    def test_a_card_that_the_engine_cannot_hand_out(self, bench: DockerBench) -> None:
+        """Without the NVIDIA runtime the look ahead says which package is missing."""
+        if bench.has_gpus():
+            pytest.skip("this engine has the NVIDIA runtime")
+        with pytest.raises(DeployerError) as raised:
+            CLOCK.run(bench.deployer.preflight(replace(bench.plan("serve"), gpus=True)))
+        assert "NVIDIA Container Toolkit" in raised.value.hint
+        assert bench.left(ERRANDS) == []
+
+    def test_an_image_that_is_not_here(self, bench: DockerBench, log_path: Path) -> None:
+        """Neither a look ahead nor a start pulls it: both say how to."""
+        plan = replace(bench.plan("serve"), image="autotune-test:no-such-tag")
+
+        async def main() -> None:
+            async with bench.deployer.deploy(plan, identity=identity(), log_path=log_path):
+                pytest.fail("there is no such image")
+
+        for attempt in (bench.deployer.preflight(plan), main()):
+            with pytest.raises(ImageMissingError) as raised:
+                CLOCK.run(attempt)
+            assert raised.value.hint == "Fetch it: docker pull autotune-test:no-such-tag"
+
+
+def proc_status(pid: int) -> dict[str, str]:
+    """`/proc/PID/status` by name."""
+    lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    return {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+
+
+def namespace_of(pid: int | str, kind: str) -> str:
+    """Which namespace of a kind a process is in (namespaces(7))."""
+    return str(Path(f"/proc/{pid}/ns/{kind}").readlink())
+
+
+def shm_kib(pid: int) -> int:
+    """Size of a process's /dev/shm, which must be a mount of its own."""
+    mounts = Path(f"/proc/{pid}/mounts").read_text().splitlines()
+    (options,) = [line.split()[3] for line in mounts if line.split()[1] == "/dev/shm"]
+    (size,) = [o for o in options.split(",") if o.startswith("size=")]
+    return int(size.removeprefix("size=").removesuffix("k"))
+
+
+def memory_limit(cgroup: Path) -> int:
+    """The kernel's limit of a memory cgroup, of either version."""
+    for name in ("memory.max", "memory.limit_in_bytes"):
+        if (cgroup / name).exists():
+            return int((cgroup / name).read_text())
+    raise AssertionError(cgroup)
+
+
+def addresses() -> set[str]:
+    """IPv4 addresses of this host."""
+    return {
+        address.address
+        for found in psutil.net_if_addrs().values()
+        for address in found
+        if address.family is socket.AF_INET
+    }
