@@ -33,6 +33,10 @@ class Clock(Protocol):
         """Monotonic nanoseconds from an arbitrary origin."""
         ...
 
+    def suspended_ns(self) -> int:
+        """Nanoseconds that the machine has been suspended since it was started."""
+        ...
+
     async def sleep(self, seconds: float) -> None:
         """Wait so many seconds of this clock."""
         ...
@@ -58,6 +62,11 @@ class MonotonicClock:
     def now_ns(self) -> int:
         """Nanoseconds of `CLOCK_MONOTONIC`: the same in every process of this machine."""
         return time.monotonic_ns()
+
+    def suspended_ns(self) -> int:
+        """By how much `CLOCK_BOOTTIME`, which runs on, is ahead (clock_gettime(2))."""
+        boottime: int | None = getattr(time, "CLOCK_BOOTTIME", None)
+        return 0 if boottime is None else time.clock_gettime_ns(boottime) - time.monotonic_ns()
 
     async def sleep(self, seconds: float) -> None:
         """Wait on the event loop."""
@@ -128,6 +137,10 @@ class VirtualClock:
     def advance(self, seconds: float) -> None:
         """Let time pass; rounds up, so that a timer is due once its time has come."""
         self._now_ns += max(0, ns_from_s(seconds)) + 1
+
+    def suspended_ns(self) -> int:
+        """Never."""
+        return 0
 
     async def sleep(self, seconds: float) -> None:
         """Wait so many virtual seconds."""

@@ -27,6 +27,7 @@ from autotune.trial.attempt import Attempt, shifted
 from autotune.trial.evidence import read_log
 from autotune.trial.failure import classify
 from autotune.trial.limits import check_limits, memory_bounds, memory_breach, missed
+from autotune.trial.standstill import PauseWatch
 from autotune.trial.tools import TrialTools
 from autotune.trial.warm_up import warm_up
 
@@ -86,8 +87,10 @@ class Session:
                 on_sample=self._on_sample,
                 sink_path=telemetry,
             )
+            pauses = PauseWatch(tools.clock, self._spec.workload.telemetry_interval_s)
             async with sampler:
                 await self._race(self._work(connection, sampler), connection.client)
+            pauses.overrule(self._attempt, sampler.timeline)
 
     def _on_sample(self, sample: Sample) -> None:
         number = self._attempt.request.number
