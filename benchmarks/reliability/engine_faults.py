@@ -102,10 +102,6 @@ def _wrong(record: TrialRecord, deployer: str, does: str, log: Path) -> Iterator
 
 def _left(folder: Path, name: str, deployer: str, shm: set[str]) -> list[str]:
     left = leftovers.processes(name) + leftovers.supervisors(folder)
-    left += [f"shared memory {file}" for file in leftovers.shm() - shm if _is_ours(file)]
+    mark = name if deployer == "process" else "contained"  # in the names that the server gives
+    left += [f"shared memory {file}" for file in leftovers.shm() - shm if mark in file]
     return left + (leftovers.containers(name) if deployer == "docker" else [])
-
-
-def _is_ours(file: str) -> bool:
-    """Files that the scripted server makes; others on this machine make theirs meanwhile."""
-    return file.startswith(("vllm_offload_", "autotune_leak_"))

@@ -25,6 +25,7 @@ CHUNK = 4 * 1024**2
 WORD_S = 0.02  # a slow engine's gap between tokens: one client must be able to read several streams
 SLOW_S = 0.1
 HELD_BYTES = 64 * 1024**2
+OURS = os.environ.get("AUTOTUNE_STUDY", "contained")  # whose its files are; a container has no mark
 
 does = sys.argv[2]
 chats = 0
@@ -54,7 +55,7 @@ def flood() -> None:
 def fill_shm() -> None:
     """Take shared memory until it is refused, as a KV offload does; the host's is not filled."""
     try:
-        with (SHM / f"vllm_offload_{os.getpid()}.mmap").open("wb", buffering=0) as file:
+        with (SHM / f"vllm_offload_{OURS}_{os.getpid()}.mmap").open("wb", buffering=0) as file:
             file.writelines(b"\1" * CHUNK for _ in range(SHM_BYTES // CHUNK))
     except OSError as error:
         print(f"OSError: {error} (shared_offload_region)", flush=True)
@@ -77,7 +78,7 @@ def leak() -> None:
     if os.fork():
         os._exit(0)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    file = os.open(SHM / f"autotune_leak_{os.getpid()}", os.O_RDWR | os.O_CREAT)
+    file = os.open(SHM / f"autotune_leak_{OURS}_{os.getpid()}", os.O_RDWR | os.O_CREAT)
     os.ftruncate(file, CHUNK)
     shared = mmap.mmap(file, CHUNK)
     held = b"\1" * HELD_BYTES
