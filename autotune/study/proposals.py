@@ -6,11 +6,12 @@ refused combinations teach the sampler and leave no trace among the trials.
 """
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Any, Final, Protocol
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 
 from autotune.errors import UsageError
@@ -115,6 +116,14 @@ class OptunaProposer:
 
     def learn(self, configuration: Configuration, told: Told) -> None:
         """Add a finished trial to the study in memory."""
+        self._add(configuration, told)
+
+    def _add(
+        self,
+        configuration: Configuration,
+        told: Told,
+        attributes: Mapping[str, Any] | None = None,
+    ) -> None:
         params = raw_values(self._space, configuration)
         self._study.add_trial(
             optuna.trial.create_trial(
@@ -123,6 +132,7 @@ class OptunaProposer:
                 params=params,
                 distributions={name: self._distributions[name] for name in params},
                 constraints=dict(told.constraints),
+                system_attrs=dict(attributes or {}),
             )
         )
         self._learnt += 1
@@ -145,6 +155,37 @@ class OptunaProposer:
         finally:
             self._study.sampler = sampler
         return next((c for c in enumerate_space(self._space) if c not in seen), None)
+
+
+class GeneticProposer(OptunaProposer):
+    """One of Optuna's genetic samplers (5.0.0, `samplers/_ga/_base.py`).
+
+    They write a trial's generation on it when they are asked for it, and breed from complete
+    trials of the generation before. A trial that is added from outside has none: without one all
+    of them are as good as random search. So each trial takes the generation that one asked for
+    now is given. What failed is complete with a violated constraint: against such a trial values
+    are not compared, and it is given the worst so far.
+    """
+
+    def learn(self, configuration: Configuration, told: Told) -> None:
+        """Add a finished trial to the generation that is being filled."""
+        if told.state is TrialState.FAIL:
+            return
+        if told.state is TrialState.PRUNED and any(v > 0 for v in told.constraints.values()):
+            told = replace(told, state=TrialState.COMPLETE, values=self._worst())
+        _, trial = self._ask()  # a generation is written when the first value is drawn
+        asked = self._study.tell(trial, state=TrialState.FAIL)
+        self._add(configuration, told, asked.system_attrs)
+
+    def _worst(self) -> tuple[float, ...]:
+        """Of each objective; 0 before anything was measured."""
+        complete = self._study.get_trials(deepcopy=False, states=[TrialState.COMPLETE])
+        rows = [trial.values for trial in complete] or [[0.0] * len(self._study.directions)]
+        columns = zip(*rows, strict=True)
+        return tuple(
+            min(column) if direction is StudyDirection.MAXIMIZE else max(column)
+            for column, direction in zip(columns, self._study.directions, strict=True)
+        )
 
 
 def _random(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
@@ -175,7 +216,7 @@ def _tpe(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
 
 
 def _nsga2(spec: StudySpec, space: SearchSpace, _known: Known) -> Proposer:
-    return OptunaProposer(spec, space, NSGAIISampler(population_size=10, seed=spec.seed))
+    return GeneticProposer(spec, space, NSGAIISampler(population_size=10, seed=spec.seed))
 
 
 def _surrogate(spec: StudySpec, space: SearchSpace, known: Known) -> Proposer:
