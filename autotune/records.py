@@ -164,6 +164,8 @@ class ProbeResult:
             `ProbeContext.baseline[probe]`; JSON-serialisable.
         start_ns: On the study's clock.
         end_ns: On the study's clock.
+        disturbed: What slowed the card down besides the engine, also when the probe was repeated;
+            empty for nothing that is known.
     """
 
     probe: str
@@ -179,6 +181,7 @@ class ProbeResult:
     reference: Mapping[str, object] = field(default_factory=dict)
     start_ns: int = 0
     end_ns: int = 0
+    disturbed: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -321,6 +324,11 @@ class TrialRecord:
     def is_measured(self) -> bool:
         """Whether every probe answered and nothing ended it."""
         return self.outcome.status is OutcomeStatus.MEASURED
+
+    @property
+    def is_disturbed(self) -> bool:
+        """Whether something besides the engine slowed the card down while it was measured."""
+        return any(probe.disturbed for probe in self.probes)
 
     @property
     def is_interrupted(self) -> bool:

@@ -8,6 +8,7 @@ trials alone.
 import math
 from collections.abc import Sequence
 
+from autotune.analysis.comparable import measured_calmly
 from autotune.analysis.decision import decide
 from autotune.analysis.measurements import PROVING, baseline_of
 from autotune.errors import NothingFeasibleError
@@ -40,8 +41,8 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
 def next_finalist(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:
     """The finalist that is due, round by round; None once each has its repeats.
 
-    One that proves infeasible is not deployed again; the host's faults do not count, up to twice
-    the trials that were wanted.
+    One that proves infeasible is not deployed again; the host's faults and what was disturbed
+    do not count, up to twice the trials that were wanted.
 
     Args:
         records: Every trial so far.
@@ -73,7 +74,13 @@ def _due(
     repeats: int | None,
 ) -> Configuration | None:
     proofs = [r for r in records if r.kind is TrialKind.FINALIST and r.configuration in entrants]
-    counted = [r for r in proofs if r.outcome.status is not OutcomeStatus.FAILED]
+    calm = measured_calmly(records)
+    counted = [
+        r
+        for r in proofs
+        if r.outcome.status is not OutcomeStatus.FAILED
+        and not (r.is_disturbed and r.configuration in calm)
+    ]
     done = {c: sum(r.configuration == c for r in counted) for c in entrants}
     out = {r.configuration for r in counted if not r.is_feasible and not _is_slip(r, records)}
     due = [c for c in entrants if c not in out and (repeats is None or done[c] < repeats)]

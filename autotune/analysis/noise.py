@@ -9,17 +9,17 @@ Bayesian Data Analysis, 3rd ed., section 2.6).
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
 from autotune.analysis.measurements import logs_by_configuration
-from autotune.records import Configuration, TrialRecord
+from autotune.records import TrialRecord
 from autotune.spec.study import Objective
 
 ASSUMED_SD: Final = 0.03
 """Relative standard deviation of a serving metric between two starts, before any was repeated."""
-_ASSUMED_WEIGHT: Final = 2.0
+ASSUMED_WEIGHT: Final = 2.0
 SIGNIFICANT: Final = 2.0
 """Standard errors that a difference must exceed to count: about 95% of a normal distribution."""
 
@@ -39,7 +39,7 @@ class Noise:
     @property
     def freedom(self) -> float:
         """Degrees of freedom for comparisons; what is assumed is taken as known."""
-        return self.repeats + _ASSUMED_WEIGHT if self.repeats else math.inf
+        return self.repeats + ASSUMED_WEIGHT if self.repeats else math.inf
 
     @property
     def floor(self) -> float:
@@ -56,14 +56,15 @@ def noise_floor(
 
 def noise_of(records: Sequence[TrialRecord], metric: str) -> Noise:
     """Noise of a metric over feasible repeats."""
-    return _pooled(logs_by_configuration(records, metric))
+    return pooled(logs_by_configuration(records, metric))
 
 
-def _pooled(logs: Mapping[Configuration, Sequence[float]]) -> Noise:
+def pooled(logs: Mapping[Any, Sequence[float]]) -> Noise:
+    """Noise of a metric's logarithms, by groups of what should be the same."""
     squares, freedom = 0.0, 0
     for values in logs.values():
         if len(values) > 1:
             squares += float(np.var(values)) * len(values)
             freedom += len(values) - 1
-    variance = (_ASSUMED_WEIGHT * ASSUMED_SD**2 + squares) / (_ASSUMED_WEIGHT + freedom)
+    variance = (ASSUMED_WEIGHT * ASSUMED_SD**2 + squares) / (ASSUMED_WEIGHT + freedom)
     return Noise(relative_sd=math.sqrt(variance), repeats=freedom)

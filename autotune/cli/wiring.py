@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from autotune import __version__
-from autotune.cli.safety import authorization, exposure, require_room
+from autotune.cli.safety import authorization, exposure, key_variable, require_room
 from autotune.clock import Clock, MonotonicClock, VirtualClock
 from autotune.deployers import DEPLOYERS
 from autotune.deployers.marks import errand, labels
@@ -212,7 +212,7 @@ def target_of(spec: StudySpec, hardware: Hardware) -> EngineTarget:
         ),
         gpus=engine.gpus and bool(hardware.gpus),
         labels=labels(errand(), "scan"),
-        api_key_env=engine.api_key_env,
+        api_key_env=key_variable(spec),
     )
 
 
@@ -250,8 +250,10 @@ def environment_of(context: LaunchContext) -> dict[str, str]:
         "model": context.model.name,
         "model_revision": context.model.revision,
         "gpu": None if gpu is None else gpu.name,
+        "gpu_uuid": None if gpu is None else gpu.uuid,
         "gpu_driver": None if gpu is None else gpu.driver,
         "gpu_memory_bytes": None if gpu is None else str(gpu.memory_bytes),
+        "host": context.hardware.host,
         "host_memory_bytes": str(context.hardware.host_memory_bytes),
         "host_cpu_count": str(context.hardware.cpu_count),
         "host_platform": context.hardware.platform or platform.platform(),

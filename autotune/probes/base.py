@@ -29,6 +29,7 @@ class Findings:
     notes: list[str] = field(default_factory=list)
     reference: dict[str, object] = field(default_factory=dict)
     failure: Failure | None = None
+    disturbed: str = ""
 
 
 class BaseProbe(ABC):
@@ -85,6 +86,7 @@ class BaseProbe(ABC):
             reference=findings.reference,
             start_ns=start_ns,
             end_ns=context.clock.now_ns(),
+            disturbed=findings.disturbed,
         )
 
     async def _undisturbed(self, context: ProbeContext, askers: list[Asker]) -> Findings:
@@ -97,10 +99,12 @@ class BaseProbe(ABC):
             return findings
         if s_from_ns(again_ns - start_ns) > context.workload.probe_timeout_s * _SHARE_FOR_FIRST:
             findings.notes.append(f"disturbed, and too long to be repeated: {reason}")
+            findings.disturbed = reason
             return findings
         askers.append(Asker(context, self.name, repetition=1))
         repeated = await self.ask(context, askers[1])
         still = disturbance(context.timeline, again_ns, context.clock.now_ns())
+        repeated.disturbed = still or ""
         repeated.notes.append(
             f"repeated, for it was disturbed: {reason}"
             if still is None

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from autotune.analysis.comparable import Correction, comparable, corrections
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, Verdict, success_criteria
 from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
@@ -39,10 +40,12 @@ class Findings:
     """A study, analysed.
 
     Attributes:
+        records: With figures that can be compared (`analysis.comparable`).
         recommendation: None if no trial is feasible.
         noise: Metric to its noise, for every metric of the comparison.
         importances: Objective's metric to the parameters that decide it.
         parameters: Names that took more than one value.
+        corrections: What was scaled in the records.
     """
 
     spec: StudySpec
@@ -53,6 +56,7 @@ class Findings:
     noise: Mapping[str, Noise]
     importances: "Mapping[str, tuple[Importance, ...]]"
     parameters: tuple[str, ...]
+    corrections: tuple[Correction, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -115,11 +119,13 @@ def findings_of(
 
     Args:
         spec: As resolved.
-        records: Every trial.
+        records: Every trial, as measured.
         prefer: Another preference than the study's.
         with_importances: Their forests take seconds; a page that is drawn again and again
             leaves them out.
     """
+    corrected = corrections(records, spec.objectives)
+    records = comparable(records, spec.objectives)
     baseline = baseline_of(records)
     try:
         recommendation = recommend(records, spec, prefer)
@@ -147,6 +153,7 @@ def findings_of(
         noise={tag: noise_of(records, tag) for tag in tags},
         importances=_importances(spec, records, parameters) if with_importances else {},
         parameters=parameters,
+        corrections=corrected,
     )
 
 
@@ -178,8 +185,14 @@ def verdict(findings: Findings) -> tuple[str, str]:
         _criteria(findings.criteria),
         _certainty(findings, findings.spec.objectives),
         _baseline(findings.baseline),
+        *(f"{capital(str(correction))}." for correction in findings.corrections),
     )
     return first, " ".join(part for part in parts if part)
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
 
 
 def _gains(findings: Findings) -> str:

@@ -27,7 +27,11 @@ class Gpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Hardware:
-    """The machine, as found at the start of a study (or as declared for a simulated one)."""
+    """The machine, as found at the start of a study (or as declared for a simulated one).
+
+    Attributes:
+        host: Tells one machine from another of its kind; empty for a simulated one.
+    """
 
     gpus: tuple[Gpu, ...] = ()
     cpu_count: int = 1
@@ -35,6 +39,7 @@ class Hardware:
     shm_bytes: int = 0
     is_wsl: bool = False
     platform: str = ""
+    host: str = ""
 
     @property
     def gpu(self) -> Gpu | None:

@@ -108,8 +108,20 @@ class EngineModel(StrictModel):
         return self
 
 
+ENOUGH_TO_REPEAT = 10
+"""Trials of a budget from which on the baseline is measured twice without being asked."""
+
+
 class Budget(StrictModel):
-    """When a study ends."""
+    """When a study ends.
+
+    Attributes:
+        baseline_repeats: How often the baseline is measured at the start, which tells the noise
+            floor, and again when the study goes on upon another machine; part of `trials`. None:
+            twice, and once in a budget under 10 trials, of which it would be a tenth and more.
+        retries: How often a trial that the host failed, or that was disturbed, is run again,
+            beside `trials`.
+    """
 
     trials: int = Field(default=40, ge=1, le=100_000)
     timeout_s: SecondsAboveZero | None = None
@@ -117,6 +129,14 @@ class Budget(StrictModel):
     trial_timeout_s: SecondsAboveZero = 5400.0
     abort_after_failures: Count = 5
     retries: int = Field(default=1, ge=0, le=100)
+    baseline_repeats: int | None = Field(default=None, ge=1, le=20)
+
+    @property
+    def baselines_at_start(self) -> int:
+        """`baseline_repeats`, or what stands for it."""
+        if self.baseline_repeats is not None:
+            return self.baseline_repeats
+        return 2 if self.trials >= ENOUGH_TO_REPEAT else 1
 
 
 Sampler = Literal["surrogate", "tpe", "tpe-default", "nsga2", "qmc", "random"]
@@ -134,7 +154,8 @@ class Search(StrictModel):
         ablations: Most trials that take settings away again from the finalist that won, to keep
             only what pays; part of `budget.trials`. 0 for none, and none where they and the
             finalists would take over 45% of it.
-        baseline_every: The baseline is measured again after so many trials; 0 for never.
+        baseline_every: The baseline is measured again after so many trials without it, so that a
+            drift of the machine is seen; part of `budget.trials`. 0 for never.
         prior: What the search starts from: "auto" is the simulated card of the GPU's kind where
             there is one, "memory" the memory model alone.
         stop_below_gain: The search ends early once the expected gain in hypervolume of the best
@@ -145,7 +166,7 @@ class Search(StrictModel):
     finalists: int = Field(default=2, ge=0, le=10)
     repeats: int = Field(default=3, ge=1, le=20)
     ablations: int = Field(default=8, ge=0, le=100)
-    baseline_every: int = Field(default=0, ge=0)
+    baseline_every: int = Field(default=15, ge=0)
     prior: Literal["auto", "memory"] = "auto"
     stop_below_gain: float | None = Field(default=None, gt=0, lt=1)
 

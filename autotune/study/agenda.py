@@ -1,7 +1,7 @@
 """What must be run before the search goes on, read off the records; pure, so any run can resume.
 
-Order: the baseline, retries, repairs, trials that Ctrl-C cut off, seeds. When nothing is left
-here the sampler is asked.
+Order: the baseline (again where the study has come to another machine, and between trials),
+retries, repairs, trials that Ctrl-C cut off, seeds. When nothing is left here the sampler is asked.
 """
 
 import asyncio
@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from autotune.analysis.measurements import PROVING
+from autotune.analysis.comparable import machines_of, measured_calmly
+from autotune.analysis.measurements import PROVING, baseline_of
 from autotune.records import (
     Configuration,
     OutcomeStatus,
@@ -21,6 +22,8 @@ from autotune.study.lowered import lowered_default
 
 BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
 """Kinds that do not count against the budget of trials."""
+_ALWAYS_DISTURBED: Final = 3
+"""Repeated trials that were disturbed again: then this machine is so, and nothing is gained."""
 _NOT_REPAIRED: Final = frozenset({TrialKind.REPAIR, TrialKind.ABLATION})
 """A repair is not repaired again, and that a setting cannot be taken away is what was asked."""
 
@@ -60,6 +63,7 @@ def next_planned(
     baseline: Planned,
     seeds: Sequence[Planned],
     retries: int,
+    baseline_repeats: int = 1,
     baseline_every: int = 0,
     share: Parameter | None = None,
 ) -> Planned | None:
@@ -69,8 +73,9 @@ def next_planned(
         records: Every trial so far.
         baseline: What is measured first.
         seeds: What is measured before the search.
-        retries: How often a failed trial is run again.
-        baseline_every: Trials between two of the baseline; 0 for one only.
+        retries: How often a failed or disturbed trial is run again.
+        baseline_repeats: Trials of the baseline on each machine, before anything else.
+        baseline_every: Trials between two of the baseline; 0 for none between.
         share: The space's `gpu_memory_utilization`, in whose steps a default over a memory bound
             is lowered.
     """
@@ -79,8 +84,9 @@ def next_planned(
         return baseline
     seen = {r.configuration for r in finished}
     return (
-        _baseline_again(finished, baseline, baseline_every)
+        _baseline_again(finished, baseline, repeats=baseline_repeats, every=baseline_every)
         or _retry(finished, retries)
+        or _disturbed(finished, retries)
         or _lowered(finished, baseline, share)
         or _repair(finished, seen)
         or _cut_off(records, seen)
@@ -89,13 +95,29 @@ def next_planned(
 
 
 def _baseline_again(
-    finished: Sequence[TrialRecord], baseline: Planned, every: int
+    finished: Sequence[TrialRecord], baseline: Planned, *, repeats: int, every: int
 ) -> Planned | None:
-    """The baseline after so many trials: it tells noise, and whether the machine drifts."""
-    last = max(i for i, r in enumerate(finished) if r.kind is TrialKind.BASELINE)
+    """The baseline once more: it tells noise, and whether the machine is another or drifts.
+
+    What is repeated is what others are compared with: the default, or the default as repaired.
+    Whether the study has come to another machine is told by the last trial, the first one there.
+    """
+    compared = baseline_of(finished)
+    if compared is None or not compared.is_feasible:
+        return None
+    wanted = compared.configuration
+    again = baseline
+    if wanted != baseline.configuration:
+        again = Planned(configuration=wanted, kind=TrialKind.REPAIR, label=baseline.label)
+    here = next(m for m in machines_of(finished) if m[-1] is finished[-1])
+    tried = [r for r in here if r.configuration == wanted]
+    if tried and not tried[-1].is_measured:
+        return None  # a retry's business, or not to be had here
+    if sum(r.is_measured for r in tried) < repeats:
+        return again
+    last = max(i for i, r in enumerate(finished) if r.configuration == wanted)
     since = sum(counts(r) for r in finished[last + 1 :])
-    was_feasible = finished[last].is_feasible
-    return baseline if every and since >= every and was_feasible else None
+    return again if every and since >= every else None
 
 
 def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
@@ -109,6 +131,26 @@ def _retry(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
         done = sum(r.kind is TrialKind.RETRY and r.configuration == configuration for r in finished)
         if done < retries:
             return Planned(configuration=configuration, kind=TrialKind.RETRY, label=record.label)
+    return None
+
+
+def _disturbed(finished: Sequence[TrialRecord], retries: int) -> Planned | None:
+    """What something besides the engine slowed down is run again, unless it always is so here.
+
+    A finalist or an ablation comes again as such (`analysis.finalists`).
+    """
+    again = [r for r in finished if r.kind is TrialKind.RETRY]
+    if sum(r.is_disturbed for r in again) >= _ALWAYS_DISTURBED:
+        return None
+    calm = measured_calmly(finished)
+    for record in finished:
+        is_due = record.is_measured and record.is_disturbed and record.kind not in PROVING
+        if not is_due or record.configuration in calm:
+            continue
+        if sum(r.configuration == record.configuration for r in again) < retries:
+            return Planned(
+                configuration=record.configuration, kind=TrialKind.RETRY, label=record.label
+            )
     return None
 
 

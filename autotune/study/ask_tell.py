@@ -12,6 +12,7 @@ from typing import Final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from autotune.analysis.comparable import comparable
 from autotune.records import (
     Configuration,
     Failure,
@@ -54,7 +55,7 @@ class AskTell:
         records = store.records()
         self._running: dict[int, optuna.Trial] = {}
         self._seen = {r.configuration for r in records if not r.is_interrupted}
-        for record in records:
+        for record in comparable(records, spec.objectives, towards="first"):
             proposer.learn(record.configuration, told_as(record, spec))
 
     @property
@@ -96,14 +97,18 @@ class AskTell:
         self._seen.add(configuration)
         return trial.number
 
-    def tell(self, record: TrialRecord) -> None:
+    def tell(self, record: TrialRecord, learnt: TrialRecord | None = None) -> None:
         """Finish a trial; its record must be in the store already.
+
+        Args:
+            record: As measured: what is written down.
+            learnt: What the proposer learns, where that differs: figures as on another machine.
 
         Raises:
             StoreError: If the database cannot be written; the next run tells it then.
         """
         self._write_down(record)
-        self._proposer.learn(record.configuration, told_as(record, self._spec))
+        self._proposer.learn(record.configuration, told_as(learnt or record, self._spec))
         if record.is_interrupted:
             self._seen.discard(record.configuration)
         else:
@@ -119,15 +124,18 @@ class AskTell:
                 trial.set_user_attr(name, attribute)
             values = displayed_values(told, self._spec)
             self._ledger.tell(trial, values, state=told.state)
-            self._forget_attributes(record.number)
+            self._forget_details(record.number)
 
-    def _forget_attributes(self, number: int) -> None:
-        """Empty Optuna's own copy of a finished trial's attributes.
+    def _forget_details(self, number: int) -> None:
+        """Leave of Optuna's own copy of a finished trial its number, state, values and times.
 
-        It keeps every finished trial in memory for as long as the study runs, with a hundred
-        attributes each, which only the dashboard reads, and that from the database.
+        It keeps every finished trial in memory for as long as the study runs: a hundred
+        attributes each, and distributions of its own. The dashboard reads them, from the
+        database; this ledger is never asked for a proposal.
         """
-        self._ledger.get_trials(deepcopy=False)[number].user_attrs.clear()
+        trial = self._ledger.get_trials(deepcopy=False)[number]
+        trial.user_attrs, trial.system_attrs = {}, {}
+        trial.params, trial.distributions = {}, {}
 
     def add_finished(self, record: TrialRecord) -> None:
         """Enter a trial that never ran (screened), in one step."""
@@ -136,7 +144,7 @@ class AskTell:
                 frozen(record, self._spec, self._space, self._distributions,
                        root=self._store.paths.root)
             )  # fmt: skip
-            self._forget_attributes(record.number)
+            self._forget_details(record.number)
         self._proposer.learn(record.configuration, told_as(record, self._spec))
         self._seen.add(record.configuration)
 

@@ -1,24 +1,25 @@
-"""Says so when the baseline has moved while a study ran.
+"""Says so when the machine is another, when it has changed, and when something disturbed a trial.
 
-With `search.baseline_every` the baseline comes again and again. If it is clearly faster or slower
-than it was, trials of then and now must not be compared: the user is told, and the finalists'
-proofs, which are interleaved with the baseline, are what is left to trust.
+The baseline comes again and again (`search.baseline_every`), and on each machine that a study is
+run on. Figures are corrected by its ratio (`analysis.comparable`), and the user is told at once.
 """
 
 from collections.abc import Sequence
 
+from autotune.analysis.comparable import corrections, machines_of
 from autotune.analysis.drift import Drift, drifts
 from autotune.metrics import METRICS
 from autotune.records import TrialKind, TrialRecord
 from autotune.seams.events import Event, Notice, Observer, TrialEnded
 from autotune.spec.study import Objective
+from autotune.store.kept import kept
 
 
 class DriftWatch:
     """An observer in front of another.
 
     Args:
-        inner: Told of everything, and of drifts.
+        inner: Told of everything, and of what it should not miss.
         objectives: Metrics that are watched.
         records: Trials of earlier runs of the study.
     """
@@ -27,18 +28,40 @@ class DriftWatch:
         self, inner: Observer, objectives: Sequence[Objective], records: Sequence[TrialRecord] = ()
     ) -> None:
         self._inner, self._objectives = inner, objectives
-        self._records = list(records)
+        self._records = [kept(record) for record in records]
+        self._said = {str(c) for c in corrections(self._records, objectives)}
 
     def __call__(self, event: Event) -> None:
-        """Pass it on; look at the baseline each time it was measured."""
+        """Pass it on; look at the machine after each trial."""
         self._inner(event)
         if not isinstance(event, TrialEnded):
             return
-        self._records.append(event.record)
-        if event.record.kind is TrialKind.BASELINE:
-            for drift in drifts(self._records, self._objectives):
-                if drift.is_clear:
-                    self._inner(Notice(text=said_of(drift), level="warning"))
+        machines = len(machines_of(self._records))
+        self._records.append(kept(event.record))
+        if 0 < machines < len(machines_of(self._records)):
+            self._say(
+                "this is another machine than that of earlier trials: the baseline is measured "
+                "again, and figures are compared by its ratio"
+            )
+        if event.record.is_disturbed:
+            self._say(f"trial {event.record.number} was disturbed: {_cause(event.record)}")
+        baseline = {r.configuration for r in self._records if r.kind is TrialKind.BASELINE}
+        if event.record.configuration in baseline:
+            self._look_at_the_baseline(event.record)
+
+    def _look_at_the_baseline(self, record: TrialRecord) -> None:
+        """It tells what changed, on this machine and between machines."""
+        here = next(m for m in machines_of(self._records) if record.number in {r.number for r in m})
+        for drift in drifts(here, self._objectives):
+            if drift.is_clear:
+                self._say(said_of(drift))
+        for correction in corrections(self._records, self._objectives):
+            if str(correction) not in self._said:
+                self._said.add(str(correction))
+                self._say(str(correction))
+
+    def _say(self, text: str) -> None:
+        self._inner(Notice(text=text, level="warning"))
 
 
 def said_of(drift: Drift) -> str:
@@ -49,3 +72,7 @@ def said_of(drift: Drift) -> str:
         f"{drift.ratio:.2f} times what it was ({drift.low:.2f} to {drift.high:.2f}, "
         f"{drift.trials} trials); compare early and late trials with care"
     )
+
+
+def _cause(record: TrialRecord) -> str:
+    return next(probe.disturbed for probe in record.probes if probe.disturbed)

@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.analysis.ablation import ablation_trials, next_ablation
+from autotune.analysis.comparable import comparable
 from autotune.analysis.finalists import next_finalist, next_round, proof_trials
 from autotune.analysis.measurements import UTILIZATION
 from autotune.analysis.pareto import pareto_front
@@ -91,6 +92,7 @@ class _Loop:
         self._settled = SettledRule(spec.search.stop_below_gain)
         self._stopped = ""
         self._records: list[TrialRecord] = []
+        self._compared: tuple[TrialRecord, ...] = ()
         self._resumed = 0
 
     async def run(self) -> StudyEnd:
@@ -129,6 +131,7 @@ class _Loop:
             baseline=baseline,
             seeds=seeds,
             retries=self._spec.budget.retries,
+            baseline_repeats=self._spec.budget.baselines_at_start,
             baseline_every=self._spec.search.baseline_every,
             share=self._ask_tell.space.parameter(UTILIZATION),
         )
@@ -151,12 +154,12 @@ class _Loop:
         """A finalist that is due, where the budget holds proofs."""
         if proof_trials(self._spec) == 0:
             return None
-        return _planned(next_finalist(self._records, self._spec), TrialKind.FINALIST)
+        return _planned(next_finalist(self._comparable(), self._spec), TrialKind.FINALIST)
 
     def _ablate(self) -> Planned | None:
         """What would be recommended, less what has not been shown to pay."""
         space = self._ask_tell.space
-        configuration = next_ablation(self._records, self._spec, refusal=space.refusal)
+        configuration = next_ablation(self._comparable(), self._spec, refusal=space.refusal)
         return _planned(configuration, TrialKind.ABLATION)
 
     def _sharpen(self) -> Planned | None:
@@ -166,7 +169,13 @@ class _Loop:
         """
         if self._stopped or proof_trials(self._spec) == 0:
             return None
-        return _planned(next_round(self._records, self._spec), TrialKind.FINALIST)
+        return _planned(next_round(self._comparable(), self._spec), TrialKind.FINALIST)
+
+    def _comparable(self) -> tuple[TrialRecord, ...]:
+        """Figures as on one machine: what is decided by comparing trials is decided by these."""
+        if len(self._compared) != len(self._records):
+            self._compared = comparable(self._records, self._spec.objectives)
+        return self._compared
 
     def _tell_of_small_budgets(self) -> None:
         """Say so where settings will not be tested one less."""
@@ -263,12 +272,17 @@ class _Loop:
         """On disk first, then told."""
         record = replace(record, constraints=constraints_of(record, self._spec))
         self._store.append(record)
-        self._ask_tell.tell(record)
+        self._ask_tell.tell(record, self._as_on_the_first_machine(record))
         self._ended(record)
+
+    def _as_on_the_first_machine(self, record: TrialRecord) -> TrialRecord:
+        """What a sampler learns, which is not told again when figures are corrected otherwise."""
+        trials = [*self._records, record]
+        return comparable(trials, self._spec.objectives, towards="first")[-1]
 
     def _ended(self, record: TrialRecord) -> None:
         self._records.append(kept(record))
-        front = pareto_front(self._records, self._spec.objectives)
+        front = pareto_front(self._comparable(), self._spec.objectives)
         self._observer(
             TrialEnded(
                 record=record,

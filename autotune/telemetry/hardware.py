@@ -1,5 +1,6 @@
 """The machine as found at the start of a study."""
 
+import hashlib
 import os
 import platform
 from pathlib import Path
@@ -12,6 +13,9 @@ from autotune.telemetry.nvml import read_gpus
 SHM = Path("/dev/shm")  # noqa: S108 - the kernel's shared memory, not a place for temporary files
 
 
+MACHINE_ID = Path("/etc/machine-id")
+
+
 def detect_hardware() -> Hardware:
     """Look at GPUs, processors, memory and shared memory of this machine."""
     return Hardware(
@@ -21,7 +25,21 @@ def detect_hardware() -> Hardware:
         shm_bytes=shm_size_bytes(),
         is_wsl=is_wsl(platform.release()),
         platform=f"{platform.system()} {platform.release()} {platform.machine()}",
+        host=host_id(),
     )
+
+
+def host_id(machine_id: Path = MACHINE_ID) -> str:
+    """Twelve hexadecimal digits that tell this machine from others and name it to nobody.
+
+    A digest of the machine's id, which must not be told itself (machine-id(5)), and of the host's
+    name where there is none (in many containers).
+    """
+    try:
+        found = machine_id.read_text(encoding="ascii", errors="replace").strip()
+    except OSError:
+        found = ""
+    return hashlib.sha256(f"autotune {found or platform.node()}".encode()).hexdigest()[:12]
 
 
 def shm_size_bytes(folder: Path = SHM) -> int:

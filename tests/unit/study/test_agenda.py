@@ -1,11 +1,15 @@
 """What is due before the search goes on."""
 
+from dataclasses import replace
+
 from autotune.records import (
     Configuration,
     Failure,
     FailureKind,
     Outcome,
     OutcomeStatus,
+    ProbeResult,
+    ProbeStatus,
     TrialKind,
     TrialRecord,
 )
@@ -153,3 +157,52 @@ def test_the_baseline_comes_again_after_so_many_trials() -> None:
 
     assert next_() is None
     assert next_(ended(3, TrialKind.SEARCH, Configuration.of({"a": 3}))) == BASELINE
+
+
+def disturbed(record: TrialRecord) -> TrialRecord:
+    """The same, slowed down by something else."""
+    probe = ProbeResult(probe="ttft", status=ProbeStatus.MEASURED, disturbed="it was hot")
+    return replace(record, probes=(probe,))
+
+
+def test_the_baseline_is_repeated_at_the_start() -> None:
+    """Before seeds; a failed one is retried first and counts for nothing."""
+
+    def next_(*records: TrialRecord) -> Planned | None:
+        return next_planned(records, baseline=BASELINE, seeds=SEEDS, retries=1, baseline_repeats=2)
+
+    first, second = ended(0, TrialKind.BASELINE), ended(1, TrialKind.BASELINE)
+    assert next_(first) == BASELINE
+    assert next_(first, second) == SEEDS[0]
+    failed = ended(0, TrialKind.BASELINE, BASE, FailureKind.PORT_IN_USE)
+    assert next_(failed) == Planned(configuration=BASE, kind=TrialKind.RETRY)
+    assert next_(failed, ended(1, TrialKind.RETRY)) == BASELINE
+    broken = ended(1, TrialKind.BASELINE, BASE, FailureKind.GPU_OOM,
+                   status=OutcomeStatus.INFEASIBLE)  # fmt: skip
+    assert next_(first, broken) == SEEDS[0]
+
+
+def test_a_repaired_baseline_is_what_is_repeated() -> None:
+    """Others are compared with the repair, so its noise is the one that counts."""
+    broken = ended(
+        0, TrialKind.BASELINE, BASE, FailureKind.KV_TOO_SMALL,
+        status=OutcomeStatus.INFEASIBLE, repair={"max_model_len": 9000},
+    )  # fmt: skip
+    mended = Configuration.of({"max_model_len": 9000})
+    repaired = ended(1, TrialKind.REPAIR, mended)
+    again = next_planned(
+        [broken, repaired], baseline=BASELINE, seeds=SEEDS, retries=1, baseline_repeats=2
+    )
+    assert again == Planned(configuration=mended, kind=TrialKind.REPAIR)
+
+
+def test_a_disturbed_trial_is_run_again() -> None:
+    """Once, beside the budget; a calm repeat or a machine that is always so ends it."""
+    base, slow = ended(0, TrialKind.BASELINE), disturbed(ended(1, TrialKind.SEED, ONE))
+    again = Planned(configuration=ONE, kind=TrialKind.RETRY)
+    assert due(base, slow) == again
+    assert due(base, slow, retries=0) is None
+    assert due(base, slow, ended(2, TrialKind.RETRY, ONE)) is None
+    assert due(base, slow, disturbed(ended(2, TrialKind.RETRY, ONE))) is None
+    hot = [disturbed(ended(n, TrialKind.RETRY, TWO)) for n in (2, 3, 4)]
+    assert due(base, slow, *hot) is None

@@ -1,6 +1,8 @@
 """What is said when the baseline moves."""
 
-from autotune.records import Configuration, TrialKind
+from dataclasses import replace
+
+from autotune.records import Configuration, ProbeResult, ProbeStatus, TrialKind
 from autotune.seams.events import Event, Notice, TrialEnded
 from autotune.spec.study import study_from
 from autotune.study.drift_watch import DriftWatch
@@ -36,3 +38,28 @@ def test_a_machine_that_stayed_the_same_is_not() -> None:
 def test_only_the_baseline_tells() -> None:
     """Other trials are passed on and no more."""
     assert said(1000, 670, kind=TrialKind.SEARCH) == []
+
+
+def test_another_machine_and_its_correction_are_told_at_once() -> None:
+    """When its first trial ends, and when the baseline has told by how much."""
+    heard: list[Event] = []
+    watch = DriftWatch(heard.append, OBJECTIVES)
+    for number, speed, card in ((0, 1000.0, "GPU-1"), (1, 1000.0, "GPU-2"), (2, 810.0, "GPU-2")):
+        kind = TrialKind.SEARCH if number == 1 else TrialKind.BASELINE
+        config = Configuration.of({"max_num_seqs": 64}) if number == 1 else Configuration()
+        made = record(number, kind=kind, config=config, metrics={"output_tokens_per_s": speed})
+        watch(TrialEnded(record=replace(made, environment={"gpu_uuid": card})))
+    first, second = [event.text for event in heard if isinstance(event, Notice)]
+    assert "another machine" in first
+    assert "trial 0 was measured on another machine" in second
+    assert "0.810" in second
+
+
+def test_a_disturbed_trial_is_named() -> None:
+    """With what disturbed it."""
+    heard: list[Event] = []
+    probe = ProbeResult(probe="ttft", status=ProbeStatus.MEASURED, disturbed="the card was hot")
+    made = record(3, config=Configuration.of({"max_num_seqs": 64}))
+    DriftWatch(heard.append, OBJECTIVES)(TrialEnded(record=replace(made, probes=(probe,))))
+    (text,) = [event.text for event in heard if isinstance(event, Notice)]
+    assert text == "trial 3 was disturbed: the card was hot"

@@ -12,6 +12,7 @@ from autotune.records import (
     FailureKind,
     OutcomeStatus,
     TrialKind,
+    TrialRecord,
 )
 from autotune.seams.events import Notice, TrialEnded, TrialStarted
 from autotune.study.agenda import counts
@@ -69,9 +70,9 @@ def test_the_record_is_on_disk_before_the_sampler_hears(
     seen = []
     tell = AskTell.tell
 
-    def watch(self: AskTell, record: object) -> None:
+    def watch(self: AskTell, record: TrialRecord, learnt: TrialRecord | None = None) -> None:
         seen.append(record in bench.store.records())
-        tell(self, record)  # type: ignore[arg-type]
+        tell(self, record, learnt)
 
     monkeypatch.setattr(AskTell, "tell", watch)
     bench.run()
@@ -158,7 +159,7 @@ def test_an_exhausted_space_ends_the_study(tmp_path: Path) -> None:
                   observer=bench.events.append, clock=bench.clock)
     )  # fmt: skip
     proving = {TrialKind.FINALIST, TrialKind.ABLATION}
-    searched = [r for r in end.records if r.kind not in proving]
+    searched = {r.configuration for r in end.records if r.kind not in proving}
     assert len(searched) == 2 * 4  # the baseline is one of them
     assert "every configuration" in end.reason
 
@@ -179,13 +180,37 @@ def test_a_default_over_a_memory_bound_is_repaired(tmp_path: Path) -> None:
 
 
 def test_the_baseline_is_repeated_on_the_way(tmp_path: Path) -> None:
-    """Every four trials the baseline comes again, as a part of the budget."""
+    """Twice at the start, then after every four trials, as a part of the budget."""
     search = {"baseline_every": 4, "finalists": 0}
-    bench = Bench(tmp_path, study_spec(budget={"trials": 11}, search=search))
+    bench = Bench(tmp_path, study_spec(budget={"trials": 12}, search=search))
     end = bench.run()
     kinds = [r.kind for r in end.records if counts(r)]
     places = [i for i, kind in enumerate(kinds) if kind is TrialKind.BASELINE]
-    assert places == [0, 5, 10]
+    assert places == [0, 1, 6, 11]
+
+
+def test_a_small_study_measures_its_baseline_once(tmp_path: Path) -> None:
+    """Under ten trials a repeat would be a tenth of the budget; whoever asks for it has it."""
+    for repeats, wanted in ((None, 1), (3, 3)):
+        budget = {"trials": 6, "baseline_repeats": repeats}
+        bench = Bench(tmp_path / str(repeats), study_spec(budget=budget))
+        kinds = [r.kind for r in bench.run().records if counts(r)]
+        assert kinds.count(TrialKind.BASELINE) == wanted
+        assert len(kinds) == 6
+
+
+def test_a_study_that_goes_on_elsewhere_measures_its_baseline_there(tmp_path: Path) -> None:
+    """The first trial on the other machine tells; the baseline follows it, twice."""
+    search = {"finalists": 0, "baseline_every": 0}
+    bench = Bench(tmp_path, study_spec(budget={"trials": 10}, search=search))
+    bench.runner.environment = {"gpu_uuid": "GPU-1"}
+    bench.run()
+    more = Bench(tmp_path, study_spec(budget={"trials": 20}, search=search))
+    more.runner.environment = {"gpu_uuid": "GPU-2"}
+    end = more.run()
+    kinds = [r.kind for r in end.records if counts(r)]
+    places = [i for i, kind in enumerate(kinds) if kind is TrialKind.BASELINE]
+    assert places == [0, 1, 11, 12]
 
 
 def test_a_settled_search_ends_early(tmp_path: Path) -> None:
