@@ -1,15 +1,17 @@
 """Makes a language model of 3 MB to serve in tests: random weights, its own tokenizer.
 
-Usage: python tiny_model.py OUT      (in an environment that holds transformers and torch)
+Usage: python tiny_model.py OUT [--seed N] [--hidden-size N] [--layers N] [--kv-heads N]
+(in an environment that holds transformers and torch)
 
 A two-layer Qwen2 with a byte-level BPE tokenizer trained on made-up words and a chat template.
-Everything comes from one seed, so two machines make the same model. It knows nothing; it has the
+Everything comes from one seed, so two machines make the same model. Another seed or size makes
+another model with the same tokenizer. It knows nothing; it has the
 files, the shapes and the vocabulary that an engine needs.
 """
 
+import argparse
 import json
 import random
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -65,16 +67,18 @@ def make_tokenizer() -> PreTrainedTokenizerFast:
     )
 
 
-def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
-    """Two layers of random weights."""
-    torch.manual_seed(SEED)
+def make_model(
+    tokenizer: PreTrainedTokenizerFast, *, seed: int, hidden: int, layers: int, kv_heads: int
+) -> Qwen2ForCausalLM:
+    """Layers of random weights; a head has 32 dimensions."""
+    torch.manual_seed(seed)
     config = Qwen2Config(
         vocab_size=VOCABULARY,
-        hidden_size=128,
-        intermediate_size=256,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
+        num_hidden_layers=layers,
+        num_attention_heads=hidden // 32,
+        num_key_value_heads=kv_heads,
         max_position_embeddings=POSITIONS,
         tie_word_embeddings=False,
         bos_token_id=None,
@@ -85,21 +89,37 @@ def make_model(tokenizer: PreTrainedTokenizerFast) -> Qwen2ForCausalLM:
     return Qwen2ForCausalLM(config).to(torch.bfloat16)
 
 
-def main(out: Path) -> None:
+def main() -> None:
     """Write the model's folder; an existing whole one is left alone."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--hidden-size", type=int, default=128)
+    parser.add_argument("--layers", type=int, default=2)
+    parser.add_argument("--kv-heads", type=int, default=2)
+    asked = parser.parse_args()
+    out = asked.out
     if (out / "made.json").is_file():
         print(f"tiny_model: {out} is already there")
         return
     tokenizer = make_tokenizer()
-    model = make_model(tokenizer)
+    model = make_model(
+        tokenizer,
+        seed=asked.seed,
+        hidden=asked.hidden_size,
+        layers=asked.layers,
+        kv_heads=asked.kv_heads,
+    )
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     for file in out.iterdir():
         file.chmod(0o644)  # safetensors writes 0600: a container's user could not read it
     parameters = sum(p.numel() for p in model.parameters())
-    (out / "made.json").write_text(json.dumps({"seed": SEED, "parameters": parameters}) + "\n")
+    (out / "made.json").write_text(
+        json.dumps({"seed": asked.seed, "parameters": parameters}) + "\n"
+    )
     print(f"tiny_model: {parameters:,} parameters in {out}")
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

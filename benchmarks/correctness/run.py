@@ -1,11 +1,12 @@
 """The correctness gate against planted faults: what it catches, and whether it cries wolf.
 
-    python -m benchmarks.correctness.run --vllm ENVIRONMENT --model FOLDER
+    python -m benchmarks.correctness.run --vllm ENVIRONMENT --model FOLDER [--unseen]
 
 Real vLLM on the CPU (`.ci/vllm_cpu.sh ENVIRONMENT`) serves a small model (`.ci/tiny_model.py
 FOLDER`) whole, again after a restart, with other settings, and with each fault of `plant.py`; the
 golden server plays what a model cannot be made to do, and 200 clean runs with 3% of noise on
-every log-probability. Each is held against the first, clean answers. Ends with exit code 1 if a
+every log-probability. With `--unseen` vLLM serves faults and settings that the gate's bounds were
+not chosen by. Each is held against the first, clean answers. Ends with exit code 1 if a
 fault is missed or a clean run raises an alarm.
 """
 
@@ -13,13 +14,13 @@ import argparse
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from autotune.records import FailureKind, ProbeResult, ProbeStatus
-from benchmarks.correctness.servers import GoldenGate, Served, VllmGate, answers_of
+from benchmarks.correctness.servers import GoldenGate, Reference, Served, VllmGate, answers_of
 
 PLANT: Final = Path(__file__).with_name("plant.py")
 FAULTS: Final = {
@@ -29,12 +30,27 @@ FAULTS: Final = {
     "context_truncated": "context truncated to 1024 tokens",
     "chat_template": "wrong chat template",
 }
+UNSEEN_FAULTS: Final = {
+    "keys_scaled": "key projections scaled by 1.5 in every layer",
+    "values_of_a_layer": "value projections of the second layer scaled by 1.5",
+    "last_kv_heads_swapped": "two KV heads swapped, last layer",
+    "smaller_rope_base": "rope base 5,000 for 10,000",
+    "context_of_2048": "context truncated to 2048 tokens",
+    "no_generation_prompt": "chat template without the assistant's turn",
+    "a_layer_lost": "the last layer adds nothing",
+}
 FP8_CACHE: Final = ("--kv-cache-dtype", "fp8")
 SETTINGS: Final[Sequence[Sequence[str]]] = (
     ("--block-size", "32"),
     ("--no-enable-prefix-caching", "--max-num-batched-tokens", "512"),
     ("--dtype", "float32"),
     FP8_CACHE,
+)
+UNSEEN_SETTINGS: Final[Sequence[Sequence[str]]] = (
+    ("--dtype", "float16"),
+    ("--dtype", "float16", "--kv-cache-dtype", "fp8"),
+    ("--max-num-seqs", "3", "--max-num-batched-tokens", "1024"),
+    ("--enforce-eager",),
 )
 GOLDEN_FAULTS: Final[dict[str, dict[str, object]]] = {
     "repetition loop": {"text": "loop"},
@@ -68,11 +84,11 @@ class Case:
         return self.is_caught if self.is_fault else self.result.status is ProbeStatus.MEASURED
 
 
-def planted(vllm: Path, model: Path, out: Path) -> Path:
+def planted(vllm: Path, model: Path, out: Path, *, unseen: bool = False) -> Path:
     """The folder of the copies, made by vLLM's own Python."""
-    subprocess.run(
-        [vllm / "bin" / "python", PLANT, model, out], check=True, timeout=120, capture_output=True
-    )
+    more = ["--unseen"] if unseen else []
+    python = vllm / "bin" / "python"
+    subprocess.run([python, PLANT, model, out, *more], check=True, timeout=300, capture_output=True)
     return out
 
 
@@ -85,11 +101,34 @@ def vllm_cases(
         f"clean, `{' '.join(options)}`": Served(copies / "clean", options) for options in settings
     }
     faulty = {what: Served(copies / name) for name, what in FAULTS.items()}
+    return _asked_all(gate, reference, clean, faulty)
+
+
+def _asked_all(
+    gate: VllmGate,
+    reference: Reference,
+    clean: Mapping[str, Served],
+    faulty: Mapping[str, Served],
+) -> list[Case]:
     results = gate.ask_all([*clean.values(), *faulty.values()], reference)
     return [
         Case(server="vLLM", what=what, is_fault=what in faulty, result=result)
         for what, result in zip((*clean, *faulty), results, strict=True)
     ]
+
+
+def unseen_cases(gate: VllmGate, copies: Path) -> list[Case]:
+    """Real vLLM with what the gate's bounds were not chosen by."""
+    reference = answers_of(gate.ask(Served(copies / "clean")))
+    clean = {
+        "clean, restarted": Served(copies / "clean"),
+        "clean, weights rounded to 8 bits": Served(copies / "eight_bit_weights"),
+    } | {
+        f"clean, `{' '.join(options)}`": Served(copies / "clean", options)
+        for options in UNSEEN_SETTINGS
+    }
+    faulty = {what: Served(copies / name) for name, what in UNSEEN_FAULTS.items()}
+    return _asked_all(gate, reference, clean, faulty)
 
 
 def golden_faults() -> list[Case]:
@@ -161,6 +200,7 @@ def main() -> int:
     parser.add_argument("--vllm", type=Path, help="environment with vLLM; without: golden only")
     parser.add_argument("--model", type=Path, help="folder made by .ci/tiny_model.py")
     parser.add_argument("--clean-runs", type=int, default=200)
+    parser.add_argument("--unseen", action="store_true", help="other faults, settings and scale")
     arguments = parser.parse_args()
     print("| server | what | | verdict | perplexity | log-probabilities | agreement |")
     print("|---|---|---|---|---|---|---|")
@@ -168,8 +208,10 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="autotune-gate-") as temporary:
         folder = Path(temporary)
         if arguments.vllm is not None:
-            copies = planted(arguments.vllm, arguments.model, folder / "copies")
-            asked += vllm_cases(VllmGate(arguments.vllm, folder), copies)
+            unseen = arguments.unseen
+            copies = planted(arguments.vllm, arguments.model, folder / "copies", unseen=unseen)
+            cases = unseen_cases if unseen else vllm_cases
+            asked += cases(VllmGate(arguments.vllm, folder), copies)
         asked += golden_faults()
         clean = noisy_runs(arguments.clean_runs)
     print("\n".join(map(row, asked)))
