@@ -5,11 +5,13 @@ to its disadvantage. Trials correct the estimates by the difference between what
 and what the engine's ledger said.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from statistics import median_high
 from typing import Final
 
 from autotune.engines.model_shape import shape_of
+from autotune.engines.vllm.compile_cache import CompileCache, State, is_cold
 from autotune.engines.vllm.host_memory import OffloadFactor, host_need
 from autotune.engines.vllm.kv_blocks import (
     kv_layout,
@@ -40,19 +42,13 @@ from autotune.units import BYTES_PER_GIB, bytes_from_gib
 LEARNED_UNCERTAINTY_BYTES: Final = bytes_from_gib(0.15)
 """What a corrected prediction still misses; ledgers are rounded to 0.01 GiB."""
 
-COLD_COMPILE_NS: Final = 12_000_000_000
-"""A longer torch.compile met an empty cache. Such a start keeps up to 1 GiB more."""
-
-COLD_START_BYTES: Final = BYTES_PER_GIB
-"""Memory that a start with an empty compile cache has less for KV (0.22.1 to 0.29.0 ledgers)."""
-
 
 @dataclass
 class _Learnt:
     """What trials of one release have taught.
 
     Attributes:
-        warm: KV bytes of ledgers less those predicted, compile cache there.
+        warm: KV bytes of ledgers less those predicted, of starts that found their graphs.
         cold: The same of starts that compiled.
     """
 
@@ -61,12 +57,15 @@ class _Learnt:
     offload: OffloadFactor = field(default_factory=OffloadFactor)
     lessons: Lessons = field(default_factory=Lessons)
 
-    def correction(self, estimated: Terms) -> tuple[float, float]:
+    def correction(self, estimated: Terms, *, cold: bool) -> tuple[float, float]:
         """What to add to the KV bytes, and what is then still uncertain."""
-        if self.warm:
-            return median_high(self.warm), LEARNED_UNCERTAINTY_BYTES
-        if self.cold:  # a warm start has as much or up to 1 GiB more
-            return median_high(self.cold), LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
+        alike, other = (self.cold, self.warm) if cold else (self.warm, self.cold)
+        if alike:
+            return median_high(alike), LEARNED_UNCERTAINTY_BYTES
+        if other:  # a large difference may be that of compiling
+            most = LEARNED_UNCERTAINTY_BYTES
+            found = median_high(other)
+            return max(-most, min(most, found)), most + estimated.cold_uncertainty
         return 0.0, estimated.uncertainty
 
 
@@ -78,9 +77,10 @@ class MemoryModel:
 
     def __init__(self) -> None:
         self._by_release: dict[str | None, _Learnt] = {}
+        self._compiled = CompileCache()
 
     def predict(self, configuration: Configuration, context: LaunchContext) -> Prediction:
-        """Expect what a start with a warm compile cache takes.
+        """Expect what a start takes; with an empty compile cache, where that is known, more.
 
         Raises:
             ModelError: If the model's config cannot be sized.
@@ -97,7 +97,8 @@ class MemoryModel:
         estimated = terms(shape, settings, release, context.model.weights_bytes)
         total = _gpu_total(context)
         learnt = self._of(context.capabilities.release)
-        kv, spread, correction = _kv(settings, estimated, total, learnt)
+        state = self._compiled.state(configuration, context)
+        kv, spread, correction = _kv(settings, estimated, total, learnt, state)
         batch = settings.max_num_batched_tokens
         longest = longest_request_tokens(layout, (kv or 0.0) + spread, batch_tokens=batch)
         length = settings.max_model_len_tokens or max(1, min(longest, shape.max_position_tokens))
@@ -119,6 +120,7 @@ class MemoryModel:
                            weights_bytes=estimated.weights, offload=learnt.offload),
             settings=settings,
             correction_bytes=correction,
+            is_cold=state == "cold",
             reserve_bytes=reserve_bytes(context),
             least_reserve_bytes=reserve_bytes(context, LEAST_RESERVE_BYTES),
         )  # fmt: skip
@@ -153,31 +155,46 @@ class MemoryModel:
         learnt = self._by_release.setdefault(release, _Learnt())
         learnt.offload.learn(record)
         learnt.lessons.learn(record)
+        self._compiled.learn(record)
         said = record.ledger.kv_cache_gib if record.ledger is not None else None
-        predicted = record.predicted.get("kv_cache_bytes")
-        correction = record.predicted.get("kv_correction_bytes")  # only of estimated KV bytes
-        if said is None or predicted is None or correction is None:
+        warm = _warm_kv_bytes(record.predicted)
+        if said is None or warm is None:
             return
-        raw = predicted - correction
-        compiled = record.metrics.get("startup_compile_ns")
-        cold = compiled is not None and compiled > COLD_COMPILE_NS
-        (learnt.cold if cold else learnt.warm).append(said * BYTES_PER_GIB - raw)
+        if not is_cold(record):
+            learnt.warm.append(said * BYTES_PER_GIB - warm)
+            return
+        more = record.predicted.get("cold_bytes")
+        if more is not None:
+            learnt.cold.append(said * BYTES_PER_GIB - (warm - more))
 
     def _of(self, release: str) -> _Learnt:
         """What is known of a release; records that name none count for any."""
         return self._by_release.get(release) or self._by_release.setdefault(None, _Learnt())
 
 
+def _warm_kv_bytes(predicted: Mapping[str, float]) -> float | None:
+    """KV bytes as estimated for a warm start, uncorrected; None where they were asked for."""
+    kv, correction = predicted.get("kv_cache_bytes"), predicted.get("kv_correction_bytes")
+    if kv is None or correction is None:
+        return None
+    return kv - correction + predicted.get("kv_cold_bytes", 0.0)
+
+
 def _kv(
-    settings: MemorySettings, estimated: Terms, total: float | None, learnt: _Learnt
+    settings: MemorySettings, estimated: Terms, total: float | None, learnt: _Learnt, state: State
 ) -> tuple[float | None, float, float]:
-    """KV bytes, by how much they may be wrong, and what trials added to them."""
+    """KV bytes, by how much they may be wrong, and what trials added to them.
+
+    The favourable end is that of a warm start in any case: who compiles once need not again.
+    """
     if settings.kv_bytes is not None:
         return float(settings.kv_bytes), 0.0, 0.0
     if total is None:
         return None, 0.0, 0.0
-    correction, spread = learnt.correction(estimated)
-    return settings.utilization * total - estimated.budgeted + correction, spread, correction
+    correction, spread = learnt.correction(estimated, cold=state == "cold")
+    warm = settings.utilization * total - estimated.budgeted + correction
+    taken = estimated.cold if state == "cold" else 0.0
+    return warm - taken, spread + taken, correction
 
 
 def _gpu_total(context: LaunchContext) -> float | None:

@@ -30,6 +30,7 @@ class Prediction:
         terms: Everything else on the GPU.
         host: Host memory.
         settings: What was resolved.
+        is_cold: Whether its compile cache is known to be empty.
     """
 
     kv_bytes: float | None
@@ -44,6 +45,7 @@ class Prediction:
     correction_bytes: float = 0.0
     reserve_bytes: float = 0.0
     least_reserve_bytes: float = 0.0
+    is_cold: bool = False
 
     @property
     def is_estimated(self) -> bool:
@@ -57,12 +59,12 @@ class Prediction:
 
     @property
     def gpu_bytes(self) -> float | None:
-        """Everything on the GPU once the server runs, as NVML counts it."""
+        """The most on the GPU while the server runs, as NVML counts it."""
         if self.gpu_total_bytes is None or self.kv_bytes is None:
             return None
         t = self.terms
         own = t.weights + t.activation + t.non_torch + t.graphs + max(0.0, self.kv_bytes)
-        return own + t.context + self.reserve_bytes
+        return own + t.sampler_state + t.after_profiling + t.context + self.reserve_bytes
 
     @property
     def least_used_bytes(self) -> float | None:
@@ -85,10 +87,13 @@ class Prediction:
             "kv_cache_tokens": None if self.kv_tokens is None else float(self.kv_tokens),
             "kv_cache_bytes": self.kv_bytes,
             "kv_correction_bytes": self.correction_bytes if self.is_estimated else None,
+            "kv_cold_bytes": t.cold if self.is_estimated and self.is_cold else None,
+            "cold_bytes": t.cold if self.is_estimated else None,
             "weights_bytes": t.weights,
             "activation_bytes": t.activation,
             "non_torch_bytes": t.non_torch,
             "graphs_bytes": t.graphs,
+            "sampler_state_bytes": t.sampler_state,
             "gpu_memory_bytes": self.gpu_bytes,
             "host_memory_bytes": self.host.total_bytes,
             "offload_bytes": float(self.settings.offload_bytes),

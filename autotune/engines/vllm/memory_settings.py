@@ -15,6 +15,9 @@ from autotune.records import Configuration, Scalar
 from autotune.seams.engine import LaunchContext
 from autotune.units import BYTES_PER_GIB, bytes_from_gib
 
+SECOND_RUNNER_FIRST: Final = Release(0, 25, 0)
+"""From here on dense models run on the second model runner (config/vllm.py)."""
+
 CPU_BLOCK_TOKENS: Final = 128
 """Block size on the CPU (platforms/cpu.py); 16 elsewhere (config/cache.py)."""
 
@@ -64,6 +67,8 @@ class MemorySettings:
         eager: Whether there are no CUDA graphs.
         attention_backend: As asked; None for the engine's choice.
         gpus: Tensor-parallel ranks.
+        second_runner: Whether the second model runner is at work.
+        is_hopper: Whether the card's compute capability is 9.x.
     """
 
     utilization: float
@@ -78,6 +83,8 @@ class MemorySettings:
     eager: bool
     attention_backend: str | None
     gpus: int
+    second_runner: bool
+    is_hopper: bool
 
 
 def memory_settings(
@@ -96,7 +103,7 @@ def memory_settings(
             tokens = min(tokens, seqs * length)
     if said.get("max_num_seqs") is None:
         seqs = min(seqs, tokens)
-    backend = said.get("attention_backend")
+    backend, gpu = said.get("attention_backend"), context.hardware.gpu
     return MemorySettings(
         utilization=_utilization(said, release, capabilities.platform),
         kv_bytes=_kv_bytes(said, context, on_cpu=on_cpu),
@@ -110,6 +117,8 @@ def memory_settings(
         eager=on_cpu or said.get("enforce_eager") is True or said.get("optimization_level") == 0,
         attention_backend=None if backend in {None, "auto"} else str(backend),
         gpus=whole(said.get("tensor_parallel_size")) or 1,
+        second_runner=_second_runner(context, release),
+        is_hopper=gpu is not None and gpu.compute_capability[0] == 9,
     )
 
 
@@ -150,6 +159,12 @@ def real(value: Scalar | None) -> float | None:
     unit = found[2] or ""
     factor = _DECIMAL.get(unit) or _BINARY.get(unit) or 1
     return float(found[1]) * factor
+
+
+def _second_runner(context: LaunchContext, release: Release) -> bool:
+    """Whether the second model runner is at work: by its variable, else by the release."""
+    asked = context.target.env.get("VLLM_USE_V2_MODEL_RUNNER")
+    return release >= SECOND_RUNNER_FIRST if asked is None else asked == "1"
 
 
 def _utilization(said: Mapping[str, Scalar], release: Release, platform: str) -> float:

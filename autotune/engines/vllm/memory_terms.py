@@ -27,8 +27,17 @@ as memory in use even where the estimate is not yet part of the budget."""
 GRAPHS_BUDGETED_FIRST: Final = Release(0, 20, 0)
 """From here on VLLM_MEMORY_PROFILER_ESTIMATE_CUDAGRAPHS is on (envs.py)."""
 
-SECOND_RUNNER_FIRST: Final = Release(0, 25, 0)
-"""From here on dense models run on the second model runner (config/vllm.py)."""
+COMBO_KERNELS_FIRST: Final = Release(0, 11, 2)
+"""From here on Inductor compares fused kernels by running them while it compiles
+(config/compilation.py: `benchmark_combo_kernel`; 0.11.0 has it not)."""
+
+CONSUMED_FIRST: Final = Release(0, 27, 0)
+"""From here on the budget is charged by free memory, so what PyTorch keeps reserved counts too
+(utils/mem_utils.py: `total_consumed`; 0.26.0 has it not)."""
+
+SPLIT_LIMIT_FIRST: Final = Release(0, 32, 0)
+"""From here on large blocks are not split while profiling, so that they can be given back
+(v1/worker/gpu_worker.py: `_scoped_allocator_max_split`; 0.29.0 has it for loading alone)."""
 
 SECOND_RUNNER_GRAPHS_FIRST: Final = Release(0, 29, 0)
 """Before, the second model runner's estimate of its graphs is 0 (v1/worker/gpu/model_runner.py).
@@ -36,7 +45,7 @@ SECOND_RUNNER_GRAPHS_FIRST: Final = Release(0, 29, 0)
 
 DRIVER_RESERVE_BYTES: Final = round(0.38 * BYTES_PER_GIB)
 """Memory that NVML counts and CUDA never sees, where the driver does not say (NVML before driver
-510, published ledgers): 0.19 to 0.57 GiB on ten cards from 6 to 80 GB."""
+510, published ledgers): 0.19 to 0.57 GiB on twelve cards from 6 to 80 GB."""
 
 LEAST_RESERVE_BYTES: Final = round(0.19 * BYTES_PER_GIB)
 """The least of those ten."""
@@ -44,8 +53,13 @@ LEAST_RESERVE_BYTES: Final = round(0.19 * BYTES_PER_GIB)
 CONTEXT_BYTES: Final = round(0.45 * BYTES_PER_GIB)
 """A CUDA context with vLLM's kernels loaded."""
 
-LEAST_CONTEXT_BYTES: Final = round(0.2 * BYTES_PER_GIB)
-"""What a CUDA context takes at least: 0.23 to 0.6 GiB of an idle NVIDIA card in eight logs."""
+LEAST_CONTEXT_BYTES: Final = round(0.15 * BYTES_PER_GIB)
+"""What a CUDA context takes at least: 0.17 to 0.6 GiB of an idle NVIDIA card in nine logs."""
+
+AFTER_PROFILING_BYTES: Final = round(0.35 * BYTES_PER_GIB)
+"""Kernels and buffers that appear once KV memory is fixed: cuBLAS and attention workspaces, Triton
+kernels of the sampler. 0.27 to 0.42 GiB in 23 trials on an H100 (0.26.0), everything else on the
+card taken off; vLLM itself allows 150 MiB (v1/worker/gpu_worker.py: `redundancy_buffer_memory`)."""
 
 SORT_COPIES: Final = 9.66
 """Sampler peak in copies of the 32-bit logits, with the sort: 1.40 GiB for 256 sequences and
@@ -60,6 +74,13 @@ ROTARY_BYTES_PER_POSITION: Final = 2
 SMALL_ACTIVATIONS_BYTES: Final = round(0.06 * BYTES_PER_GIB)
 """Buffers of the runner that no formula has."""
 
+GRAPH_BYTES_PER_LAYER: Final = round(0.19 * BYTES_PER_MIB)
+"""One CUDA graph, per layer: 0.18 to 0.22 MiB in eight logs from 0.11.2 to 0.29.0, 24 to 36 layers
+("Graph capturing finished ... took")."""
+
+GRAPH_BUFFER_BYTES: Final = 30
+"""Per layer and unit of width, in vLLM's estimate (ledgers of 0.19.1 to 0.29.0)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -70,24 +91,35 @@ class Terms:
         activation: Peak of the profiling run.
         non_torch: Driver and library memory within the budget.
         graphs: CUDA graphs.
-        graphs_budgeted: Whether graphs are taken out of the KV cache's share.
+        graphs_budgeted: What is taken for them out of the KV cache's share, by vLLM's own estimate.
         context: CUDA context outside the budget.
         uncertainty: By how much the KV bytes that follow may be too high or too low.
+        sampler_state: Counts of tokens per sequence, beside the weights.
+        sampler_state_budgeted: Whether those are taken out of the KV cache's share.
+        after_profiling: What appears once KV memory is fixed.
+        cold: What a start with an empty compile cache takes in addition.
+        cold_uncertainty: By how much that may be too high or too low.
     """
 
     weights: float
     activation: float
     non_torch: float
     graphs: float
-    graphs_budgeted: bool
+    graphs_budgeted: float
     context: float
     uncertainty: float
+    sampler_state: float
+    sampler_state_budgeted: bool
+    after_profiling: float
+    cold: float
+    cold_uncertainty: float
 
     @property
     def budgeted(self) -> float:
         """Everything that is taken out of the share before the KV cache."""
-        graphs = self.graphs if self.graphs_budgeted else 0.0
-        return self.weights + self.activation + self.non_torch + graphs
+        state = self.sampler_state if self.sampler_state_budgeted else 0.0
+        own = self.weights + self.activation + self.non_torch
+        return own + self.graphs_budgeted + state
 
 
 def terms(
@@ -99,15 +131,17 @@ def terms(
     """
     weights = _weights(shape, settings, file_bytes)
     activation = _activation(shape, settings, release)
-    graphs, budgeted = _graphs(shape, settings, release)
-    non_torch = _non_torch(release)
+    budgeted = _graphs_budgeted(shape, settings, release)
+    non_torch = _non_torch(settings, release)
+    state = _sampler_state(shape, settings)
+    cold, cold_uncertainty = _cold(shape, settings, release, activation)
     # Ledgers of warm starts lie within half of the activations, half of the graphs and 0.25 GiB;
     # quantized layers may dequantize into buffers of a layer's size.
     layer = shape.linear_parameters / max(1, shape.layers) * shape.dtype_bytes
     uncertainty = (
         0.02 * weights
         + 0.5 * activation
-        + (0.5 * graphs if budgeted else 0.0)
+        + 0.5 * budgeted
         + 0.25 * BYTES_PER_GIB
         + (layer if shape.quantization else 0.0)
     )
@@ -115,10 +149,15 @@ def terms(
         weights=weights,
         activation=activation,
         non_torch=non_torch,
-        graphs=graphs,
+        graphs=_graphs(shape, settings),
         graphs_budgeted=budgeted,
         context=CONTEXT_BYTES if release >= CONTEXT_IS_OUTSIDE_FIRST else 0.0,
         uncertainty=uncertainty,
+        sampler_state=state,
+        sampler_state_budgeted=release >= CONSUMED_FIRST,
+        after_profiling=AFTER_PROFILING_BYTES,
+        cold=cold,
+        cold_uncertainty=cold_uncertainty,
     )
 
 
@@ -154,7 +193,7 @@ def _activation(shape: ModelShape, settings: MemorySettings, release: Release) -
     logits = sequences * shape.vocab * 4
     if release < SAMPLER_WITHOUT_SORT_FIRST:
         sampler = SORT_COPIES * logits
-    elif release < SECOND_RUNNER_FIRST:
+    elif not settings.second_runner:
         # The Triton kernel takes batches of 8 and more (sample/ops/topk_topp_sampler.py).
         sampler = (TRITON_COPIES if sequences >= 8 else SORT_COPIES) * logits
     else:
@@ -162,26 +201,80 @@ def _activation(shape: ModelShape, settings: MemorySettings, release: Release) -
     return max(forward, sampler) + SMALL_ACTIVATIONS_BYTES
 
 
-def _non_torch(release: Release) -> float:
+def _non_torch(settings: MemorySettings, release: Release) -> float:
+    """What the driver and libraries keep by the end of profiling, beside the context.
+
+    By the logs that say so 0.15 to 0.2 GiB where trial graphs were captured (0.29.0), 0.07 where
+    not (0.26.0), and on an H100 0.22 without any (24 logs of 0.26.0).
+    """
     if release < CONTEXT_IS_OUTSIDE_FIRST:
         return CONTEXT_BYTES + bytes_from_gib(0.1)
-    return bytes_from_gib(0.05 if release < GRAPHS_MEASURED_FIRST else 0.2)
+    if release < GRAPHS_MEASURED_FIRST:
+        return bytes_from_gib(0.05)
+    libraries = 0.2 if _tries_graphs(settings, release) else 0.07
+    return bytes_from_gib(libraries + (0.15 if settings.is_hopper else 0.0))
 
 
-def _graphs(shape: ModelShape, settings: MemorySettings, release: Release) -> tuple[float, bool]:
-    """Bytes of all CUDA graphs, and whether they come out of the KV cache's share.
-
-    One graph costs the driver about 2 MiB and its own buffers by layers x hidden size.
-    """
+def _graphs(shape: ModelShape, settings: MemorySettings) -> float:
+    """Bytes of all CUDA graphs."""
     if settings.eager:
-        return 0.0, False
-    count = graph_count(settings.max_num_seqs)
-    per_unit = 200 if release < GRAPHS_MEASURED_FIRST else 30
-    size = count * (2 * BYTES_PER_MIB + shape.layers * shape.hidden * per_unit)
-    budgeted = release >= GRAPHS_MEASURED_FIRST
-    if SECOND_RUNNER_FIRST <= release < SECOND_RUNNER_GRAPHS_FIRST:
-        budgeted = False
-    return float(size), budgeted
+        return 0.0
+    return float(graph_count(settings.max_num_seqs) * shape.layers * GRAPH_BYTES_PER_LAYER)
+
+
+def _graphs_budgeted(shape: ModelShape, settings: MemorySettings, release: Release) -> float:
+    """What vLLM expects of them from trial graphs: 2 MiB each, buffers by layers x hidden size."""
+    if not _tries_graphs(settings, release):
+        return 0.0
+    each = 2 * BYTES_PER_MIB + shape.layers * shape.hidden * GRAPH_BUFFER_BYTES
+    return float(graph_count(settings.max_num_seqs) * each)
+
+
+def _tries_graphs(settings: MemorySettings, release: Release) -> bool:
+    """Whether graphs are captured on trial while memory is profiled."""
+    if settings.eager or release < GRAPHS_MEASURED_FIRST:
+        return False
+    return not settings.second_runner or release >= SECOND_RUNNER_GRAPHS_FIRST
+
+
+def _sampler_state(shape: ModelShape, settings: MemorySettings) -> float:
+    """Counts of every token of the vocabulary, for each sequence, of the second runner.
+
+    32 bit and one bit each (v1/worker/gpu/sample/penalties.py: `output_bin_counts`,
+    `prompt_bin_mask`). Made with the sampler, after the weights are counted and before profiling.
+    """
+    if not settings.second_runner:
+        return 0.0
+    return settings.max_num_seqs * shape.vocab * (4 + 1 / 8)
+
+
+def _cold(
+    shape: ModelShape, settings: MemorySettings, release: Release, activation: float
+) -> tuple[float, float]:
+    """What a start with an empty compile cache takes in addition, and by how much it may be off.
+
+    While it compiles, Inductor runs kernels on random tensors as large as their inputs
+    (torch/_inductor/codegen/triton_combo_kernel.py: `codegen_kernel_benchmark`); the largest is
+    the embedding. Where that is more than the peak of a step, it is the peak that is profiled. So
+    it is in ledgers of cold starts from 0.22.1 to 0.29.0: 0.05 GiB on an H100, whose steps are
+    large, 0.8 GiB for the 7B shape with steps of 2,048 tokens.
+
+    The block may stay reserved, since later tensors are cut out of it, and then counts twice.
+    Nothing in the sources tells when; it did for unquantized models of 0.28.0 (four ledgers of
+    four) and on the first runner of 0.29.0 (one of one), not for quantized models of 0.28.0 (none
+    of two) nor on the second runner of 0.29.0 (none of three).
+    """
+    if settings.eager or release < COMBO_KERNELS_FIRST:
+        return 0.0, 0.0
+    copy = shape.vocab * shape.hidden * shape.dtype_bytes / settings.gpus
+    step = 2 * settings.max_num_batched_tokens * shape.hidden * shape.dtype_bytes
+    peak = max(0.0, copy + step + SMALL_ACTIVATIONS_BYTES - activation)
+    if not CONSUMED_FIRST <= release < SPLIT_LIMIT_FIRST:
+        return peak, 0.5 * peak
+    stays = shape.quantization is None
+    if release >= SECOND_RUNNER_GRAPHS_FIRST:
+        stays = not settings.second_runner
+    return peak + (copy if stays else 0.0), copy + 0.5 * peak
 
 
 def graph_count(max_num_seqs: int) -> int:

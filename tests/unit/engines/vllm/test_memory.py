@@ -7,12 +7,7 @@ import pytest
 
 from autotune.engines.model_shape import shape_of
 from autotune.engines.vllm.kv_blocks import kv_layout, request_blocks
-from autotune.engines.vllm.memory import (
-    COLD_COMPILE_NS,
-    COLD_START_BYTES,
-    LEARNED_UNCERTAINTY_BYTES,
-    MemoryModel,
-)
+from autotune.engines.vllm.memory import LEARNED_UNCERTAINTY_BYTES, MemoryModel
 from autotune.engines.vllm.memory_terms import graph_count
 from autotune.records import (
     Configuration,
@@ -190,18 +185,21 @@ def test_graphs_are_in_the_share_from_020_on() -> None:
         MemoryModel().predict(Configuration.of(share), context(QWEN_7B_AWQ, release=release)).terms
         for release in ("0.17.1", "0.20.2")
     )
-    assert not old.graphs_budgeted
-    assert new.graphs_budgeted
-    assert new.budgeted == pytest.approx(new.weights + new.activation + new.non_torch + new.graphs)
+    assert old.graphs_budgeted == 0
+    assert new.graphs_budgeted > 0
+    own = new.weights + new.activation + new.non_torch
+    assert new.budgeted == pytest.approx(own + new.graphs_budgeted)
 
 
 def test_eager_has_no_graphs() -> None:
-    """And more KV memory for it, where graphs are in the share."""
+    """And more KV memory for it and for what trying them leaves, where graphs are in the share."""
     eager: dict[str, Scalar] = {"enforce_eager": True}
     plain, without = screened({}, FOUR_BIT).predicted, screened(eager, FOUR_BIT).predicted
     assert without["graphs_bytes"] == 0
     assert without["kv_cache_bytes"] == pytest.approx(
-        plain["kv_cache_bytes"] + plain["graphs_bytes"]
+        plain["kv_cache_bytes"]
+        + MemoryModel().predict(Configuration(), FOUR_BIT).terms.graphs_budgeted
+        + (plain["non_torch_bytes"] - without["non_torch_bytes"])
     )
 
 
@@ -270,18 +268,19 @@ def test_the_middle_of_three_trials_counts() -> None:
     assert after == pytest.approx(base.predicted["kv_cache_bytes"] - 0.12 * GIB)
 
 
-def test_a_cold_start_counts_only_until_a_warm_one_was_seen() -> None:
-    """A compile of more than 12 s met an empty cache; a warm start has up to 1 GiB more."""
-    model = MemoryModel()
-    base = screened({}, FOUR_BIT, model)
-    expected = base.predicted["kv_cache_bytes"] / GIB
-    model.learn(record(base, expected - 0.9, {"startup_compile_ns": 2.0 * COLD_COMPILE_NS}))
-    cold = model.predict(Configuration(), FOUR_BIT)
-    assert cold.kv_bytes == pytest.approx((expected - 0.9) * GIB)
-    assert cold.kv_uncertainty_bytes == LEARNED_UNCERTAINTY_BYTES + COLD_START_BYTES
-    model.learn(record(base, expected - 0.05, {"startup_compile_ns": 3e9}))
-    warm = model.predict(Configuration(), FOUR_BIT)
-    assert warm.kv_bytes == pytest.approx((expected - 0.05) * GIB)
+def test_the_second_runner_counts_tokens_for_each_sequence() -> None:
+    """32 bit and one for each token of the vocabulary; in the budget from 0.27.0 on."""
+    state = 256 * 152_064 * (4 + 1 / 8)
+    p = MemoryModel().predict(Configuration(), FOUR_BIT)
+    assert p.terms.sampler_state == pytest.approx(state)
+    earlier = MemoryModel().predict(Configuration(), context(QWEN_7B_AWQ, release="0.26.0"))
+    assert earlier.terms.sampler_state == pytest.approx(state)
+    assert p.terms.sampler_state_budgeted
+    assert not earlier.terms.sampler_state_budgeted
+    first = context(QWEN_7B_AWQ, env={"VLLM_USE_V2_MODEL_RUNNER": "0"})
+    assert MemoryModel().predict(Configuration(), first).terms.sampler_state == 0
+    old = context(QWEN_7B_AWQ, release="0.24.0")
+    assert MemoryModel().predict(Configuration(), old).terms.sampler_state == 0
 
 
 def test_trials_without_a_ledger_or_a_prediction_teach_nothing() -> None:
