@@ -27,6 +27,7 @@ from autotune.trial.attempt import Attempt, shifted
 from autotune.trial.evidence import read_log
 from autotune.trial.failure import classify
 from autotune.trial.limits import check_limits, memory_bounds, memory_breach, missed
+from autotune.trial.random_weights import weights_are_random
 from autotune.trial.standstill import PauseWatch
 from autotune.trial.tools import TrialTools
 from autotune.trial.warm_up import warm_up
@@ -259,7 +260,7 @@ class Session:
             timeline=sampler.timeline,
             gauges=self._tools.engine.gauges,
             baseline=baseline,
-            weights_are_random="dummy" in self._tools.context.fixed_arguments,
+            weights_are_random=weights_are_random(self._tools.context.fixed_arguments),
             simulated=self._tools.simulated,
             seed=self._spec.seed,
             offload_gib=float(offload) if isinstance(offload, int | float) else 0.0,
