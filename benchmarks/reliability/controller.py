@@ -1,11 +1,14 @@
 """A controller to be killed: the real loop, records and ledger over scripted servers.
 
-Called in a fork: `work(["DEPLOYER", "NAME", "TRIALS"])`, in the folder that holds its results.
+Called in a fork: `work(["DEPLOYER", "NAME", "TRIALS"])`, in the folder that holds its results; also
+run as `python -m benchmarks.reliability.controller DEPLOYER NAME TRIALS`. A fourth word, "short",
+makes every wait short.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
 from autotune.cli.json_lines import JsonLines
 from autotune.spec.space import space_from
@@ -16,7 +19,8 @@ from autotune.study.proposals import proposer_for
 from benchmarks.reliability.scripted import runner_of, spec_of, tools_of
 
 SPACE = {"name": "scripted", "parameters": {"max_num_seqs": {"low": 1, "high": 1024}}}
-CHANGES = {
+SHORT_WAITS_S: Final = 20.0
+CHANGES: Final[Mapping[str, Any]] = {
     "search": {"sampler": "random", "finalists": 0},
     "probes": ["ttft", "throughput"],
     "workload": {
@@ -28,8 +32,13 @@ CHANGES = {
 
 def work(arguments: Sequence[str]) -> int:
     """Run a study to its end; 0 if it came to one."""
-    deployer, name, trials = arguments
-    changes = {**CHANGES, "budget": {"trials": int(trials), "startup_timeout_s": 60}}
+    deployer, name, trials, *short = arguments
+    budget = {"trials": int(trials), "startup_timeout_s": 60.0}
+    workload: Mapping[str, Any] = CHANGES["workload"]
+    if short:
+        budget |= {"startup_timeout_s": SHORT_WAITS_S, "trial_timeout_s": SHORT_WAITS_S}
+        workload = {**workload, "request_timeout_s": SHORT_WAITS_S / 2}
+    changes = {**CHANGES, "budget": budget, "workload": workload}
     spec = spec_of(name, changes)
     space = space_from(SPACE, where="controller")
     with JsonLines(sys.stdout) as view:
@@ -55,3 +64,7 @@ def work(arguments: Sequence[str]) -> int:
 
             tools.clock.run(whole())
     return 0
+
+
+if __name__ == "__main__":
+    sys.exit(work(sys.argv[1:]))

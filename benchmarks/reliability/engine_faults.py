@@ -23,6 +23,7 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     "exits-0": {"process": "died_under_load", "docker": "died_under_load"},
     "killed": {"process": "killed_from_outside", "docker": "killed_from_outside"},
     "hangs": {"process": "hung", "docker": "hung"},
+    "freezes": {"process": "hung", "docker": "hung"},
     "deaf": {"process": "measured", "docker": "measured"},
     "floods": {"process": "measured", "docker": "measured"},
     "fills-shm": {"process": "measured", "docker": "shm_too_small"},

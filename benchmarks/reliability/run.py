@@ -1,4 +1,4 @@
-"""The long form of the fault tests: kills, faults, hogs, damage, fuzz, secrets.
+"""The long form of the fault tests: kills, faults, hogs, time, damage, fuzz, secrets.
 
     python -m benchmarks.reliability.run                       # everything, hours
     python -m benchmarks.reliability.run study-kills --kills 500
@@ -26,6 +26,7 @@ from benchmarks.reliability.fuzz import fuzz
 from benchmarks.reliability.hogs import hogs, kernel_ooms
 from benchmarks.reliability.planted import planted_secrets
 from benchmarks.reliability.study_kills import study_kills
+from benchmarks.reliability.time_faults import clock_jumps, stops
 
 Part = Callable[[Path, argparse.Namespace], Figure]
 
@@ -46,6 +47,11 @@ PARTS: dict[str, Part] = {
         folder, deployer="process", only=o.only
     ),
     "engine-faults-docker": lambda folder, o: engine_faults(folder, deployer="docker", only=o.only),
+    "stops-process": lambda folder, o: stops(
+        folder, deployer="process", stops=o.stops, seed=o.seed
+    ),
+    "stops-docker": lambda folder, o: stops(folder, deployer="docker", stops=o.stops, seed=o.seed),
+    "clock-jumps": lambda folder, o: clock_jumps(folder, trials=o.jumped, seed=o.seed),
     "damage": lambda folder, o: damage(folder, cases=o.cases, seed=o.seed),
     "study-kills": lambda folder, o: study_kills(folder, kills=o.kills, seed=o.seed),
 }
@@ -59,6 +65,8 @@ def main() -> int:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], help="default: all")
     parser.add_argument("--kills", type=int, default=500, help="of simulated studies")
     parser.add_argument("--engine-kills", type=int, default=30, help="of studies with servers")
+    parser.add_argument("--stops", type=int, default=6, help="of a controller, some 30 s each")
+    parser.add_argument("--jumped", type=int, default=10, help="trials under a jumping clock")
     parser.add_argument("--hogs", type=int, default=10, help="runs with each deployer")
     parser.add_argument("--deployers", nargs="*", default=["process", "docker"], help="of secrets")
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU for each fuzz target")

@@ -42,6 +42,10 @@ SERVER: Final = Path(__file__).with_name("scripted_server.py").resolve()
 DOES: Final = "does"
 """The parameter that says what a trial's server does."""
 
+PROCESS_ENV: Final = {"LD_PRELOAD": ""}
+"""A clock that is made to jump is the controller's: libfaketime 0.9.10 fails absolute waits on the
+monotonic clock (clock_nanosleep(2)), on which Python sleeps, and the server does."""
+
 MEMORY_LIMIT_BYTES: Final = 512 * BYTES_PER_MIB
 SHM_BYTES: Final = 64 * BYTES_PER_MIB
 
@@ -57,7 +61,7 @@ class ScriptedEngine(VllmEngine):
         python = str(Path(sys.executable).resolve())
         return LaunchPlan(
             argv=(python, str(SERVER), str(port), does),
-            env={} if image is None else {"LD_LIBRARY_PATH": f"{sys.base_prefix}/lib"},
+            env=PROCESS_ENV if image is None else {"LD_LIBRARY_PATH": f"{sys.base_prefix}/lib"},
             image=image,
             bind_host=context.bind_host,
             port=context.port,

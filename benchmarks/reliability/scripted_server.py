@@ -44,6 +44,11 @@ def kill_self() -> None:
     die(128 + signal.SIGKILL)
 
 
+def freeze() -> None:
+    """Stopped as by SIGSTOP, to which a container's first process is deaf: see `serve_below`."""
+    os.kill(os.getpid(), signal.SIGSTOP)
+
+
 def flood() -> None:
     """Far more output than anybody wants on a disk."""
     line = b"x" * 1023 + b"\n"
@@ -91,6 +96,7 @@ FAULTS = {
     "exits-0": lambda: die(0),
     "killed": kill_self,
     "hangs": lambda: time.sleep(3600),
+    "freezes": freeze,
     "floods": flood,
     "fills-shm": fill_shm,
     "hog": take_memory,
@@ -178,6 +184,15 @@ def serve() -> None:
     Server(address, Handler).serve_forever()
 
 
+def serve_below() -> None:
+    """Serve as a child: what is not a container's first process can be stopped from within."""
+    child = os.fork()
+    if child == 0:
+        serve()
+    signal.signal(signal.SIGTERM, lambda *_: die(0))
+    die(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+
+
 def main() -> None:
     """Serve; or crash before; or be a parent that starts a server again and again."""
     print(f"scripted: {does}", flush=True)
@@ -186,6 +201,8 @@ def main() -> None:
         sys.exit(f"RuntimeError: cannot log in with {dict(os.environ)}")
     if does == "crashes":
         sys.exit("RuntimeError: it was not meant to be")
+    if does == "freezes" and os.getpid() == 1:
+        serve_below()
     if does != "restarts":
         serve()
     signal.signal(signal.SIGTERM, lambda *_: die(0))

@@ -61,7 +61,7 @@ class StudyCheck:
 
     def at_end(self) -> Iterator[str]:
         """Broken promises once the study has come to its end."""
-        records = self._records()
+        records = self.whole_records()
         yield from _duplicates(records)
         yield from self._ledger({record.number for record in records})
         for path in self._paths.root.rglob(".*"):
@@ -76,13 +76,14 @@ class StudyCheck:
 
     def measured(self) -> int:
         """How many of them are of trials that came to figures."""
-        return sum(r.outcome.status is OutcomeStatus.MEASURED for r in self._records())
+        return sum(r.outcome.status is OutcomeStatus.MEASURED for r in self.whole_records())
 
     def cut_off(self) -> int:
         """How many of them are of trials that a kill cut off."""
-        return sum(_is_cut_off(record) for record in self._records())
+        return sum(_is_cut_off(record) for record in self.whole_records())
 
-    def _records(self) -> list[TrialRecord]:
+    def whole_records(self) -> list[TrialRecord]:
+        """All of them, read."""
         return [decode(path.read_text(), where=str(path)) for path in self._files()]
 
     def _files(self) -> list[Path]:

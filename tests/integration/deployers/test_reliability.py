@@ -21,17 +21,20 @@ PARTS = {
     "fuzz": ("fuzz", "--minutes", "0.02"),
     "secrets": ("secrets", "--deployers", "process"),
     "engine-kills": ("engine-kills-process", "--engine-kills", "1"),
-    "engine-faults": ("engine-faults-process", "--only", "dies", "hangs", "leaks"),
+    "engine-faults": ("engine-faults-process", "--only", "dies", "hangs", "freezes", "leaks"),
     "hogs": ("hogs-process", "--hogs", "2"),
+    "stops": ("stops-process", "--stops", "1"),
+    "clock-jumps": ("clock-jumps", "--jumped", "4"),
     "kernel-oom": ("kernel-oom", "--hogs", "1"),
 }
 IN_CONTAINERS = {
     "secrets": ("secrets", "--deployers", "docker"),
     "engine-kills": ("engine-kills-docker", "--engine-kills", "1"),
     "engine-faults": (
-        "engine-faults-docker", "--only", "dies", "hangs", "fills-shm", "floods", "restarts",
+        "engine-faults-docker", "--only", "dies", "hangs", "freezes", "fills-shm", "floods", "restarts",
     ),
     "hogs": ("hogs-docker", "--hogs", "2"),
+    "stops": ("stops-docker", "--stops", "1"),
 }  # fmt: skip
 
 
