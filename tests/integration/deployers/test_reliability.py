@@ -31,7 +31,8 @@ IN_CONTAINERS = {
     "secrets": ("secrets", "--deployers", "docker"),
     "engine-kills": ("engine-kills-docker", "--engine-kills", "1"),
     "engine-faults": (
-        "engine-faults-docker", "--only", "dies", "hangs", "freezes", "fills-shm", "floods", "restarts",
+        "engine-faults-docker", "--only",
+        "dies", "hangs", "freezes", "fills-shm", "floods", "restarts",
     ),
     "hogs": ("hogs-docker", "--hogs", "2"),
     "stops": ("stops-docker", "--stops", "1"),
