@@ -237,7 +237,8 @@ class SurrogateProposer:
     def _encode(self, configurations: Sequence[Configuration]) -> FloatArray:
         missing = [c for c in configurations if c not in self._rows]
         if missing:
-            self._rows.update(zip(missing, self._encoder.encode(missing), strict=True))
+            rows = self._encoder.encode(missing)  # copied: one row must not keep all of them alive
+            self._rows.update(zip(missing, map(np.copy, rows), strict=True))
         if not configurations:
             return self._encoder.encode([])
         return np.stack([self._rows[c] for c in configurations])

@@ -40,6 +40,16 @@ def test_what_only_readers_want_is_left_on_disk() -> None:
         assert small.metrics == record.metrics
 
 
+def test_what_trials_have_alike_is_held_once() -> None:
+    """Where they ran, that they and their probes were measured."""
+    one, other = [kept(r) for r in study_records(60) if r.is_measured and r.number][:2]
+    assert one.environment is other.environment
+    assert one.outcome is other.outcome
+    assert one.probes
+    for probe, same in zip(one.probes, other.probes, strict=True):
+        assert probe is same
+
+
 def test_what_is_kept_is_kept_again_unchanged() -> None:
     """A study that goes on takes up records that were small already."""
     for record in study_records(20):

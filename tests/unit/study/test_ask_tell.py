@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from optuna.trial import TrialState
 
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Outcome, OutcomeStatus, TrialKind, TrialRecord
@@ -37,18 +38,21 @@ def record(number: int, status: OutcomeStatus = OutcomeStatus.MEASURED) -> Trial
     )  # fmt: skip
 
 
-def test_attributes_of_finished_trials_are_on_disk_and_not_in_memory(
+def test_details_of_finished_trials_are_on_disk_and_not_in_memory(
     store: TrialStore, ask_tell: AskTell
 ) -> None:
-    """A hundred of them for each of hundreds of trials would stay for days."""
+    """A hundred attributes for each of hundreds of trials would stay for days."""
     number = ask_tell.start(CONFIGURATION, TrialKind.SEARCH)
     ask_tell.tell(record(number))
     ask_tell.add_finished(replace(record(number + 1), kind=TrialKind.SEED))
 
-    assert [t.user_attrs for t in ask_tell.ledger.get_trials(deepcopy=False)] == [{}, {}]
+    for trial in ask_tell.ledger.get_trials(deepcopy=False):
+        assert trial.state is TrialState.COMPLETE
+        assert (trial.user_attrs, trial.params, trial.distributions) == ({}, {}, {})
     on_disk = open_study(open_storage(store.paths.database), SPEC).get_trials()
     assert [t.user_attrs["kind"] for t in on_disk] == ["search", "seed"]
     assert all(t.user_attrs["outcome"] == "measured" for t in on_disk)
+    assert all(t.params.items() >= CONFIGURATION.values.items() for t in on_disk)
 
 
 def test_a_running_trial_keeps_what_it_is_known_by(ask_tell: AskTell) -> None:
