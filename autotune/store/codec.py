@@ -6,10 +6,13 @@
 
 The checksum is taken over the record as compact JSON in the order of its keys, so that the file
 may be indented for people and a changed figure is still noticed.
+
+A record of an older schema is brought to this one step by step when it is read; its file stays.
 """
 
 import hashlib
 import json
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
@@ -18,6 +21,12 @@ from autotune.errors import StoreError
 from autotune.records import SCHEMA_VERSION, TrialRecord
 
 _ADAPTER: Final = TypeAdapter(TrialRecord)
+
+Step = Callable[[dict[str, Any]], dict[str, Any]]
+
+STEPS: Final[Mapping[int, Step]] = {}
+"""Schema version to what makes the next one of a record's raw content. So far there is only the
+first; a new field with a default needs no step."""
 
 
 class DamagedRecordError(Exception):
@@ -30,18 +39,22 @@ def encode(record: TrialRecord) -> str:
     return json.dumps({"sha256": _checksum(raw), "record": raw}, indent=1) + "\n"
 
 
-def decode(text: str, *, where: str) -> TrialRecord:
+def decode(
+    text: str, *, where: str, steps: Mapping[int, Step] = STEPS, newest: int = SCHEMA_VERSION
+) -> TrialRecord:
     """The record of a text.
+
+    Args:
+        text: Of a record's file.
+        where: Its name, for messages.
+        steps: From each older schema version to the next.
+        newest: The version that they lead to.
 
     Raises:
         DamagedRecordError: If it is not what `encode` wrote.
         StoreError: If a newer autotune wrote it.
     """
-    raw = _content(text)
-    version = raw.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        message = f"{where} has schema version {version}; this autotune reads {SCHEMA_VERSION}"
-        raise StoreError(message, hint="Use the newer autotune that wrote it, or another study.")
+    raw = _migrated(_content(text), where, steps, newest)
     try:
         return _ADAPTER.validate_json(json.dumps(raw), strict=True)
     except ValidationError as error:
@@ -49,6 +62,25 @@ def decode(text: str, *, where: str) -> TrialRecord:
         field = " -> ".join(str(part) for part in first["loc"])
         message = f"{field}: {first['msg']}"
         raise DamagedRecordError(message) from error
+
+
+def _migrated(
+    raw: dict[str, Any], where: str, steps: Mapping[int, Step], newest: int
+) -> dict[str, Any]:
+    version = raw.get("schema_version")
+    if not isinstance(version, int):
+        return raw  # whoever validates says so
+    if version > newest:
+        message = f"{where} has schema version {version}; this autotune reads {newest}"
+        raise StoreError(message, hint="Use the newer autotune that wrote it, or another study.")
+    while version < newest:
+        step = steps.get(version)
+        if step is None:
+            message = f"there was never a schema version {version}"
+            raise DamagedRecordError(message)
+        version += 1
+        raw = {**step(raw), "schema_version": version}
+    return raw
 
 
 def _content(text: str) -> dict[str, Any]:
