@@ -246,12 +246,22 @@ class Relation(StrictModel):
         return asked and larger < smaller
 
 
+class HostFactor(Window):
+    """Host bytes per byte of offload; `rounded` to a power of two for each layer where that fits."""
+
+    factor: float = Field(ge=1.0)
+    rounded: bool = False
+    source: str
+
+
 class RuleBook(StrictModel):
     """The whole of `compatibility.yaml`."""
 
     rules: tuple[Rule, ...]
     relations: tuple[Relation, ...]
     host_reserve_gib: float = Field(ge=0)
+    kv_offload_host: tuple[HostFactor, ...] = Field(min_length=1)
+    weights_offload_host: tuple[HostFactor, ...] = Field(min_length=1)
 
     def in_force(self, at: Circumstances) -> tuple[Rule, ...]:
         """Rules whose circumstances hold."""
@@ -260,6 +270,12 @@ class RuleBook(StrictModel):
     def hits(self, values: Mapping[str, Scalar], at: Circumstances) -> tuple[Rule, ...]:
         """Rules that a configuration runs into, in the file's order."""
         return tuple(rule for rule in self.rules if rule.hits(values, at))
+
+
+def host_factor(factors: tuple[HostFactor, ...], release: Release, platform: str) -> HostFactor:
+    """That of a release; the largest where the table has none."""
+    known = (f for f in factors if f.covers(release, platform))
+    return next(known, max(factors, key=lambda f: f.factor))
 
 
 def rules_from(raw: Any, *, where: str) -> RuleBook:

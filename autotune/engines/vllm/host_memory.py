@@ -1,19 +1,17 @@
 """Host memory of a start: the engine's own, the KV offload, weights in host memory, /dev/shm."""
 
 from dataclasses import dataclass
+from math import ceil, log2
 from typing import Final
 
+from autotune.engines.model_shape import ModelShape
+from autotune.engines.vllm.compatibility import HostFactor, host_factor, rule_book
 from autotune.engines.vllm.memory_settings import MemorySettings
 from autotune.engines.vllm.parameters import SHM_OFFLOAD_FIRST
 from autotune.engines.vllm.releases import Release
 from autotune.records import Failure, FailureKind, TrialRecord
 from autotune.seams.engine import LaunchContext
 from autotune.units import bytes_from_gib, gib_from_bytes
-
-UNMEASURED_FACTOR: Final = 1.92
-"""Host bytes per byte of offload until it has been measured here. Pinned tensors are rounded up
-to powers of two by PyTorch's allocator: 1.92 was seen on a real model (vLLM #53042), and 1.9 for
-weights (#56410)."""
 
 ENGINE_BYTES: Final = bytes_from_gib(4.0)
 """API server and engine core, resident, before any buffer."""
@@ -23,21 +21,33 @@ CPU_ENGINE_BYTES: Final = bytes_from_gib(1.0)
 
 
 class OffloadFactor:
-    """Host bytes per byte of offload: 1.92, then the largest that this machine showed."""
+    """Host bytes per byte of offload: what the release is known for, then what this machine showed.
+
+    Of several trials the largest counts.
+    """
 
     def __init__(self) -> None:
         self._measured: list[float] = []
         self._engine_bytes: list[float] = []
 
     @property
-    def value(self) -> float:
-        """The factor to plan with."""
-        return max(self._measured) if self._measured else UNMEASURED_FACTOR
+    def measured(self) -> float | None:
+        """What trials with offload showed; None before the first."""
+        return max(self._measured) if self._measured else None
 
-    @property
-    def is_measured(self) -> bool:
-        """Whether a trial with offload has been seen."""
-        return bool(self._measured)
+    def host_bytes(self, offload_bytes: int, declared: HostFactor, layers: int | None) -> float:
+        """What an offload will take.
+
+        Args:
+            offload_bytes: As asked for.
+            declared: Of the release.
+            layers: Tensors of equal size that it is made of; None where that is not so.
+        """
+        if self.measured is not None:
+            return self.measured * offload_bytes
+        if declared.rounded and layers and offload_bytes:
+            return float(layers * 2 ** ceil(log2(offload_bytes / layers)))
+        return declared.factor * offload_bytes
 
     def learn(self, record: TrialRecord) -> None:
         """Take the factor from a trial's peaks.
@@ -119,6 +129,7 @@ def host_need(
     settings: MemorySettings,
     release: Release,
     context: LaunchContext,
+    shape: ModelShape,
     *,
     kv_bytes: float | None,
     weights_bytes: float,
@@ -126,39 +137,56 @@ def host_need(
 ) -> HostNeed:
     """Host memory of a start.
 
-    The offload counts with the factor that was seen (1.92 until then): memory that the kernel
-    cannot take back, whose shortage kills the server or worse.
+    The offload counts with the factor that was seen, until then with that of the release: memory
+    that the kernel cannot take back, whose shortage kills the server or worse.
     """
-    in_shm = settings.offload_bytes if release >= SHM_OFFLOAD_FIRST else 0
-    buffers = offload.value * settings.offload_bytes
-    buffers += UNMEASURED_FACTOR * settings.weights_offload_bytes
-    on_cpu = context.capabilities.platform == "cpu"
+    platform, book = context.capabilities.platform, rule_book()
+    kv_factor = host_factor(book.kv_offload_host, release, platform)
+    layers = _equal_tensors(shape)
+
+    def taken(offload_bytes: int) -> float:
+        return offload.host_bytes(offload_bytes, kv_factor, layers)
+
+    buffers = taken(settings.offload_bytes)
+    weights = host_factor(book.weights_offload_host, release, platform)
+    buffers += weights.factor * settings.weights_offload_bytes
+    on_cpu = platform == "cpu"
     own = weights_bytes + (kv_bytes or 0.0) if on_cpu else 0.0
     base = CPU_ENGINE_BYTES if on_cpu else ENGINE_BYTES
     limit = _limit(context)
     repair = None
     if settings.offload_bytes and limit is not None:
-        repair = max(0, int(gib_from_bytes((limit - base) / offload.value)))
+        room = limit - base
+        sizes = range(max(0, int(gib_from_bytes(room))), -1, -1)
+        repair = next((size for size in sizes if taken(bytes_from_gib(size)) <= room), 0)
     contained = context.target.image is not None
     shm_limit = None if contained or not context.hardware.shm_bytes else context.hardware.shm_bytes
     return HostNeed(
         total_bytes=base + own + buffers,
         limit_bytes=limit,
-        shm_bytes=float(in_shm),
+        shm_bytes=float(settings.offload_bytes if release >= SHM_OFFLOAD_FIRST else 0),
         shm_limit_bytes=shm_limit,
         # An offload is asked for in so many bytes; a CPU's weights and KV are what they are.
         certain_bytes=(own if on_cpu else base) + buffers,
         repair_gib=repair,
-        counted=_counted(settings.offload_bytes, offload),
+        counted=_counted(settings.offload_bytes, taken(settings.offload_bytes), offload, release),
     )
 
 
-def _counted(offload_bytes: int, offload: OffloadFactor) -> str:
+def _equal_tensors(shape: ModelShape) -> int | None:
+    """Layers, where each has KV tensors of one size; K and V apart round to the same."""
+    plain = shape.sliding_layers == 0 and shape.stateless_layers == 0
+    return shape.layers if plain else None
+
+
+def _counted(offload_bytes: int, taken: float, offload: OffloadFactor, release: Release) -> str:
     if not offload_bytes:
         return ""
-    until = "" if offload.is_measured else ", until a trial with offload has been measured here"
-    gib = gib_from_bytes(offload_bytes)
-    return f" ({gib:g} GiB of offload count {offload.value:.2f} times{until})"
+    how = f"as vLLM {release} allocates it, until a trial with offload has been measured here"
+    if offload.measured is not None:
+        how = "as measured here"
+    factor = taken / offload_bytes
+    return f" ({gib_from_bytes(offload_bytes):g} GiB of offload count {factor:.2f} times, {how})"
 
 
 def _limit(context: LaunchContext) -> float | None:

@@ -34,8 +34,8 @@ core and workers alone is ten chunks of 16 MiB, more by VLLM_MQ_MAX_CHUNK_BYTES_
 v1/executor/multiproc_executor.py), and a tmpfs takes memory only as it is filled."""
 
 SHM_PER_OFFLOAD: Final = 2.0
-"""Room in /dev/shm per byte of offload from 0.27.0 on. 1.92 was seen on a hybrid model (#53042);
-the size is a bound, not a reservation."""
+"""Room in /dev/shm per byte of offload from 0.27.0 on. It takes what is asked for
+(v1/kv_offload/cpu/shared_offload_region.py); the size is a bound, not a reservation."""
 
 PASSED_ON: Final = ("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of the controller that every start gets by name; VLLM_API_KEY where a study says so

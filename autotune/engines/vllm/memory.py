@@ -116,7 +116,7 @@ class MemoryModel:
             longest_tokens=longest,
             gpu_total_bytes=total,
             terms=estimated,
-            host=host_need(settings, release, context, kv_bytes=kv,
+            host=host_need(settings, release, context, shape, kv_bytes=kv,
                            weights_bytes=estimated.weights, offload=learnt.offload),
             settings=settings,
             correction_bytes=correction,

@@ -2,9 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 
+from autotune.engines.vllm.legality import settle
 from autotune.engines.vllm.memory import MemoryModel
 from autotune.records import (
     Configuration,
@@ -22,6 +25,9 @@ from tests.support.vllm_contexts import QWEN_7B_AWQ, context
 
 GIB = BYTES_PER_GIB
 HOST = context(QWEN_7B_AWQ, host_gib=94)
+PINNED = context(QWEN_7B_AWQ, host_gib=94, release="0.26.0")
+"""The last release that pins a tensor for each of the 28 layers."""
+STUDIES = Path(__file__).parents[4] / "studies"
 IMAGE = "vllm/vllm-openai:v0.33.0"
 
 
@@ -53,28 +59,79 @@ def record(offload_gib: float, metrics: Mapping[str, float], *, shm: float = 0.0
     )
 
 
-def test_until_it_is_measured_an_offload_costs_nearly_twice_its_size() -> None:
-    """1.92 x 44 GiB + 4 fit 94 GiB, 48 GiB do not (vLLM #53042)."""
-    assert screened(44, HOST).failure is None
-    failure = refused(48, HOST)
-    assert failure.needed_gib == pytest.approx(1.92 * 48 + 4)
+@pytest.mark.parametrize(
+    ("release", "offload", "host_gib"),
+    [
+        ("0.26.0", 32, 56.0),  # measured on an H100: 56.0 GiB
+        ("0.26.0", 64, 112.0),
+        ("0.26.0", 28, 28.0),
+        ("0.14.1", 48, 56.0),
+        ("0.27.0", 32, 32.0),
+        ("0.33.0", 64, 64.0),
+    ],
+)
+def test_an_offload_takes_what_its_release_allocates(
+    release: str, offload: int, host_gib: float
+) -> None:
+    """Before 0.27.0 each layer's tensor takes the next power of two (vLLM #50094, #53042)."""
+    start = context(QWEN_7B_AWQ, host_gib=512, release=release)
+    assert screened(offload, start).host_margin_gib == pytest.approx(512 - 4 - host_gib, abs=0.01)
+
+
+def test_before_027_48_gib_fit_94_and_64_do_not() -> None:
+    """28 x 2 GiB and 28 x 4 GiB."""
+    assert screened(48, PINNED).failure is None
+    failure = refused(64, PINNED)
+    assert failure.needed_gib == pytest.approx(112 + 4)
     assert failure.available_gib == pytest.approx(94)
-    assert failure.repair == {"kv_offload_gib": 46}
-    assert screened(46, HOST).failure is None
+    assert failure.repair == {"kv_offload_gib": 56}
+    assert "64 GiB of offload count 1.75 times, as vLLM 0.26.0 allocates it" in failure.message
+    assert screened(56, PINNED).failure is None
+
+
+def test_from_027_on_64_gib_fit_94() -> None:
+    """Configurations E and MAX of the matrix on the first user's machine: 64 + 4 of 85 GiB."""
+    first_user = context(QWEN_7B_AWQ, host_gib=94, image=IMAGE, memory_limit_gib=85)
+    screening = screened(64, first_user)
+    assert screening.failure is None
+    assert screening.host_margin_gib == pytest.approx(85 - 4 - 64, abs=0.01)
+
+
+@pytest.mark.parametrize("cell", ["E", "MAX"])
+def test_the_matrix_s_large_offload_is_not_screened_on_the_first_user_s_machine(cell: str) -> None:
+    """As the matrix's file has it, settled against the image's release."""
+    matrix = yaml.safe_load((STUDIES / "matrix.yaml").read_text(encoding="utf-8"))
+    asked = Configuration.of(matrix["configurations"][cell]["configuration"])
+    start = context(QWEN_7B_AWQ, host_gib=94, image=IMAGE, memory_limit_gib=85)
+    settled = settle(asked, start.capabilities, start.hardware).configuration
+    assert settled.get("kv_offload_gib") == 64
+    assert MemoryModel().screen(settled, start).failure is None
+
+
+def test_a_model_of_unequal_layers_counts_as_measured() -> None:
+    """1.92, as on a hybrid model (vLLM #53042)."""
+    hybrid = {
+        **QWEN_7B_AWQ,
+        "use_sliding_window": True,
+        "sliding_window": 4096,
+        "layer_types": ["sliding_attention", "full_attention"] * 14,
+    }
+    start = context(hybrid, host_gib=512, release="0.26.0")
+    assert screened(32, start).host_margin_gib == pytest.approx(512 - 4 - 1.92 * 32, abs=0.01)
 
 
 def test_the_host_margin_is_signed() -> None:
     """What is left of 94 GiB."""
     assert screened(0, HOST).host_margin_gib == pytest.approx(90.0)
-    assert screened(32, HOST).host_margin_gib == pytest.approx(94 - 4 - 1.92 * 32, abs=0.01)
+    assert screened(32, HOST).host_margin_gib == pytest.approx(94 - 4 - 32, abs=0.01)
 
 
 @pytest.mark.parametrize("image", [IMAGE, None])
 def test_the_memory_limit_counts_for_containers_and_processes(image: str | None) -> None:
     """A container is ended by the kernel, a process by the watchdog of the headroom."""
     limited = context(QWEN_7B_AWQ, image=image, memory_limit_gib=32)
-    assert refused(16, limited).available_gib == pytest.approx(32)
-    assert screened(8, limited).failure is None
+    assert refused(29, limited).available_gib == pytest.approx(32)
+    assert screened(28, limited).failure is None
 
 
 def test_shared_memory_limits_the_offload_of_a_process() -> None:
@@ -120,20 +177,20 @@ def test_the_largest_factor_seen_counts() -> None:
 
 
 def test_pinned_memory_is_held_against_trials_without_offload() -> None:
-    """The engine took 5 GiB without, and 24 GiB with 10 GiB of offload."""
+    """The engine took 5 GiB without, and 15.5 GiB with 10 GiB of offload."""
     model = MemoryModel()
-    model.learn(record(10, {"engine_memory_peak_bytes": 24.0}))
-    assert screened(48, HOST, model).failure is not None
+    model.learn(record(10, {"engine_memory_peak_bytes": 15.5}))
+    assert screened(60, PINNED, model).failure is not None
     model.learn(record(0, {"engine_memory_peak_bytes": 5.0}))
     model.learn(record(10, {"engine_memory_peak_bytes": 15.5}))
-    assert screened(48, HOST, model).failure is None
+    assert screened(60, PINNED, model).failure is None
 
 
 def test_memory_that_was_not_touched_teaches_nothing() -> None:
     """A peak far below the offload means that the peak missed it."""
     model = MemoryModel()
     model.learn(record(10, {"shm_peak_bytes": 0.1}, shm=10))
-    assert refused(48, HOST, model).needed_gib == pytest.approx(1.92 * 48 + 4)
+    assert screened(32, HOST, model).host_margin_gib == pytest.approx(94 - 4 - 32, abs=0.01)
 
 
 def test_weights_in_host_memory_count_too() -> None:

@@ -214,7 +214,7 @@ def test_a_process_gets_nothing_that_only_containers_have() -> None:
 def test_dev_shm_holds_the_offload_from_0_27_0(
     release: str, offload_gib: float, shm_gib: float
 ) -> None:
-    """Twice the size, for up to 1.92 times was seen; 1 GiB for everything else."""
+    """Twice the size, which is a bound; 1 GiB for everything else."""
     plan = planned({"kv_offload_gib": offload_gib}, release, image="vllm:x")
     assert plan.shm_bytes == shm_gib * BYTES_PER_GIB
 
