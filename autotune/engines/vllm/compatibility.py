@@ -247,7 +247,7 @@ class Relation(StrictModel):
 
 
 class HostFactor(Window):
-    """Host bytes per byte of offload; `rounded` to a power of two for each layer where that fits."""
+    """Host bytes per byte of offload; `rounded`: to a power of two for each layer, if alike."""
 
     factor: float = Field(ge=1.0)
     rounded: bool = False

@@ -35,9 +35,9 @@ CONSUMED_FIRST: Final = Release(0, 27, 0)
 """From here on the budget is charged by free memory, so what PyTorch keeps reserved counts too
 (utils/mem_utils.py: `total_consumed`; 0.26.0 has it not)."""
 
-SPLIT_LIMIT_FIRST: Final = Release(0, 32, 0)
+SPLIT_LIMIT_FIRST: Final = Release(0, 31, 0)
 """From here on large blocks are not split while profiling, so that they can be given back
-(v1/worker/gpu_worker.py: `_scoped_allocator_max_split`; 0.29.0 has it for loading alone)."""
+(v1/worker/gpu_worker.py: `_scoped_allocator_max_split`; 0.30.0 has it for loading alone)."""
 
 SECOND_RUNNER_GRAPHS_FIRST: Final = Release(0, 29, 0)
 """Before, the second model runner's estimate of its graphs is 0 (v1/worker/gpu/model_runner.py).
