@@ -28,6 +28,7 @@ causes of what is felt."""
 RESTATED: Final = frozenset(
     {
         "total_tokens_per_s", "requests_per_s",  # output_tokens_per_s at fixed lengths
+        "goodput_requests_per_s",  # TTFT and inter-token latency, as a step at the SLO
         "prefill_8k_tokens_per_s", "prefill_16k_tokens_per_s", "prefill_32k_tokens_per_s",  # TTFT
     }
 )  # fmt: skip

@@ -12,6 +12,7 @@ from autotune.records import Failure, FailureKind
 from autotune.seams.probe import ProbeContext
 from autotune.seams.requests import LoadPlan, RequestRecord
 from autotune.seams.telemetry import Sample
+from autotune.spec.workload import Workload
 
 _MOST_WARM_UPS: Final = 5
 _STABLE_WITHIN: Final = 0.1
@@ -26,6 +27,7 @@ class ThroughputProbe(BaseProbe):
         "output_tokens_per_s",
         "total_tokens_per_s",
         "requests_per_s",
+        "goodput_requests_per_s",
         "ttft_loaded_p50_ns",
         "ttft_loaded_p99_ns",
         "itl_p50_ns",
@@ -60,6 +62,7 @@ class ThroughputProbe(BaseProbe):
         return Findings(
             metrics={
                 **load_metrics(records, window),
+                "goodput_requests_per_s": _goodput(context.workload, records, window),
                 "preemptions_count": growth(before, after, "preemptions_count"),
                 "kv_usage_peak_ratio": peak(
                     context.timeline, "kv_usage_ratio", result.start_ns, result.end_ns
@@ -125,6 +128,15 @@ def load_metrics(records: Sequence[RequestRecord], window: Window) -> dict[str, 
         "e2e_p50_ns": formulas.median(e2e),
         "e2e_p99_ns": formulas.percentile(e2e, 99),
     }
+
+
+def _goodput(workload: Workload, records: Sequence[RequestRecord], window: Window) -> float:
+    kept = [
+        record
+        for record in records
+        if formulas.keeps_slo(record, ttft_s=workload.slo_ttft_s, itl_s=workload.slo_itl_s)
+    ]
+    return formulas.requests_per_s(kept, window)
 
 
 def load_intervals(records: Sequence[RequestRecord]) -> dict[str, tuple[float, float]]:

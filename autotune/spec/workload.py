@@ -49,7 +49,7 @@ class Workload(StrictModel):
     # share the processor, as with vLLM on the CPU.
     client_lag_ms: Bounded | None = None
     telemetry_interval_s: SecondsAboveZero = 0.5
-    # Capacity
+    # Capacity, and goodput in test 3
     slo_ttft_s: SecondsAboveZero = 2.0
     slo_itl_s: SecondsAboveZero = 0.1
 
