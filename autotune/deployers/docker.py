@@ -27,11 +27,8 @@ from autotune.deployers.marks import (
     owner_state,
 )
 from autotune.deployers.masking import secrets_of
-from autotune.deployers.patience import to_the_end
+from autotune.deployers.patience import LEAVING_GRACE_S, to_the_end
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
-
-LEAVING_GRACE_S: Final = 5.0
-"""For a server that nobody has stopped before its context is left."""
 
 NO_PROGRAM: Final = "/autotune/no-such-program"
 

@@ -6,7 +6,6 @@ import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Final
 
 from autotune.clock import Clock
 from autotune.deployers import leftovers
@@ -14,14 +13,11 @@ from autotune.deployers.footprint import private_folder
 from autotune.deployers.marks import environment_marks, named
 from autotune.deployers.masking import secrets_of
 from autotune.deployers.order import Order
-from autotune.deployers.patience import to_the_end
+from autotune.deployers.patience import LEAVING_GRACE_S, to_the_end
 from autotune.deployers.ports import ensure_free
 from autotune.deployers.process_deployment import ProcessDeployment
 from autotune.errors import DeployerError
 from autotune.seams.deployment import Deployment, Identity, LaunchPlan
-
-LEAVING_GRACE_S: Final = 5.0
-"""For a server that nobody has stopped before its context is left."""
 
 
 class ProcessDeployer:
