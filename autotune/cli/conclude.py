@@ -160,7 +160,7 @@ def conclude(
 ) -> Summary:
     """Choose, judge, and write the recommendation.
 
-    An engine whose command cannot be exported gets a warning in place of files.
+    Where the command cannot be exported, or what it was is lost, a warning stands in for files.
 
     Args:
         spec: As resolved.
@@ -180,7 +180,7 @@ def conclude(
         return summary
     try:
         service = service_of(spec, paths, chosen.record, chosen)
-    except UsageError as error:  # what was found is worth more than its files
+    except (UsageError, StoreError) as error:  # what was found is worth more than its files
         warning = f"the recommendation has no files: {error}"
         return replace(summary, warnings=(*summary.warnings, warning))
     release = chosen.record.environment.get("engine_release")

@@ -73,3 +73,19 @@ def test_a_matrix_is_compared_and_recommends_nothing(tmp_path: Path) -> None:
     with pytest.raises(NothingFeasibleError) as caught:
         summary.require_feasible()
     assert "matrix" in caught.value.message
+
+
+def test_a_verdict_outlives_the_files_that_it_would_be_exported_from(tmp_path: Path) -> None:
+    """Somebody removed launch.json: the recommendation stands, and says that it has no files."""
+    best = replace(RECORD, metrics={"output_tokens_per_s": 9.0, "ttft_8k_ns": 1e9,
+                                    "context_capacity_tokens": 9.0})  # fmt: skip
+    spec = StudySpec(name="s")
+
+    summary = conclude(spec, StudyPaths(tmp_path / "s"), [best])
+
+    summary.require_feasible()
+    assert summary.recommendation is not None
+    assert summary.recommendation.record.number == 3
+    assert summary.written is None
+    assert "no files" in summary.warnings[-1]
+    assert "launch.json" in summary.warnings[-1]
