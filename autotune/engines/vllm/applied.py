@@ -20,6 +20,9 @@ from autotune.seams.engine import Capabilities
 from autotune.seams.requests import Client
 
 JSON_CONFIG_FIRST: Final = Release(0, 11, 0)
+SERVER_INFO_TIMEOUT_S: Final = 60.0
+"""/server_info also collects the environment (`collect_env`: programs and packages): 1.5 s on two
+idle cores, and many times that where others take them."""
 _ENGINE_CONFIG: Final = re.compile(r"LLM engine \(v[^)]*\) with config: (.*)")
 
 
@@ -58,7 +61,8 @@ async def read_back(
 async def _ask(capabilities: Capabilities, client: Client, log: str) -> Statement:
     release = parse_release(capabilities.release)
     query = "?config_format=json" if release >= JSON_CONFIG_FIRST else ""
-    info = _json_object(await _body(client, f"/server_info{query}"))
+    told = await _body(client, f"/server_info{query}", timeout_s=SERVER_INFO_TIMEOUT_S)
+    info = _json_object(told)
     config = info.get("vllm_config")
     metrics = await _body(client, "/metrics")
     labels = server_metrics.cache_config(metrics)
@@ -83,8 +87,8 @@ async def _ask(capabilities: Capabilities, client: Client, log: str) -> Statemen
     )
 
 
-async def _body(client: Client, path: str) -> str:
-    answer = await client.get(path)
+async def _body(client: Client, path: str, *, timeout_s: float = 10.0) -> str:
+    answer = await client.get(path, timeout_s=timeout_s)
     return answer.text if answer is not None and answer.status == 200 else ""
 
 

@@ -157,7 +157,8 @@ def _model_path(name: str) -> str:
 def _environment(context: LaunchContext, *, contained: bool) -> dict[str, str]:
     env = {"VLLM_NO_USAGE_STATS": "1", "DO_NOT_TRACK": "1"}
     if context.bind_host in LOOPBACK:
-        # /server_info and /reset_prefix_cache; unauthenticated, so never on an open address.
+        # /server_info and /reset_prefix_cache. vLLM asks for its API key at /v1, /v2, /inference
+        # and /cohere alone (AuthenticationMiddleware, 0.11.2 to 0.32.0): never on an open address.
         env["VLLM_SERVER_DEV_MODE"] = "1"
     if contained and _host_hub().is_dir():
         env["HF_HOME"] = str(CONTAINER_HUB)

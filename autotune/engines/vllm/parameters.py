@@ -120,8 +120,9 @@ def _too_large(name: str, value: Scalar, at: Circumstances) -> str | None:
 
 def _by_rules(name: str, value: Scalar, at: Circumstances) -> Judgement:
     """What the rules about this one setting say."""
-    for rule in rule_book().in_force(at):
-        if list(rule.settings) == [name] and rule.matches(name, value, at):
+    for rule in rule_book().rules:
+        is_about_it = list(rule.settings) == [name] and rule.when.holds(at)
+        if is_about_it and rule.matches(name, value, at):
             if rule.verdict in ("refused", "ignored"):
                 return Judgement(standing="lacking", reason=rule.reason)
             if rule.verdict == "redundant":

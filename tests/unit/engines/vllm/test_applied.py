@@ -54,6 +54,7 @@ class Server:
     bodies: Mapping[str, str] = field(default_factory=dict)
     is_up: bool = True
     asked: list[str] = field(default_factory=list)
+    collecting_s: float = 0.0
 
     async def generate(
         self, request: GenerationRequest, *, scheduled_ns: int | None = None
@@ -65,6 +66,8 @@ class Server:
         """The body of a path."""
         await asyncio.sleep(0)
         self.asked.append(path)
+        if path.startswith("/server_info") and self.collecting_s > timeout_s:
+            return None
         if not self.is_up:
             return None
         body = self.bodies.get(path)
@@ -201,6 +204,13 @@ def test_a_server_that_says_nothing_raises_nothing(client: Server) -> None:
     applied = read(ASKED, client)
     assert applied.settings == {}
     assert set(applied.unverified) == set(ASKED)
+
+
+def test_a_busy_server_is_given_time_to_collect_its_environment() -> None:
+    """What it runs with is told only after `collect_env` has looked at programs and packages."""
+    client = server(CONFIG)
+    client.collecting_s = 30.0
+    assert "/server_info" in read({"max_num_seqs": 64}, client).sources
 
 
 def test_an_offload_that_was_dropped_is_a_mismatch() -> None:

@@ -147,7 +147,7 @@ def test_a_revision_is_passed_and_foreign_code_is_not_trusted() -> None:
 
 
 def test_every_start_is_silent_towards_others_and_open_to_us() -> None:
-    """No usage statistics; the read-back endpoint on loopback only."""
+    """No usage statistics; the read-back endpoint on loopback only, for it asks for no key."""
     env = planned().env
     assert env["VLLM_NO_USAGE_STATS"] == env["DO_NOT_TRACK"] == "1"
     assert env["VLLM_SERVER_DEV_MODE"] == "1"
