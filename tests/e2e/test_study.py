@@ -166,6 +166,24 @@ def test_the_refused_configuration_is_a_result(whole: Whole) -> None:
     assert seed.number not in whole.done.result["front"]
 
 
+def test_nothing_else_that_the_release_refuses_was_started(whole: Whole) -> None:
+    """What vLLM would refuse left the space or was screened; the seed above is asked for."""
+    refused = {
+        FailureKind.UNKNOWN_ARGUMENT,
+        FailureKind.INVALID_VALUE,
+        FailureKind.UNSUPPORTED_COMBINATION,
+        FailureKind.ILLEGAL,
+    }
+    started = [
+        r
+        for r in whole.records
+        if r.kind is not TrialKind.SEED and r.outcome.status is not OutcomeStatus.SCREENED
+    ]
+    assert len(started) >= 4
+    kinds = {r.outcome.failure.kind for r in started if r.outcome.failure is not None}
+    assert not kinds & refused
+
+
 def test_little_time_is_spent_on_anything_else(whole: Whole) -> None:
     """Of a measured trial, all but 2 s are the engine's start, probes and waiting for memory.
 
