@@ -1,12 +1,14 @@
 """From a study file to a running study: what `study`, `matrix` and `plan` have in common."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from rich.console import Console
 
 from autotune.cli.choose import choose
 from autotune.cli.wiring import (
     Workbench,
+    environment_of,
     make_backend,
     make_workbench,
     read_model_facts,
@@ -15,10 +17,14 @@ from autotune.cli.wiring import (
 from autotune.clock import MonotonicClock
 from autotune.deployers.docker_facts import require_docker
 from autotune.deployers.gpu_lock import GpuLocks
+from autotune.records import TrialRecord
 from autotune.seams.events import Notice, Observer
 from autotune.seams.telemetry import Hardware
 from autotune.spec.study import StudySpec
 from autotune.telemetry.hardware import detect_hardware
+
+MEASURED_WITH: Final = ("engine_release", "image_digest", "gpu", "gpu_driver")
+"""Of a record's environment, what makes other figures of the same configuration."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +58,16 @@ def gpu_locks(workbench: Workbench) -> GpuLocks:
     """Locks of the cards that the study's servers may use; a simulated one uses none."""
     uses = workbench.context.target.gpus and not workbench.backend.simulated
     return GpuLocks(workbench.context.hardware.gpus if uses else ())
+
+
+def changes(workbench: Workbench, earlier: TrialRecord) -> tuple[str, ...]:
+    """What is not as it was when a trial of the study was measured, a line each."""
+    before, now = earlier.environment, environment_of(workbench.context)
+    return tuple(
+        f"{what.replace('_', ' ')} is {now[what]}; the study was measured with {before[what]}"
+        for what in MEASURED_WITH
+        if what in before and what in now and before[what] != now[what]
+    )
 
 
 def announce(workbench: Workbench, observer: Observer) -> None:

@@ -26,7 +26,7 @@ from autotune.cli.options import (
     load_study,
     study_overrides,
 )
-from autotune.cli.running import announce, gpu_locks, open_study, say, today
+from autotune.cli.running import announce, changes, gpu_locks, open_study, say, today
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.verdict import print_verdict
 from autotune.cli.views import View, make_view
@@ -119,6 +119,8 @@ def run(workbench: Workbench, view: View, knowledge: Knowledge | None = None) ->
     for line in knowledge.said:
         view(Notice(text=line))
     store = TrialStore(workbench.paths, spec.name)
+    for line in (line for record in store.records()[-1:] for line in changes(workbench, record)):
+        view(Notice(text=line, level="warning"))
     for record in store.records():  # what earlier runs of it have taught the memory model
         workbench.backend.engine.learn(record)
     space = workbench.space.space

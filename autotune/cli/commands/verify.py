@@ -10,7 +10,7 @@ from rich.console import Console
 
 from autotune.cli.conclude import service_of, summarise
 from autotune.cli.options import JsonOption, NameArgument, QuietOption
-from autotune.cli.running import gpu_locks, open_study, say
+from autotune.cli.running import changes, gpu_locks, open_study, say
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.cli.verify.arms import ExportedEngine, asking
 from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
@@ -101,7 +101,8 @@ def run(
     by_engine = Trials(spec, study.paths, tools, owner=owner())
     by_files = Trials(spec, study.paths, from_files, owner=owner())
     default = planned_baseline(spec, by_engine, view).configuration
-    _tell_changes(workbench, trial, view)
+    for line in changes(workbench, trial):
+        view(Notice(text=line, level="warning"))
 
     async def whole() -> tuple[TrialRecord, ...]:
         for ended in await by_engine.prepare():
@@ -138,20 +139,3 @@ def show(found: Verification) -> None:
         console.print(to_rich(table))
         console.print()
     console.print(sentence(found), markup=False, style="bold")
-
-
-def _tell_changes(workbench: Workbench, trial: TrialRecord, view: View) -> None:
-    """Say what is not as it was when the trial was measured."""
-    context = workbench.context
-    gpu = context.hardware.gpu
-    now = {
-        "engine_release": context.capabilities.release,
-        "image_digest": context.capabilities.image_digest,
-        "gpu": None if gpu is None else gpu.name,
-        "gpu_driver": None if gpu is None else gpu.driver,
-    }
-    for what, value in now.items():
-        before = trial.environment.get(what)
-        if before is not None and value is not None and before != value:
-            text = f"{what.replace('_', ' ')} is {value}; the study was measured with {before}"
-            view(Notice(text=text, level="warning"))
