@@ -29,7 +29,13 @@ from autotune.study.attributes import attributes_of
 from autotune.study.distributions import distributions_of, raw_values, suggest
 from autotune.study.outcomes import constraints_of, told_as
 from autotune.study.proposals import Proposer
-from autotune.study.storage import displayed_values, frozen, open_ledger, writing
+from autotune.study.storage import (
+    displayed_values,
+    frozen,
+    open_ledger,
+    write_attributes,
+    writing,
+)
 
 ASKED: Final = "asked"
 """User attribute: the configuration as JSON, so that a trial cut off by a crash can be named."""
@@ -118,10 +124,8 @@ class AskTell:
         told = told_as(record, self._spec)
         trial = self._running.pop(record.number)
         with writing(self._store.paths.database):
-            for key, value in told.constraints.items():
-                trial.set_constraint(key, value)
-            for name, attribute in attributes_of(record, root=self._store.paths.root).items():
-                trial.set_user_attr(name, attribute)
+            attributes = attributes_of(record, root=self._store.paths.root)
+            write_attributes(trial, constraints=told.constraints, attributes=attributes)
             values = displayed_values(told, self._spec)
             self._ledger.tell(trial, values, state=told.state)
             self._forget_details(record.number)

@@ -13,7 +13,7 @@ from autotune.spec.space import space_from
 from autotune.spec.study import study_from
 from autotune.store import TrialStore
 from autotune.study import storage as storages
-from autotune.study.storage import open_ledger, open_storage, open_study
+from autotune.study.storage import open_ledger, open_storage, open_study, write_attributes
 
 SPEC = study_from({"name": "s"}, where="test")
 
@@ -94,3 +94,27 @@ def test_pages_that_sqlite_never_wrote_are_told(tmp_path: Path) -> None:
     database.write_bytes(data[:4096] + bytes(len(data) - 4096))
     with pytest.raises(StoreError, match=r"optuna\.db cannot be used"):
         open_storage(database)
+
+
+def test_attributes_are_written_as_optuna_writes_them(tmp_path: Path) -> None:
+    """Read back by Optuna itself: values, types, constraints; what was there is replaced."""
+    study = open_study(open_storage(tmp_path / "optuna.db"), SPEC)
+    ours, theirs = study.ask(), study.ask()
+    attributes: dict[str, str | bool | float] = {
+        "kind": "search",
+        "simulated": True,
+        "ns": 3,
+        "gib": 0.25,
+    }
+    constraints = {"start": -1.0, "limit:ttft_8k_ns": 0.1}
+    write_attributes(ours, constraints={"start": 1.0}, attributes={"kind": "seed", "ns": 1})
+    write_attributes(ours, constraints=constraints, attributes=attributes)
+    for name, value in attributes.items():
+        theirs.set_user_attr(name, value)
+    for key, constraint in constraints.items():
+        theirs.set_constraint(key, constraint)
+
+    fresh = open_study(open_storage(tmp_path / "optuna.db"), SPEC).get_trials()
+    one, other = fresh[ours.number], fresh[theirs.number]
+    assert one.user_attrs == other.user_attrs == attributes
+    assert one.constraints == other.constraints == constraints
