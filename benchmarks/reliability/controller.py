@@ -33,12 +33,12 @@ CHANGES: Final[Mapping[str, Any]] = {
 def work(arguments: Sequence[str]) -> int:
     """Run a study to its end; 0 if it came to one."""
     deployer, name, trials, *short = arguments
-    budget = {"trials": int(trials), "startup_timeout_s": 60.0}
-    workload: Mapping[str, Any] = CHANGES["workload"]
-    if short:
-        budget |= {"startup_timeout_s": SHORT_WAITS_S, "trial_timeout_s": SHORT_WAITS_S}
-        workload = {**workload, "request_timeout_s": SHORT_WAITS_S / 2}
-    changes = {**CHANGES, "budget": budget, "workload": workload}
+    changes = {**CHANGES, "budget": {"trials": int(trials), "startup_timeout_s": 60}}
+    if short:  # and without a load, which a busy machine spoils as well as a pause
+        budget = {"startup_timeout_s": SHORT_WAITS_S, "trial_timeout_s": SHORT_WAITS_S}
+        changes["budget"] |= budget
+        changes["workload"] = {**CHANGES["workload"], "request_timeout_s": SHORT_WAITS_S / 2}
+        changes["probes"] = ["ttft"]
     spec = spec_of(name, changes)
     space = space_from(SPACE, where="controller")
     with JsonLines(sys.stdout) as view:
