@@ -3,6 +3,7 @@
 import pytest
 
 from autotune.cli.safety import authorization, exposure, key_variable, require_room
+from autotune.cli.wiring import target_of
 from autotune.errors import SpecError, UsageError
 from autotune.seams.telemetry import Gpu, Hardware
 from autotune.spec.study import StudySpec, study_from
@@ -75,6 +76,7 @@ def test_servers_that_others_reach_ask_for_a_key_that_is_made_for_the_run() -> N
     assert key_variable(spec) == "VLLM_API_KEY"
     assert authorization(spec, KEY) == {"Authorization": "Bearer abc123abc123"}
     assert key_variable(study(bind_host="127.0.0.1")) is None
+    assert target_of(spec, MACHINE).api_key_env == "VLLM_API_KEY"
 
 
 def test_trials_on_an_open_address_are_warned_of() -> None:
