@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from autotune.analysis.comparable import machines_of
 from autotune.metrics import METRICS, Unit
 from autotune.records import OutcomeStatus, ProbeResult, ProbeStatus, TrialRecord
 from autotune.report.bounds import memory_bounds
@@ -111,7 +112,7 @@ def matrix_table(
             ),
         ),
         rows=body,
-        notes=tuple(note for row in rows for note in _notes(row, tests, spec)),
+        notes=(*_places(rows), *(note for row in rows for note in _notes(row, tests, spec))),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
 
@@ -213,6 +214,17 @@ def _over(row: MatrixRow, test: int, spec: StudySpec | None) -> dict[str, float]
         for tag, bound in memory_bounds(spec, record.environment).items()
         if tag in shown and (value := record.metrics.get(tag)) is not None and value > bound
     }
+
+
+def _places(rows: Sequence[MatrixRow]) -> list[str]:
+    """Which cells were measured on which machine, where there is more than one."""
+    titles = {row.record.number: row.cell.title for row in rows if row.record is not None}
+    records = [row.record for row in rows if row.record is not None and row.record.probes]
+    machines = machines_of(sorted(records, key=lambda r: r.number))
+    if len(machines) < 2:
+        return []
+    named = "; ".join(", ".join(titles[r.number] for r in machine) for machine in machines)
+    return [f"measured on {len(machines)} machines, whose speeds must not be compared: {named}"]
 
 
 def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list[str]:

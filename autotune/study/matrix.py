@@ -101,13 +101,15 @@ class _Matrix:
         return None
 
     async def measure(self, name: str, cell: Cell, *, done: int, total: int) -> None:
-        """Run a cell; once more if it failed through no fault of its own."""
+        """Run a cell; once more if it failed through no fault of its own or was disturbed."""
         for attempt in range(self._spec.budget.retries + 1):
             record = await self._attempt(name, cell, done=done, total=total)
-            if record.outcome.status is not OutcomeStatus.FAILED:
+            is_failed = record.outcome.status is OutcomeStatus.FAILED
+            if not is_failed and not record.is_disturbed:
                 return
             if attempt < self._spec.budget.retries:
-                self._observer(Notice(text=f"{name} failed and is run again", level="warning"))
+                what = "failed" if is_failed else "was disturbed"
+                self._observer(Notice(text=f"{name} {what} and is run again", level="warning"))
 
     async def _attempt(self, name: str, cell: Cell, *, done: int, total: int) -> TrialRecord:
         settled = self._settle(cell)

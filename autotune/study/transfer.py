@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+from autotune.analysis.comparable import comparable
 from autotune.analysis.measurements import logs_by_configuration
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.pareto import pareto_front
@@ -74,6 +75,7 @@ def seeds_of(
         spec: The new study: its objectives and preference decide what was good.
         most: How many at most; spread evenly over the front by the first objective.
     """
+    records = comparable(records, spec.objectives)
     try:
         first = recommend(records, spec).configuration
     except NothingFeasibleError:

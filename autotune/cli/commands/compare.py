@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from autotune.analysis.comparable import comparable
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
 from autotune.cli.stored import StoredStudy, stored_study
@@ -38,7 +39,9 @@ def _referred(text: str) -> _Reference:
     name, colon, number = text.partition(":")
     study = stored_study(name)
     if not colon:
-        return study, recommend(study.records, study.spec, study.prefer).record
+        records = comparable(study.records, study.spec.objectives)
+        number = recommend(records, study.spec, study.prefer).record.number
+        return study, study.trial(number)
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")

@@ -163,3 +163,17 @@ def test_a_repeated_baseline_is_one_configuration() -> None:
     baseline = findings_of(SPEC, [*records, again]).baseline
     assert baseline is not None
     assert baseline.number == 2
+
+
+def test_figures_of_two_machines_are_compared_by_the_baselines_ratio() -> None:
+    """1,800 on a card whose baseline does 1,000 is 1,440 on one where it does 800; it is said."""
+    there, here = {"gpu_uuid": "GPU-1"}, {"gpu_uuid": "GPU-2"}
+    records = [
+        replace(trial(0, 16, 1000.0), environment=there),
+        replace(trial(1, 64, 1800.0), environment=there),
+        replace(trial(2, 16, 800.0), kind=TrialKind.BASELINE, environment=here),
+    ]
+    first, second = verdict(findings_of(SPEC, records))
+    assert "output throughput 1,440 tok/s (+80.0% against the baseline)" in first
+    assert "Trials 0 to 1 were measured on another machine than trial 2 on;" in second
+    assert "Output throughput by 0.800" in second

@@ -174,3 +174,15 @@ def test_memory_over_the_headroom_is_marked() -> None:
     )
     assert "headroom" not in kept.rows[0][1].text
     assert not any("headroom" in note for note in kept.notes)
+
+
+def test_cells_of_two_machines_are_not_to_be_compared() -> None:
+    """Nobody scales a matrix, which measures its reference once; the note names the cells."""
+    other = record(1, label="A", kind=TrialKind.MATRIX, config=FP8)
+    moved = replace(other, environment={**other.environment, "gpu_uuid": "GPU-2"})
+    here = replace(BASELINE, environment={**BASELINE.environment, "gpu_uuid": "GPU-1"})
+    notes = matrix_table(rows_of(CELLS, [here, moved]), tests=(3,)).notes
+    assert notes[0] == (
+        "measured on 2 machines, whose speeds must not be compared: Baseline; A: V1 + async"
+    )
+    assert not any("machines" in note for note in matrix_table(rows_of(CELLS, [BASELINE])).notes)

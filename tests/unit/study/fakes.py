@@ -99,6 +99,7 @@ class FakeRunner:
         default: Settings that are this engine's default anyway, with the reason.
         environment: What every record says of the machine.
         applied: What every server reads back.
+        disturbed: Record number to what disturbed that trial.
     """
 
     clock: VirtualClock
@@ -109,6 +110,7 @@ class FakeRunner:
     default: Mapping[str, str] = field(default_factory=dict)
     environment: Mapping[str, str] = field(default_factory=dict)
     applied: Mapping[str, Scalar] = field(default_factory=dict)
+    disturbed: Mapping[int, str] = field(default_factory=dict)
     requests: list[TrialRequest] = field(default_factory=list)
 
     async def run(self, request: TrialRequest) -> TrialRecord:
@@ -132,7 +134,14 @@ class FakeRunner:
             configuration=request.configuration,
             outcome=Outcome(status=status, failure=failure),
             metrics=measured(request.configuration) if failure is None else {},
-            probes=tuple(ProbeResult(probe=n, status=ProbeStatus.MEASURED) for n in names)
+            probes=tuple(
+                ProbeResult(
+                    probe=name,
+                    status=ProbeStatus.MEASURED,
+                    disturbed=self.disturbed.get(request.number, ""),
+                )
+                for name in names
+            )
             if failure is None
             else (),
             phases=(PhaseSpan(name="all", start_ns=start_ns, end_ns=self.clock.now_ns()),),

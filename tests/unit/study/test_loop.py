@@ -220,3 +220,14 @@ def test_a_settled_search_ends_early(tmp_path: Path) -> None:
     end = bench.run("surrogate")
     assert sum(counts(r) for r in end.records) < 60
     assert "no proposal promises 50.0% more hypervolume" in end.reason
+
+
+def test_a_disturbed_trial_is_repeated_beside_the_budget(tmp_path: Path) -> None:
+    """At once, as a retry; the study has as many trials as it was given."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 6}, search={"finalists": 0}))
+    bench.runner.disturbed = {3: "another process was on the card"}
+    end = bench.run()
+    assert sum(counts(r) for r in end.records) == 6
+    slow = next(r for r in end.records if r.is_disturbed)
+    after = end.records[slow.number + 1]
+    assert (after.kind, after.configuration) == (TrialKind.RETRY, slow.configuration)

@@ -9,7 +9,7 @@ import pytest
 from autotune.clock import VirtualClock
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, OutcomeStatus, TrialRecord
-from autotune.seams.events import Event
+from autotune.seams.events import Event, Notice
 from autotune.spec.matrix import MatrixSpec, matrix_from
 from autotune.store import TrialStore
 from autotune.study.matrix import run_matrix
@@ -174,3 +174,16 @@ def test_an_edited_cell_is_measured_again(bench: Bench) -> None:
     raw = {"configurations": {"D": {"title": "D", "configuration": {"kv_offload_gib": 48}}}}
     cells = bench.run(matrix_from(raw, where="test"))
     assert cells["D"].configuration == Configuration.of({"kv_offload_gib": 48})
+
+
+def test_a_disturbed_cell_is_measured_again(tmp_path: Path) -> None:
+    """Its repeat stands for it; one that is disturbed again stands as it is."""
+    bench = Bench(tmp_path)
+    bench.runner.disturbed = {0: "the card was hot", 2: "the card was hot", 3: "hot again"}
+    cells = bench.run()
+    assert cells["baseline"].number == 1
+    assert not cells["baseline"].is_disturbed
+    assert cells["A"].number == 3
+    assert cells["A"].is_disturbed
+    notes = [event.text for event in bench.events if isinstance(event, Notice)]
+    assert notes[0] == "baseline was disturbed and is run again"
