@@ -14,7 +14,7 @@ from autotune.seams.telemetry import Sample
 from autotune.trial.attempt import Attempt
 from autotune.units import NS_PER_S
 
-MAX_GAP_S: Final = 5.0
+MAX_GAP_S: Final = 10.0
 """Two samples may lie so much further apart than asked for: a busy machine's scheduler and a
 driver that answers late take far less, and the load generator watches shorter pauses itself."""
 MAX_SUSPENDED_S: Final = 1.0
