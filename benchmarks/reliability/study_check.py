@@ -34,6 +34,11 @@ class StudyCheck:
         self._paths = paths
         self._seen: dict[Path, str] = {}
 
+    @property
+    def paths(self) -> StudyPaths:
+        """The study's files."""
+        return self._paths
+
     def after_kill(self, told: Path) -> Iterator[str]:
         """Broken promises once the controller is dead.
 

@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
+from autotune.deployers.processes import read_stat
 from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus, TrialRecord
 from benchmarks.reliability import leftovers
@@ -40,6 +41,8 @@ DAY_S: Final = 86_400.0
 def stops(folder: Path, *, deployer: str, stops: int, seed: int) -> Figure:
     """SIGSTOP to the controller at random instants, SIGCONT once all its waits are over.
 
+    Every other stop falls where a server is being measured, the rest anywhere.
+
     Args:
         folder: Scratch.
         deployer: "process" or "docker".
@@ -52,10 +55,12 @@ def stops(folder: Path, *, deployer: str, stops: int, seed: int) -> Figure:
     check = StudyCheck(StudyPaths(folder / "studies" / name))
     arguments = [deployer, name, str(3 * stops + 4), "short"]
     pid = start(arguments, folder, folder / "told.jsonl", work=work)
-    while not check.records():
+    while _runs(pid) and not check.records():
         time.sleep(0.1)
-    for _ in range(stops):
+    for number in range(stops):
         time.sleep(rng.uniform(0.0, BETWEEN_S))
+        if number % 2 == 0:
+            _wait_for_a_session(check.paths, pid)
         os.kill(pid, signal.SIGSTOP)
         time.sleep(STOPPED_S)
         os.kill(pid, signal.SIGCONT)
@@ -74,6 +79,21 @@ def stops(folder: Path, *, deployer: str, stops: int, seed: int) -> Figure:
     )
     figure.demand("stops", "measured", "spoiled by a stop")
     return figure
+
+
+def _wait_for_a_session(paths: StudyPaths, pid: int) -> None:
+    """Until a trial has begun to sample: every other stop, so that not all fall between trials."""
+    while _runs(pid):
+        trials = sorted(paths.trials.iterdir())
+        newest = paths.trial(int(trials[-1].name))
+        if newest.telemetry.exists() and not newest.record.exists():
+            return
+        time.sleep(0.05)
+
+
+def _runs(pid: int) -> bool:
+    stat = read_stat(pid)
+    return stat is not None and stat.is_running
 
 
 def clock_jumps(folder: Path, *, trials: int, seed: int) -> Figure:
