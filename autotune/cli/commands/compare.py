@@ -40,8 +40,7 @@ def _referred(text: str) -> _Reference:
     study = stored_study(name)
     if not colon:
         records = comparable(study.records, study.spec.objectives)
-        number = recommend(records, study.spec, study.prefer).record.number
-        return study, study.trial(number)
+        return study, study.trial(recommend(records, study.spec, study.prefer).record.number)
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")
