@@ -1,5 +1,7 @@
 """Relations of the memory model that hold for every setting."""
 
+from dataclasses import replace
+
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -14,9 +16,11 @@ from autotune.engines.vllm.memory import MemoryModel
 from autotune.engines.vllm.releases import parse_release
 from autotune.records import Configuration, Scalar
 from autotune.units import BYTES_PER_GIB
+from tests.support import vllm_flags
 from tests.support.vllm_contexts import QWEN_1B5, QWEN_7B_AWQ, context
+from tests.support.vllm_ledgers import NO_CACHE
 
-RELEASES = st.sampled_from(["0.8.5", "0.11.2", "0.17.1", "0.19.1", "0.20.2", "0.26.0", "0.33.0"])
+RELEASES = st.sampled_from([vllm_flags.version(name) for name in vllm_flags.RELEASES])
 CONFIGS = st.sampled_from([QWEN_1B5, QWEN_7B_AWQ])
 VALUES = st.fixed_dictionaries(
     {},
@@ -68,6 +72,19 @@ def test_a_larger_card_never_fits_less(release: str, values: dict[str, Scalar], 
     )
     assert small.failure is not None or large.failure is None
     assert large.predicted["kv_cache_bytes"] >= small.predicted["kv_cache_bytes"]
+
+
+@given(config=CONFIGS, release=RELEASES, values=VALUES, mib=st.integers(4_000, 100_000))
+@settings(max_examples=100, deadline=None)
+def test_a_cold_start_has_no_more_and_is_screened_no_sooner(
+    config: dict[str, object], release: str, values: dict[str, Scalar], mib: int
+) -> None:
+    """The next start of the same configuration would be warm."""
+    warm = context(config, release=release, gpu_mib=mib, host_gib=512)
+    cold = replace(warm, cache_dir=NO_CACHE)
+    said = [MemoryModel().screen(Configuration.of(values), start) for start in (warm, cold)]
+    assert said[1].predicted["kv_cache_bytes"] <= said[0].predicted["kv_cache_bytes"]
+    assert (said[0].failure is None) == (said[1].failure is None)
 
 
 @given(
