@@ -5,6 +5,7 @@ import re
 import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Annotated, Final
 
 import orjson
@@ -25,6 +26,7 @@ from autotune.report.untrusted import one_line
 from autotune.seams.engine import Capabilities, Engine
 from autotune.seams.probe import ProbeContext, Readiness
 from autotune.seams.requests import Client, Connector
+from autotune.spec.files import validate
 from autotune.spec.matrix import tests_from
 from autotune.spec.workload import Workload
 from autotune.telemetry import machine_sources
@@ -55,26 +57,49 @@ def probe(
     requests: Annotated[int, typer.Option(min=1, help="Requests in test 3.")] = 300,
     prompt_tokens: Annotated[int, typer.Option(min=1, help="Prompt length in test 3.")] = 512,
     output_tokens: Annotated[int, typer.Option(min=2, help="Output length in test 3.")] = 128,
+    rate: Annotated[
+        float | None, typer.Option(help="Test 3 as an open loop: requests/s, Poisson.")
+    ] = None,
+    dataset: Annotated[
+        Path | None, typer.Option(help="Test 3 from ShareGPT's JSON, JSONL or a trace.")
+    ] = None,
+    client_lag_ms: Annotated[
+        float | None, typer.Option(help="How late the client may be; strict if left out.")
+    ] = None,
     api_key_env: Annotated[
         str | None, typer.Option(help="Variable that holds the key the server asks for.")
     ] = None,
     *,
+    capacity: Annotated[
+        bool, typer.Option("--capacity", help="Also the highest rate within 2 s TTFT, 0.1 s ITL.")
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Measure a server that is already running, any OpenAI-compatible one.
 
     Example: autotune probe http://127.0.0.1:8000 --tests 2-4
     """
-    workload = Workload(
-        concurrency=concurrency,
-        requests=requests,
-        prompt_tokens=prompt_tokens,
-        output_tokens=output_tokens,
+    workload = validate(
+        Workload,
+        {
+            "concurrency": concurrency,
+            "requests": requests,
+            "prompt_tokens": prompt_tokens,
+            "output_tokens": output_tokens,
+            "arrival": "closed" if rate is None else "poisson",
+            "rate_requests_per_s": rate,
+            "dataset": None if dataset is None else str(dataset),
+            "client_lag_ms": client_lag_ms,
+        },
+        where="the command line",
+        options={"rate_requests_per_s": "--rate", "client_lag_ms": "--client-lag-ms"},
     )
     chosen = set(tests_from(tests))
     if chosen == {1}:
         message = "test 1 times a start, and this server runs already"
         raise UsageError(message, hint="Choose from tests 2 to 6.")
+    wanted = [name for name, make in PROBES.items() if make().test in chosen - {1}]
+    wanted += ["capacity"] if capacity else []
     base_url = whole_url(url)
     clock = MonotonicClock()
     connect = http_connector(clock, headers=authorization(api_key_env, os.environ))
@@ -83,7 +108,7 @@ def probe(
     if not json:
         mark = f"{SIMULATED}: " if served.simulated else ""
         typer.echo(f"{mark}measuring {one_line(name)} at {base_url}", err=True)
-    results = clock.run(_ask(base_url, name, chosen - {1}, workload, clock, connect))
+    results = clock.run(_ask(base_url, name, wanted, workload, clock, connect))
     if json:
         for result in results:
             typer.echo(_line(result, name, simulated=served.simulated))
@@ -175,7 +200,12 @@ def _line(result: ProbeResult, model: str, *, simulated: bool) -> str:
 
 
 async def _ask(
-    url: str, model: str, tests: set[int], workload: Workload, clock: Clock, connect: Connector
+    url: str,
+    model: str,
+    wanted: Sequence[str],
+    workload: Workload,
+    clock: Clock,
+    connect: Connector,
 ) -> list[ProbeResult]:
     results: list[ProbeResult] = []
     engine = ENGINES["vllm"]()
@@ -184,10 +214,8 @@ async def _ask(
         sources = (*machine_sources(), EngineMetricsSource(client, engine.gauges))
         applied = await _applied(engine, client)
         async with Sampler(sources, clock, workload.telemetry_interval_s) as sampler:
-            for make in PROBES.values():
+            for make in (PROBES[name] for name in PROBES if name in wanted):
                 asked = make()
-                if asked.test not in tests:
-                    continue
                 context = ProbeContext(
                     client=client,
                     load=connection.load,

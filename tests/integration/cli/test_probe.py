@@ -19,6 +19,9 @@ from autotune.deployers.ports import free_port
 from autotune.records import ProbeResult, ProbeStatus
 from tests.support.golden import golden_server
 
+BUSY = ("--client-lag-ms", "2000")
+"""The tests' machine may be busy; what is tested here is not how late a client is."""
+
 
 @contextmanager
 def plain_web_server() -> Iterator[str]:
@@ -47,13 +50,38 @@ def test_any_compatible_server_can_be_measured(capsys: pytest.CaptureFixture[str
     """The golden server calls itself no release of vLLM; its tokens are counted exactly."""
     with golden_server(ttft_ms=5) as server:
         code = run(["probe", server.base_url, "--tests", "2-3", "--concurrency", "2", "--requests",
-                    "4", "--prompt-tokens", "32", "--output-tokens", "8", "--json"])  # fmt: skip
+                    "4", "--prompt-tokens", "32", "--output-tokens", "8", "--json",
+                    *BUSY])  # fmt: skip
     lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
 
     assert code == 0
     assert [line["probe"] for line in lines] == ["ttft", "throughput"]
     assert lines[1]["metrics"]["failed_requests_count"] in {0, None}
     assert lines[1]["metrics"]["output_tokens_per_s"] > 0
+
+
+def test_a_running_server_is_loaded_from_a_file_at_a_rate_up_to_its_capacity(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """An open loop of a data set's prompts, then the highest rate within the SLO."""
+    path = tmp_path / "own.jsonl"
+    path.write_text('{"prompt": "one two", "output_tokens": 4, "chat": false}\n', encoding="utf-8")
+    with golden_server(ttft_ms=1) as server:
+        code = run(["probe", server.base_url, "--tests", "3", "--concurrency", "2", "--requests",
+                    "20", "--prompt-tokens", "32", "--output-tokens", "4", "--dataset", str(path),
+                    "--rate", "40", "--capacity", *BUSY, "--json"])  # fmt: skip
+    lines = {row["probe"]: row for row in map(json.loads, capsys.readouterr().out.splitlines())}
+
+    assert code == 0
+    assert list(lines) == ["throughput", "capacity"]
+    assert 10 < lines["throughput"]["metrics"]["requests_per_s"] < 100
+    assert lines["capacity"]["metrics"]["capacity_requests_per_s"] > 0
+
+
+def test_a_rate_of_nothing_is_refused_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    """Before the server is asked for anything."""
+    assert run(["probe", "http://127.0.0.1:9", "--rate", "0"]) == 3
+    assert "--rate" in capsys.readouterr().err
 
 
 def test_percentiles_are_shown_with_their_interval() -> None:
