@@ -63,12 +63,24 @@ def next_ablation(
     start = decision.chooser.spoilt if decision.keeps_default else decision.chosen
     if not decision.proved or start is None or decision.baseline is None:
         return None
+    if not spent and _is_sharpened(decision.baseline, records, spec):
+        return None
     return _Elimination(records, spec, decision, start, decision.baseline, refusal).due()
 
 
 def _is_spent(record: TrialRecord) -> bool:
     """Whether it took a trial of the budget: what was never started or cut off did not."""
     return not record.is_interrupted and record.outcome.status is not OutcomeStatus.SCREENED
+
+
+def _is_sharpened(baseline: TrialRecord, records: Sequence[TrialRecord], spec: StudySpec) -> bool:
+    """Whether proofs went on after a first look that found no winner.
+
+    Then the next look is at the end of the budget: a look after every trial would find luck
+    (`analysis/decision.py`). The default opens each round.
+    """
+    same = [r for r in records if r.configuration == baseline.configuration and r.is_measured]
+    return sum(r.kind is TrialKind.FINALIST for r in same) > spec.search.repeats
 
 
 class _Elimination:

@@ -15,39 +15,14 @@ from autotune.analysis.costs import Costs
 from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise
 from autotune.analysis.pairs import told_apart
-from autotune.metrics import Unit, metric_named
+from autotune.analysis.score import score_of
 from autotune.records import TrialRecord
-from autotune.spec.study import Objective, Preference
+from autotune.spec.study import Objective
 
-LEVEL: Final = 0.025
-"""Chance that a study of a default that nothing beats recommends something else."""
-_MINOR: Final = 0.1
-"""Weight of the objectives that are not preferred: they decide between near-equals."""
 _MATERIAL: Final = 0.01
 """Loss in the score, a logarithm, under which nothing is worth a setting."""
 _MOST_ERRORS: Final = 4.0
 """Standard errors that are enough whatever the noise rests on."""
-
-
-def weights_of(objectives: Sequence[Objective], prefer: Preference) -> tuple[float, ...]:
-    """Weight of each objective: all equal when balanced, or if none is of the preferred sort."""
-    wanted = {
-        "throughput": {Unit.TOKENS_PER_S, Unit.REQUESTS_PER_S},
-        "latency": {Unit.NS},
-        "context": {Unit.TOKENS},
-        "balanced": set[Unit](),
-    }[prefer]
-    hits = [metric_named(o.metric).unit in wanted for o in objectives]
-    if not any(hits):
-        return tuple(1.0 for _ in objectives)
-    return tuple(1.0 if hit else _MINOR for hit in hits)
-
-
-def score(candidate: Measured, objectives: Sequence[Objective], weights: Sequence[float]) -> float:
-    """Weighted sum of logarithms, signed so that more is better."""
-    signs = [1.0 if objective.direction == "maximize" else -1.0 for objective in objectives]
-    parts = zip(weights, signs, candidate.logs, strict=True)
-    return math.fsum(weight * sign * log for weight, sign, log in parts)
 
 
 class Chooser:
@@ -58,6 +33,8 @@ class Chooser:
         objectives: The study's.
         weights: Of each objective.
         noise: Of each objective's metric.
+        noise_of_score: Of the weighted sum of their logarithms.
+        level: Chance that one candidate of no gain may have to beat the default by luck.
         baseline: What gains are counted from; a candidate itself where it is feasible.
         costs: What candidates make worse; None to look at objectives only.
     """
@@ -68,11 +45,14 @@ class Chooser:
         objectives: Sequence[Objective],
         weights: Sequence[float],
         noise: Mapping[str, Noise],
+        noise_of_score: Noise,
+        level: float,
         baseline: TrialRecord | None,
         costs: Costs | None = None,
     ) -> None:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
         self._noise, self._costs = noise, costs
+        self._noise_of_score, self._level = noise_of_score, level
         self._scores: dict[int, float] = {}
         wanted = None if baseline is None else baseline.configuration
         self._compared = baseline
@@ -123,7 +103,7 @@ class Chooser:
         return self._scores[key]
 
     def _gain(self, candidate: Measured) -> float:
-        return score(candidate, self._objectives, self._weights)
+        return score_of(candidate.logs, self._objectives, self._weights)
 
     def is_behind(self, candidate: Measured, other: Measured, errors: float) -> bool:
         """Whether the other's score is better by more than so many standard errors."""
@@ -156,11 +136,8 @@ class Chooser:
 
     def error(self, one: Measured, other: Measured) -> float:
         """Standard error of the difference between two scores."""
-        variance = math.fsum(
-            (weight * self._noise[o.metric].relative_sd) ** 2
-            for weight, o in zip(self._weights, self._objectives, strict=True)
-        )
-        return math.sqrt(variance * (1 / len(one.records) + 1 / len(other.records)))
+        repeats = 1 / len(one.records) + 1 / len(other.records)
+        return self._noise_of_score.relative_sd * math.sqrt(repeats)
 
     def gains(self, candidate: Measured) -> dict[str, float]:
         """Objective to ratio against the baseline; empty without one."""
@@ -195,11 +172,7 @@ class Chooser:
         return {tag: math.expm1(factor * n.relative_sd) for tag, n in self._noise.items()}
 
     def _beats_default(self, candidate: Measured, *, with_harm: bool = True) -> bool:
-        """Whether a candidate is better than the default beyond luck.
-
-        One of many rivals looks good by chance, so the level is shared out among them
-        (Bonferroni), and noise that rests on few repeats has the tails of Student's t.
-        """
+        """Whether a candidate is better than the default beyond luck (`analysis/decision.py`)."""
         if self._baseline is None:
             return True
         if candidate is self._baseline:
@@ -209,10 +182,9 @@ class Chooser:
         return of(candidate) - of(self._baseline) > threshold
 
     def _errors(self) -> float:
-        """Standard errors by which the default must be beaten."""
-        freedom = min(n.freedom for n in self._noise.values())
-        level = LEVEL / max(1, len(self._candidates) - 1)
-        return min(_MOST_ERRORS, float(special.stdtrit(freedom, 1 - level)))
+        """Standard errors by which the default must be beaten: few repeats have Student's tails."""
+        freedom = self._noise_of_score.freedom
+        return min(_MOST_ERRORS, float(special.stdtrit(freedom, 1 - self._level)))
 
     def _overrides(self, candidate: Measured) -> tuple[int, int]:
         """What it changes of the default: in effect, and as it is written."""

@@ -1,15 +1,36 @@
-"""What a set of records comes to, for whoever needs the choice and not its explanation."""
+"""What a set of records comes to, for whoever needs the choice and not its explanation.
 
+When the default is beaten. One of several rivals looks good by chance, and whoever looks again
+after every trial finds luck sooner or later. So the level is shared out among the finalists that
+were compared with the default (Bonferroni; Hsu, Multiple Comparisons, 1996, section 1.3), and
+among the two times that a study looks (Pocock, Biometrika 64, 1977, who needs a little more than
+half for each). What is left of a finalist once settings were taken away is looked at only where a
+finalist has won, so it takes no share of its own (a gatekeeper; Maurer, Hothorn and Lehmacher,
+1995): it is held to the same level.
+
+The default is what there is today, so it must be shown to miss a limit: one whose figure is beyond
+it by no more than the noise of its mean stays a candidate. Others must keep every limit.
+"""
+
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from autotune.analysis.choice import Chooser, weights_of
+from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
+from autotune.analysis.limits import Slack
 from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
-from autotune.analysis.noise import noise_floor
+from autotune.analysis.noise import SIGNIFICANT, noise_floor, noise_of
+from autotune.analysis.score import noise_of_score, weights_of
 from autotune.errors import NothingFeasibleError
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
 from autotune.spec.study import Preference, StudySpec
+
+LEVEL: Final = 0.025
+"""Chance that a study of a default that nothing beats recommends something else."""
+LOOKS: Final = 2
+"""Times that a study asks: after the repeats of each finalist, and at the end of its budget."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,6 +39,7 @@ class Decision:
 
     Attributes:
         chosen: The configuration to recommend.
+        candidates: What it was chosen from.
         everything: Every configuration that was measured, by all its trials.
         baseline: What it is compared with; None if the baseline was never measured.
         costs: Harm against the baseline.
@@ -26,6 +48,7 @@ class Decision:
 
     chooser: Chooser
     chosen: Measured
+    candidates: tuple[Measured, ...]
     everything: tuple[Measured, ...]
     baseline: TrialRecord | None
     costs: Costs
@@ -56,21 +79,26 @@ def decide(
         hint = "Look at the failures, loosen a limit, or widen the space."
         raise NothingFeasibleError(message, hint=hint)
     baseline = baseline_of(records)
+    everything += _default_at_a_limit(records, spec, everything, baseline)
     proved = _proved(records, spec, everything, baseline) if prefer == spec.prefer else ()
     candidates = proved or everything
     aside = [objective.metric for objective in spec.objectives]
     costs = Costs(_trials_of(baseline, candidates), records, aside)
+    weights = weights_of(spec.objectives, prefer)
     chooser = Chooser(
         candidates,
         spec.objectives,
-        weights_of(spec.objectives, prefer),
+        weights,
         noise_floor(records, spec.objectives),
+        noise_of_score(everything, spec.objectives, weights),
+        _level(candidates, is_proved=bool(proved)),
         baseline,
         costs,
     )
     return Decision(
         chooser=chooser,
         chosen=chooser.choose(),
+        candidates=candidates,
         everything=everything,
         baseline=baseline,
         costs=costs,
@@ -92,6 +120,36 @@ def _proved(
     if any(m.configuration == wanted for m in found):
         return found
     return (*(m for m in everything if m.configuration == wanted), *found)
+
+
+def noise_slack(records: Sequence[TrialRecord]) -> Slack:
+    """What the noise may put the mean of so many trials beyond a limit."""
+
+    def slack(metric: str, trials: int) -> float:
+        return SIGNIFICANT * noise_of(records, metric).relative_sd / math.sqrt(max(1, trials))
+
+    return slack
+
+
+def _default_at_a_limit(
+    records: Sequence[TrialRecord],
+    spec: StudySpec,
+    everything: Sequence[Measured],
+    baseline: TrialRecord | None,
+) -> tuple[Measured, ...]:
+    """The default, where it is no candidate and its limits are not shown to be missed."""
+    if baseline is None or any(m.configuration == baseline.configuration for m in everything):
+        return ()
+    same = [r for r in records if r.configuration == baseline.configuration]
+    return grouped(same, spec.objectives, slack=noise_slack(records))
+
+
+def _level(candidates: Sequence[Measured], *, is_proved: bool) -> float:
+    """Chance that is left for one candidate to beat the default by luck."""
+    if not is_proved:
+        return LEVEL / max(1, len(candidates) - 1)
+    finalists = sum(any(r.kind is TrialKind.FINALIST for r in m.records) for m in candidates)
+    return LEVEL / (LOOKS * max(1, finalists - 1))
 
 
 def _trials_of(

@@ -3,9 +3,10 @@
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from statistics import fmean, geometric_mean
+from functools import cached_property
 from typing import Final
 
+from autotune.analysis.limits import Slack, keeps_limits, mean_of, missed_a_limit
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import Objective
 
@@ -18,21 +19,27 @@ PROVING: Final = frozenset({TrialKind.FINALIST, TrialKind.ABLATION})
 
 @dataclass(frozen=True, kw_only=True)
 class Measured:
-    """Every feasible trial of a configuration.
+    """Every trial of a configuration that was measured whole.
 
     Attributes:
-        records: In the order of their numbers.
-        logs: Per objective, the mean of the metric's logarithm (a geometric mean).
+        records: In the order of their numbers; some may have missed a limit that the mean keeps.
+        rows: Of each record, the logarithm of each objective's metric.
     """
 
     configuration: Configuration
     records: tuple[TrialRecord, ...]
-    logs: tuple[float, ...]
+    rows: tuple[tuple[float, ...], ...]
+
+    @cached_property
+    def logs(self) -> tuple[float, ...]:
+        """Per objective, the mean of the metric's logarithm (a geometric mean)."""
+        columns = zip(*self.rows, strict=True)
+        return tuple(math.fsum(column) / len(self.rows) for column in columns)
 
     @property
     def latest(self) -> TrialRecord:
-        """The last trial."""
-        return self.records[-1]
+        """The last trial, of those that kept every limit if there is one."""
+        return next((r for r in reversed(self.records) if r.is_feasible), self.records[-1])
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -46,11 +53,16 @@ class Measured:
 
 
 def grouped(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective]
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    *,
+    slack: Slack = lambda _metric, _trials: 0.0,
 ) -> tuple[Measured, ...]:
-    """Configurations that are feasible in most of their trials, with every objective measured.
+    """Configurations that keep every limit by the mean of their trials, each objective measured.
 
-    A configuration that failed as often as it was measured is no candidate: it is not stable.
+    The mean, for near a limit the noise decides whether a trial keeps it: who left out those that
+    missed it would flatter what is left, and who counted them would lose a default that is fine.
+    A configuration that broke down as often as it was measured is no candidate: it is not stable.
     """
     by_configuration: dict[Configuration, list[TrialRecord]] = {}
     for record in records:
@@ -58,16 +70,18 @@ def grouped(
     found = []
     for configuration, group in by_configuration.items():
         rows = [(r, row) for r in group if (row := _log_row(r, objectives)) is not None]
-        if not rows or len(rows) <= sum(_is_bad(r) for r in group):
-            continue
-        columns = zip(*(row for _, row in rows), strict=True)
-        found.append(
-            Measured(
-                configuration=configuration,
-                records=tuple(r for r, _ in rows),
-                logs=tuple(math.fsum(column) / len(rows) for column in columns),
-            )
+        measured = [r for r, _ in rows]
+        broken = sum(r.outcome.status is OutcomeStatus.INFEASIBLE for r in group) - sum(
+            not r.is_feasible for r in measured
         )
+        if len(rows) > broken and keeps_limits(measured, slack=slack):
+            found.append(
+                Measured(
+                    configuration=configuration,
+                    records=tuple(measured),
+                    rows=tuple(row for _, row in rows),
+                )
+            )
     return tuple(found)
 
 
@@ -103,9 +117,13 @@ def fairly(group: Measured, objectives: Sequence[Objective]) -> Measured:
 def repeats_of(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:
     """Trials that tell a configuration's figures: its proofs, else all that are feasible.
 
-    A configuration without a feasible trial has only the one that stands for it.
+    One that missed a limit which the mean keeps tells as much as the others. A configuration
+    without a feasible trial has only the one that stands for it.
     """
-    same = [r for r in records if r.configuration == record.configuration and r.is_feasible]
+    same = [r for r in records if r.configuration == record.configuration
+            and (r.is_feasible or missed_a_limit(r))]  # fmt: skip
+    if not keeps_limits(same):
+        same = [r for r in same if r.is_feasible]
     proving = [r for r in same if r.kind in PROVING]
     return tuple(proving or same or [record])
 
@@ -113,16 +131,11 @@ def repeats_of(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[Tri
 def over_repeats(records: Sequence[TrialRecord], record: TrialRecord, metric: str) -> float | None:
     """Mean of a metric over a configuration's repeats; its own figure where there are no two.
 
-    Single trials of one configuration differ by a tenth and more. The mean is geometric, as gains
-    are ratios; a count that may be zero has an arithmetic one.
+    Single trials of one configuration differ by a tenth and more.
     """
     measured = (r.metrics.get(metric) for r in repeats_of(records, record))
     values = [value for value in measured if value is not None]
-    if len(values) < 2:
-        return record.metrics.get(metric)
-    if len(set(values)) == 1:
-        return values[0]  # exactly, for it may be compared with an equal one
-    return geometric_mean(values) if min(values) > 0 else fmean(values)
+    return mean_of(values) if len(values) > 1 else record.metrics.get(metric)
 
 
 def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
@@ -200,8 +213,9 @@ def _lowered(
     return found[max(found)] if found else []
 
 
-def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float] | None:
-    if not record.is_feasible:
+def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
+    """Logarithms of the objectives; None for what broke down or has no value of one of them."""
+    if not (record.is_feasible or missed_a_limit(record)):
         return None
     row = []
     for objective in objectives:
@@ -209,8 +223,4 @@ def _log_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float
         if value is None or not math.isfinite(value) or value <= 0:
             return None
         row.append(math.log(value))
-    return row
-
-
-def _is_bad(record: TrialRecord) -> bool:
-    return record.outcome.status is OutcomeStatus.INFEASIBLE
+    return tuple(row)

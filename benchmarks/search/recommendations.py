@@ -1,161 +1,121 @@
 """Whole studies, to their recommendation.
 
-Is it ever worse than the default, is the default kept where nothing is better, and how many of
-the recommended settings could be taken away without a loss, before and after ablation?
+Is it ever worse than the default, is the default kept where nothing is better, is a gain that
+there is found, and how many of the recommended settings could be taken away without a loss,
+before and after ablation?
 
-    python -m benchmarks.search.recommendations --studies 200
+    python -m benchmarks.search.recommendations --studies 200 --name recommended
+    python -m benchmarks.search.recommendations --studies 200 --flat --name flat
+    python -m benchmarks.search.recommendations --studies 100 --gain 0.10 --name gain-10
+
+Each writes `benchmarks/search/results/recommendations-NAME.json`;
+`python -m benchmarks.search.recommendations --table` makes the table of docs/search.md of them.
 """
 
 import argparse
+import itertools
 import math
-import tempfile
 import warnings
-from collections import Counter
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
+from autotune.analysis.measurements import PROVING
 from autotune.analysis.recommend import recommend
-from autotune.clock import VirtualClock
 from autotune.errors import NothingFeasibleError
-from autotune.paths import StudyPaths
-from autotune.records import Configuration, PhaseSpan, TrialKind, TrialRecord
-from autotune.seams.engine import Screening, Settled
-from autotune.seams.events import ignore
-from autotune.seams.trial import TrialRequest
-from autotune.store import TrialStore
-from autotune.study.ask_tell import AskTell
-from autotune.study.loop import run_study
-from autotune.study.proposals import Known, proposer_for
-from benchmarks.search.problem import Problem, Truth
-from benchmarks.search.synthetic import SyntheticProblem
+from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.store.codec import decode, encode
+from benchmarks.search.problem import Problem
+from benchmarks.search.studies import whole_study
+from benchmarks.search.tempered import TemperedProblem, scores
+from benchmarks.search.verdicts import Overrides, Run, Verdict, told, write_table
+
+FIRST_SEED = 1000
 
 
-class Flattened(SyntheticProblem):
-    """A landscape on which nothing is worth changing: every gain over the default is tiny.
-
-    What a configuration gains or loses in the sum of logarithms is taken out of its throughput,
-    up to `STEEPNESS` of it; objectives still trade against each other.
-    """
-
-    STEEPNESS = 0.02
-
-    def truth(self, configuration: Configuration) -> Truth:
-        """Figures drawn towards the default's."""
-        truth, default = super().truth(configuration), super().truth(Configuration())
-        if truth.values is None or default.values is None:
-            return truth
-        pairs = zip(truth.values, default.values, strict=True)
-        one, two, three = (d * (v / d) ** self.STEEPNESS for v, d in pairs)
-        return replace(truth, values=(one, two, three))
-
-
-@dataclass
-class BenchRunner:
-    """Runs trials of a landscape in virtual time."""
-
-    problem: Problem
-    clock: VirtualClock
-    rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(0))
-
-    async def run(self, request: TrialRequest) -> TrialRecord:
-        """Measure with noise."""
-        start_ns = self.clock.now_ns()
-        await self.clock.sleep(300)
-        record = self.problem.measure(request.number, request.configuration, self.rng)
-        span = PhaseSpan(name="all", start_ns=start_ns, end_ns=self.clock.now_ns())
-        return replace(record, kind=request.kind, label=request.label, phases=(span,))
-
-    def screen(self, configuration: Configuration) -> Screening:
-        """The landscape's."""
-        return self.problem.screen(configuration)
-
-    def settle(self, configuration: Configuration) -> Settled:
-        """Everything can be set."""
-        return Settled(configuration=configuration)
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """One study's end.
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """One study to run.
 
     Attributes:
-        gain: True balanced score of the recommendation over the default's (a sum of logs).
-        best_gain: The same of the best configuration there is.
-        kept: Whether the answer was the default.
-        before: What would have been recommended without ablation.
-        after: What was.
+        gain: What the best configuration truly gains; 0 for a flat landscape, None for one as it
+            was drawn.
+        ablations: None for the study's own.
+        searches: Folder of trials that were searched before; None to search.
     """
 
     seed: int
-    gain: float
-    best_gain: float
-    kept: bool
-    before: "Overrides"
-    after: "Overrides"
+    gain: float | None
+    trials: int
+    sampler: str
+    ablations: int | None
+    searches: Path | None
 
 
-@dataclass(frozen=True)
-class Overrides:
-    """Recommended settings that differ from the default.
-
-    Attributes:
-        gain: True balanced score of all of them over the default's (a sum of logs).
-        count: How many there are.
-        useless: Those whose removal alone truly loses no more than the noise of one figure.
-        ablations: Trials spent on taking settings away.
-    """
-
-    gain: float
-    count: int
-    useless: int
-    ablations: int = 0
-
-
-def study(arguments: tuple[int, bool, int, str, int | None]) -> Verdict | None:
+def study(asked: Asked) -> Verdict | None:
     """Run one study; None where the default itself is not feasible or nothing is."""
-    seed, flat, trials, sampler, ablations = arguments
     warnings.simplefilter("ignore")
-    problem = (Flattened if flat else SyntheticProblem)(seed)
+    problem = TemperedProblem(asked.seed, asked.gain)
     default = problem.truth(Configuration())
     if not problem.is_feasible(default) or default.values is None:
         return None
-    changes: dict[str, object] = {"sampler": sampler}
-    if ablations is not None:
-        changes["ablations"] = ablations
+    changes: dict[str, object] = {"sampler": asked.sampler}
+    if asked.ablations is not None:
+        changes["ablations"] = asked.ablations
     spec = problem.spec.model_copy(
         update={
-            "budget": problem.spec.budget.model_copy(update={"trials": trials}),
+            "budget": problem.spec.budget.model_copy(update={"trials": asked.trials}),
             "search": problem.spec.search.model_copy(update=changes),
         }
     )
-    clock = VirtualClock()
-    runner = BenchRunner(problem, clock, np.random.default_rng((seed, 2)))
-    with tempfile.TemporaryDirectory() as folder:
-        store = TrialStore(StudyPaths(Path(folder) / spec.name))
-        proposer = proposer_for(spec, problem.space, Known(prior=problem.prior))
-        ask_tell = AskTell(spec, problem.space, store, proposer)
-        end = clock.run(run_study(spec, runner=runner, store=store, ask_tell=ask_tell,
-                                  observer=ignore, clock=clock))  # fmt: skip
+    known = _kept(asked)
+    records = whole_study(problem, spec, seed=asked.seed, records=known)
+    if not known:
+        _keep(asked, records)
     try:
-        chosen = recommend(end.records, spec)
+        chosen = recommend(records, spec)
     except NothingFeasibleError:
         return None
-    kinds = [r.kind for r in end.records]
+    kinds = [r.kind for r in records]
     first = kinds.index(TrialKind.ABLATION) if TrialKind.ABLATION in kinds else len(kinds)
-    before = recommend(end.records[:first], spec)
-    best = max(_score(v) for v in problem.feasible_values()) - _score(default.values)
+    before = recommend(records[:first], spec)
+    gains = scores(problem.feasible_values()) - scores(np.asarray([default.values]))
     after = overrides(problem, chosen.configuration, kinds.count(TrialKind.ABLATION))
     return Verdict(
-        seed=seed,
+        seed=asked.seed,
         gain=after.gain,
-        best_gain=best,
+        best_gain=float(gains.max()),
         kept=chosen.keep_default,
         before=overrides(problem, before.configuration),
         after=after,
     )
+
+
+def _file(asked: Asked) -> Path | None:
+    if asked.searches is None:
+        return None
+    kind = "drawn" if asked.gain is None else f"gain-{asked.gain:g}"
+    return asked.searches / f"{kind}-{asked.sampler}-{asked.trials}-{asked.seed}.txt"
+
+
+def _kept(asked: Asked) -> tuple[TrialRecord, ...]:
+    """What was searched before; a rule that is held against it spends no time on the search."""
+    file = _file(asked)
+    if file is None or not file.exists():
+        return ()
+    texts = file.read_text(encoding="utf-8").split("\0")
+    return tuple(decode(text, where=str(file)) for text in texts)
+
+
+def _keep(asked: Asked, records: tuple[TrialRecord, ...]) -> None:
+    file = _file(asked)
+    if file is not None:
+        searched = itertools.takewhile(lambda r: r.kind not in PROVING, records)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\0".join(map(encode, searched)), encoding="utf-8")
 
 
 def overrides(problem: Problem, chosen: Configuration, ablations: int = 0) -> Overrides:
@@ -163,19 +123,32 @@ def overrides(problem: Problem, chosen: Configuration, ablations: int = 0) -> Ov
     default = problem.truth(Configuration()).values
     truth = problem.truth(chosen)
     if truth.values is None or default is None:
-        return Overrides(-math.inf, len(chosen.items), 0, ablations)
-    useless = 0
+        return Overrides(
+            gain=-math.inf, count=len(chosen.items), useless=0, in_vain=0, ablations=ablations
+        )
+    mine, theirs = scores(np.asarray([truth.values, default]))
+    useless = in_vain = 0
     for name, _ in chosen.items:
         without = problem.truth(chosen.without(name))
         if problem.is_feasible(without) and without.values is not None:
-            useless += _score(without.values) > _score(truth.values) - problem.noise_sd
-    gain = _score(truth.values) - _score(default)
-    return Overrides(gain, len(chosen.items), useless, ablations)
+            left = float(scores(np.asarray([without.values]))[0])
+            useless += left > mine - problem.noise_sd
+            in_vain += left >= mine - 1e-9
+    return Overrides(
+        gain=float(mine - theirs),
+        count=len(chosen.items),
+        useless=int(useless),
+        in_vain=int(in_vain),
+        ablations=ablations,
+    )
 
 
-def _score(values: object) -> float:
-    speed, ttft, context = np.asarray(values, dtype=np.float64)
-    return float(np.log(speed) - np.log(ttft) + np.log(context))
+def run(asked: Iterable[Asked], studies: int, jobs: int) -> Iterator[Verdict]:
+    """So many studies, of the seeds whose default runs."""
+    with ProcessPoolExecutor(jobs) as pool:
+        found = (v for v in pool.map(study, asked, chunksize=1) if v is not None)
+        yield from itertools.islice(found, studies)
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def main() -> None:
@@ -187,36 +160,36 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--ablations", type=int, default=None, help="default: the study's own")
     parser.add_argument("--flat", action="store_true", help="nothing is better than the default")
+    parser.add_argument("--gain", type=float, default=None, help="of the best, 0.1 for 10%%")
+    parser.add_argument("--searches", type=Path, default=None, help="keep searches in this folder")
+    parser.add_argument("--name", default=None, help="write the results under this name")
+    parser.add_argument("--table", action="store_true", help="make the table of what was written")
     options = parser.parse_args()
-    seeds = range(1000, 1000 + 4 * options.studies)
-    jobs = [
-        (seed, options.flat, options.trials, options.sampler, options.ablations) for seed in seeds
-    ]
-    verdicts: list[Verdict] = []
-    with ProcessPoolExecutor(options.jobs) as pool:
-        for verdict in pool.map(study, jobs, chunksize=1):
-            verdicts += [] if verdict is None else [verdict]
-            if len(verdicts) >= options.studies:
-                pool.shutdown(wait=False, cancel_futures=True)
-                break
-    noise = SyntheticProblem.noise_sd
-    worse = [v for v in verdicts if v.gain < -noise]
-    print(f"{len(verdicts)} studies of {options.trials} trials, noise {noise:.0%} per figure")
-    print(f"default kept: {Counter(v.kept for v in verdicts)[True]}")
-    print(f"recommended worse than the default by more than the noise: {len(worse)}")
-    print(f"worst true gain: {min(v.gain for v in verdicts):+.3f} (sum of logarithms)")
-    for name, side in (("before", [v.before for v in verdicts]),
-                       ("after", [v.after for v in verdicts])):  # fmt: skip
-        told = sum(s.count for s in side)
-        share = sum(s.useless for s in side) / told if told else 0.0
-        print(
-            f"{name} ablation: {told / len(side):.2f} settings a study, {share:.0%} of them could "
-            f"be taken away, mean true gain {np.mean([s.gain for s in side]):+.3f}"
-        )
-    print(f"trials of ablation: {np.mean([v.after.ablations for v in verdicts]):.1f} a study")
-    reached = [v.gain / v.best_gain for v in verdicts if v.best_gain > noise]
-    if reached and not options.flat:
-        print(f"median share of the best balanced gain there is: {np.median(reached):.2f}")
+    if options.table:
+        print(write_table())
+        return
+    gain = 0.0 if options.flat else options.gain
+    seed = Asked(
+        seed=FIRST_SEED,
+        gain=gain,
+        trials=options.trials,
+        sampler=options.sampler,
+        ablations=options.ablations,
+        searches=options.searches,
+    )
+    seeds = range(FIRST_SEED, FIRST_SEED + 4 * options.studies)
+    asked = [replace(seed, seed=number) for number in seeds]
+    verdicts = tuple(run(asked, options.studies, options.jobs))
+    found = Run(
+        name=options.name or "unnamed",
+        trials=options.trials,
+        gain=gain,
+        noise=TemperedProblem.noise_sd,
+        verdicts=verdicts,
+    )
+    print(told(found))
+    if options.name:
+        found.write()
 
 
 if __name__ == "__main__":

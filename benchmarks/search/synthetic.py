@@ -53,7 +53,7 @@ class SyntheticProblem(Problem):
         while True:
             self.physics = random_physics(rng)
             self.belief = wrong_prior(self.physics, rng, efficiency=efficiency, missing=missing)
-            self.everything = behave(_all_columns(), self.physics)
+            self.everything = behave(all_columns(), self.physics)
             if 0.5 < float(self.everything.feasible.mean()) < 0.9:
                 break
         self.foreign = random_physics(np.random.default_rng((seed, 7)))
@@ -108,7 +108,7 @@ _COLUMNS = Path(__file__).resolve().parents[2] / ".scratch" / "search" / "synthe
 _columns: dict[str, NDArray[Any]] = {}
 
 
-def _all_columns() -> dict[str, NDArray[Any]]:
+def all_columns() -> dict[str, NDArray[Any]]:
     """The whole space: from disk, or walked through once and kept there."""
     if not _columns:
         if not _COLUMNS.exists():

@@ -16,6 +16,7 @@ from autotune.records import (
     Configuration,
     Failure,
     FailureKind,
+    LimitCheck,
     Scalar,
     TrialKind,
     TrialRecord,
@@ -239,6 +240,15 @@ def test_a_default_that_nothing_beats_is_not_taken_apart() -> None:
     assert next_ablation(proved(landscape, {"a": 1}, {"b": 1}), SPEC) is None
 
 
+def test_a_winner_found_after_the_first_look_is_not_taken_apart() -> None:
+    """The default has more proofs than the repeats: a look after every trial would find luck."""
+    landscape = Landscape({"a": 0.3})
+    records = proved(landscape, {"a": 1, "idle": 1}, {"a": 2, "idle": 1})
+    assert next_ablation(records, SPEC) is not None
+    further = landscape.measure(len(records), TrialKind.FINALIST, Configuration())
+    assert next_ablation([*records, further], SPEC) is None
+
+
 @pytest.mark.parametrize(
     ("trials", "kept"), [(16, 0), (26, 0), (27, 3), (30, 4), (40, 8), (200, 8)]
 )
@@ -256,7 +266,8 @@ def test_a_default_that_slipped_once_over_a_limit_is_proved_further() -> None:
 
     def after(kind: FailureKind) -> Configuration | None:
         failure = Failure(kind=kind, phase="limits", message="over")
-        broken = replace(default, outcome=outcome_of(failure), metrics={})
+        over = LimitCheck(metric="ttft_8k_ns", bound=1e9, value=1.01e9, kept=False)
+        broken = replace(default, outcome=outcome_of(failure), limits=(over,))
         others = [
             replace(r, number=10 + i, kind=TrialKind.FINALIST) for i, r in enumerate(records[1:3])
         ]

@@ -4,8 +4,8 @@ import math
 
 import pytest
 
-from autotune.analysis.choice import weights_of
 from autotune.analysis.recommend import Basis, differences, recommend
+from autotune.analysis.score import weights_of
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
 from autotune.spec.study import study_from
