@@ -34,6 +34,9 @@ from autotune.study.distributions import distributions_of, raw_values
 from autotune.study.outcomes import Told, told_as
 
 TIMEOUT_S: Final = 60
+CACHE_KIB: Final = 1024
+"""Pages that SQLite keeps: those of some 100 trials. Its default is twice that, so that memory
+would still grow while the database is small."""
 
 _DAMAGED: Final = (
     SQLAlchemyError, optuna.exceptions.OptunaError, ValueError, TypeError, LookupError,
@@ -147,6 +150,7 @@ def _make_database(database: Path) -> None:
 def _on_connect(connection: Any, _record: Any) -> None:
     """SQLAlchemy's hook; sqlite3 connections are untyped there."""
     connection.execute("PRAGMA synchronous=NORMAL")
+    connection.execute(f"PRAGMA cache_size=-{CACHE_KIB}")
 
 
 def open_study(storage: RDBStorage, spec: StudySpec) -> optuna.Study:

@@ -41,7 +41,7 @@ class GaussianProcess:
         self._theta: FloatArray | None = None
         self._rows: FloatArray = np.zeros((0, 0))
         self._targets: FloatArray = np.zeros(0)
-        self._lower: FloatArray = np.zeros((0, 0))
+        self._triangle: FloatArray = np.zeros(0)
         self._alpha: FloatArray = np.zeros(0)
 
     def fit(self, rows: FloatArray, targets: FloatArray, *, tune: bool = True) -> None:
@@ -54,15 +54,16 @@ class GaussianProcess:
             theta = self._tuned(theta, rows[latest], targets[latest])
         self._theta, self._rows, self._targets = theta, rows, targets
         covariance = self._covariance(rows, rows) + self._noise_variance * np.eye(len(rows))
-        self._lower = cholesky(covariance, lower=True)
-        self._alpha = cho_solve((self._lower, True), targets)
+        lower = cholesky(covariance, lower=True)
+        self._triangle = lower[np.tri(len(lower), dtype=bool)]
+        self._alpha = cho_solve((lower, True), targets)
 
     def predict(self, rows: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the noise-free value."""
         if not len(rows) or self._theta is None:
             return np.zeros(len(rows)), np.full(len(rows), self._signal)
         across = self._covariance(rows, self._rows)
-        explained = solve_triangular(self._lower, across.T, lower=True)
+        explained = solve_triangular(self._lower(), across.T, lower=True)
         itself = math.exp(self._theta[0]) + self._effect**2 * (rows**2).sum(axis=1)
         variance = itself - (explained**2).sum(axis=0)
         return across @ self._alpha, np.sqrt(np.maximum(variance, 1e-12))
@@ -72,9 +73,16 @@ class GaussianProcess:
 
         Rasmussen and Williams, Gaussian Processes for Machine Learning, section 5.4.2.
         """
-        inverse = cho_solve((self._lower, True), np.eye(len(self._rows)))
+        inverse = cho_solve((self._lower(), True), np.eye(len(self._rows)))
         variance = 1 / np.diag(inverse)
         return self._targets - self._alpha * variance, np.sqrt(variance), self._targets
+
+    def _lower(self) -> FloatArray:
+        """The covariance's Cholesky factor; kept without its zeros, half of all that is kept."""
+        size = len(self._rows)
+        lower = np.zeros((size, size), order="F")
+        lower[np.tri(size, dtype=bool)] = self._triangle
+        return lower
 
     @property
     def _noise_variance(self) -> float:

@@ -39,6 +39,9 @@ _SLOPE_SD: Final = 0.3
 _PRIOR_ERROR_SD: Final = 0.25
 _EFFECT_SD: Final = 0.06
 """What a setting that was never tried may add to a logarithm, beside what the prior says."""
+MEASURED: Final = frozenset({GPU_MEMORY})
+"""Constraints whose margin is measured in every trial that answers, so that the next step's is
+known before one has been violated. The others' margins are the memory model's own word."""
 _MARGIN_SD: Final = 0.4
 """How far a prior's constraint value may be off before a trial has shown it."""
 
@@ -102,11 +105,14 @@ class ObjectiveModel:
             told = np.isfinite(prior)
             worst = float(np.max(prior[told])) if told.any() else 0.0
             return np.where(told, prior, worst), np.full(len(prior), _PRIOR_ERROR_SD)
+        known = np.isfinite(prior)
+        if self.uses_prior and known.all():  # then the model without it has no say
+            error, spread = self._with.predict(rows)
+            return self._on_line(prior) + error, spread
         mean, deviation = self._without.predict(rows)
         mean = mean + self._mean
         if not self.uses_prior:
             return mean, deviation
-        known = np.isfinite(prior)
         error, spread = self._with.predict(rows)
         informed = self._on_line(np.where(known, prior, 0.0)) + error
         return np.where(known, informed, mean), np.where(known, spread, deviation)
@@ -197,6 +203,7 @@ class Model:
         self._objectives = [ObjectiveModel() for _ in range(objectives)]
         self._signed = {i: ConstraintModel() for i, k in enumerate(keys) if k not in YES_OR_NO}
         self._blunt = [i for i, k in enumerate(keys) if k in YES_OR_NO]
+        self._measured = {i for i, key in enumerate(keys) if key in MEASURED}
         self._refusals = RefusalModel(parameters)
         self._active: list[int] = []
 
@@ -219,7 +226,8 @@ class Model:
         for index, constraint in self._signed.items():
             known = np.isfinite(constraints[:, index])
             values = constraints[known, index]
-            if (values > 0).any():
+            margins = index in self._measured and len(np.unique(values)) > 2
+            if margins or (values > 0).any():
                 some = points.where(known)
                 self._active.append(index)
                 constraint.fit(some.rows, values, some.prior_constraints[:, index], tune=tune)
@@ -241,7 +249,7 @@ class Model:
             prior = points.prior_constraints[:, index]
             if index in self._active:
                 feasible *= constraint.kept(points.rows, prior)
-            else:  # never violated so far: what the prior says, taken with care
+            else:  # nothing seen of it so far: what the prior says, taken with care
                 feasible *= np.where(np.isfinite(prior), ndtr(-prior / _MARGIN_SD), 1.0)
         return Belief(
             mean=np.column_stack([mean for mean, _ in pairs]),
