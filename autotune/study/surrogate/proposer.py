@@ -36,7 +36,8 @@ CHEAP: Final = frozenset({"gpu_memory_utilization", "enable_prefix_caching", "as
 FIRST_KEPT: Final = 64
 LATEST_KEPT: Final = 192
 """Trials that the model is fitted to: the first ones (the default, seeds, those that cover the
-space) and the latest. Its twenty processes each hold a matrix over them: 40 MB at 500 trials."""
+space) and the latest. Its twenty processes each hold half a matrix over them: 20 MB at 500
+trials."""
 MOST_KNOWN: Final = 2000
 """Configurations whose features and predictions are kept, beyond which old ones are dropped."""
 START_TRIALS: Final = 8
