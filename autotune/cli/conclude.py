@@ -98,6 +98,7 @@ class Summary:
             "keep_default": None if chosen is None else chosen.keep_default,
             "why": "" if chosen is None else chosen.reason,
             "criteria": {c.name: c.verdict.value for c in found.criteria},
+            "corrections": list(map(str, found.corrections)),
             "warnings": list(self.warnings),
             "files": [] if self.written is None else list(map(str, self.written.files)),
             "notes": [] if self.written is None else list(self.written.notes),

@@ -25,7 +25,10 @@ class Card:
 
 
 def trials_of(findings: Findings, *, brief: bool = False) -> Table:
-    """Every trial; marked as simulated also where there is none yet."""
+    """Every trial; marked as simulated also where there is none yet.
+
+    Figures are those that can be compared; a note says which are not as measured.
+    """
     table = trials_table(
         findings.records,
         findings.spec.objectives,
@@ -34,7 +37,8 @@ def trials_of(findings: Findings, *, brief: bool = False) -> Table:
         baseline=findings.baseline,
         brief=brief,
     )
-    return replace(table, simulated=findings.simulated)
+    notes = (*table.notes, *map(str, findings.corrections))
+    return replace(table, simulated=findings.simulated, notes=notes)
 
 
 def front_of(findings: Findings, *, brief: bool = False) -> Table:

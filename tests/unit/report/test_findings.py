@@ -16,6 +16,7 @@ from autotune.records import (
 from autotune.report.failures import failure_groups, failure_table, outcome_map
 from autotune.report.findings import findings_of, varied_parameters, verdict
 from autotune.report.quantities import readable
+from autotune.report.summary import trials_of
 from autotune.spec.study import StudySpec
 from tests.support.records import record, study_records
 
@@ -173,7 +174,9 @@ def test_figures_of_two_machines_are_compared_by_the_baselines_ratio() -> None:
         replace(trial(1, 64, 1800.0), environment=there),
         replace(trial(2, 16, 800.0), kind=TrialKind.BASELINE, environment=here),
     ]
-    first, second = verdict(findings_of(SPEC, records))
+    found = findings_of(SPEC, records)
+    first, second = verdict(found)
+    assert trials_of(found).notes[-1] == str(*found.corrections)
     assert "output throughput 1,440 tok/s (+80.0% against the baseline)" in first
     assert "Trials 0 to 1 were measured on another machine than trial 2 on;" in second
     assert "Output throughput by 0.800" in second
