@@ -56,7 +56,7 @@ class Asked:
 
 
 def study(asked: Asked) -> Verdict | None:
-    """Run one study; None where the default itself is not feasible or nothing is."""
+    """Run one study; None where the default itself is not feasible, or the study gave up."""
     warnings.simplefilter("ignore")
     problem = TemperedProblem(asked.seed, asked.gain)
     default = problem.truth(Configuration())
@@ -72,13 +72,13 @@ def study(asked: Asked) -> Verdict | None:
         }
     )
     known = _kept(asked)
-    records = whole_study(problem, spec, seed=asked.seed, records=known)
-    if not known:
-        _keep(asked, records)
     try:
+        records = whole_study(problem, spec, seed=asked.seed, records=known)
         chosen = recommend(records, spec)
     except NothingFeasibleError:
         return None
+    if not known:
+        _keep(asked, records)
     kinds = [r.kind for r in records]
     first = kinds.index(TrialKind.ABLATION) if TrialKind.ABLATION in kinds else len(kinds)
     before = recommend(records[:first], spec)

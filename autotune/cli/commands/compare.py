@@ -1,93 +1,151 @@
-"""`autotune compare A B`: two trials, or what two studies recommend, side by side."""
+"""`autotune compare`: two trials, or what two studies recommend, side by side."""
 
 import math
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from autotune.analysis.comparable import comparable
+from autotune.analysis.costs import is_startup
+from autotune.analysis.effects import percent
+from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.errors import UsageError
+from autotune.metrics import METRICS
 from autotune.records import TrialRecord
 from autotune.report.quantities import DASH, change, display, title
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 from autotune.report.tables import any_simulated
 
-_Reference = tuple[StoredStudy, TrialRecord]
+
+@dataclass(frozen=True, kw_only=True)
+class Side:
+    """One of both.
+
+    Attributes:
+        name: As it was asked for.
+        record: The trial, or the one that stands for a recommendation.
+        trials: What its figures are means over: the proofs of a recommendation, or the trial.
+        records: Every trial of its study; their repeats tell the noise.
+    """
+
+    name: str
+    record: TrialRecord
+    trials: tuple[TrialRecord, ...]
+    records: tuple[TrialRecord, ...]
+
+    def behind(self, tag: str) -> tuple[TrialRecord, ...]:
+        """Trials that a metric is the mean of; of the start-up the record's alone.
+
+        A first start and a later one are not alike, and repeats hold both.
+        """
+        metric = METRICS.get(tag)
+        return (self.record,) if metric is not None and is_startup(metric) else self.trials
+
+    def figure(self, tag: str) -> float | None:
+        """Raw; None if it was not measured."""
+        return over_repeats(self.behind(tag), self.record, tag)
 
 
 def compare(
     first: Annotated[str, typer.Argument(help="STUDY (its recommendation) or STUDY:TRIAL.")],
-    second: Annotated[str, typer.Argument(help="The same.")],
+    second: Annotated[
+        str, typer.Argument(help="The same; or a trial of STUDY, where a third argument follows.")
+    ],
+    third: Annotated[str, typer.Argument(help="Another trial of STUDY.")] = "",
 ) -> None:
     """Compare settings and metrics of two trials, and say which differences exceed the noise.
 
-    Example: autotune compare default:0 default:17
+    A recommendation's figures are means over its proofs.
+
+    Example: autotune compare default 0 17
     """
-    one, other = _referred(first), _referred(second)
+    sides = (first, second)
+    if third:
+        sides = (_numbered(first, second), _numbered(first, third))
+    one, other = map(_referred, sides)
     console = Console(file=sys.stdout, highlight=False)
-    for table in (settings(first, one[1], second, other[1]), metrics(first, one, second, other)):
+    for table in (settings(one, other), metrics(one, other)):
         console.print(to_rich(table))
         console.print()
 
 
-def _referred(text: str) -> _Reference:
+def _numbered(study: str, number: str) -> str:
+    if ":" in study or not number.isdecimal():
+        wrong = study if ":" in study else number
+        message = f"{wrong!r} is no {'study' if ':' in study else 'trial'}"
+        raise UsageError(message, hint="Three arguments are a study and two of its trials: "
+                                       "default 0 17.")  # fmt: skip
+    return f"{study}:{number}"
+
+
+def _referred(text: str) -> Side:
     name, colon, number = text.partition(":")
     study = stored_study(name)
     if not colon:
-        records = comparable(study.records, study.spec.objectives)
-        return study, study.trial(recommend(records, study.spec, study.prefer).record.number)
+        return _recommended(study)
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")
-    return study, study.trial(int(number))
+    record = study.trial(int(number))
+    return Side(name=text, record=record, trials=(record,), records=study.records)
 
 
-def settings(first: str, one: TrialRecord, second: str, other: TrialRecord) -> Table:
+def _recommended(study: StoredStudy) -> Side:
+    records = comparable(study.records, study.spec.objectives)
+    record = recommend(records, study.spec, study.prefer).record
+    trials = repeats_of(records, record)
+    return Side(name=study.spec.name, record=record, trials=trials, records=records)
+
+
+def settings(one: Side, other: Side) -> Table:
     """Where two configurations and environments differ."""
-    mine, theirs = one.configuration.values, other.configuration.values
+    mine, theirs = one.record.configuration.values, other.record.configuration.values
     rows = [
         (Cell.of(name), Cell.of(mine.get(name, "default")), Cell.of(theirs.get(name, "default")))
-        for name in differences(one.configuration, other.configuration)
+        for name in differences(one.record.configuration, other.record.configuration)
     ]
+    here, there = one.record.environment, other.record.environment
     rows += [
-        (Cell.of(key), Cell.of(one.environment.get(key, DASH)),
-         Cell.of(other.environment.get(key, DASH)))
+        (Cell.of(key), Cell.of(here.get(key, DASH)), Cell.of(there.get(key, DASH)))
         for key in ("model", "engine_release", "image_digest", "gpu", "gpu_driver")
-        if one.environment.get(key) != other.environment.get(key)
-    ]  # fmt: skip
+        if here.get(key) != there.get(key)
+    ]
     return Table(
         title="Differences",
         columns=(
             Column(head="what"),
-            Column(head=first, fold=True),
-            Column(head=second, fold=True),
+            Column(head=one.name, fold=True),
+            Column(head=other.name, fold=True),
         ),
         rows=tuple(rows),
         notes=() if rows else ("The same settings on the same machine.",),
-        simulated=any_simulated([one, other]),
+        simulated=any_simulated([one.record, other.record]),
     )
 
 
-def metrics(first: str, one: _Reference, second: str, other: _Reference) -> Table:
+def metrics(one: Side, other: Side) -> Table:
     """Every metric that both have, with the change and whether it exceeds the noise."""
-    mine, theirs = one[1].metrics, other[1].metrics
     rows = []
-    for tag, value in mine.items():
-        against = theirs.get(tag)
-        if value is None or against is None:
+    for tag in one.record.metrics:
+        mine, theirs = one.figure(tag), other.figure(tag)
+        if mine is None or theirs is None:
             continue
-        clear = exceeds_noise(tag, one, other)
+        interval = interval_of(tag, one, other)
+        clear = mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
         rows.append(
             (
                 Cell.of(title(tag)),
-                Cell.of(display(tag, value)),
-                Cell.of(display(tag, against)),
-                Cell.of(change(against, value)),
+                Cell.of(display(tag, mine)),
+                Cell.of(display(tag, theirs)),
+                Cell.of(change(theirs, mine)),
+                Cell.of(DASH if interval is None else _told(interval)),
                 Cell.of(
                     "yes" if clear else "within the noise", Tone.STRONG if clear else Tone.MUTED
                 ),
@@ -97,21 +155,49 @@ def metrics(first: str, one: _Reference, second: str, other: _Reference) -> Tabl
         title="Metrics",
         columns=(
             Column(head="metric"),
-            Column(head=first, align="right"),
-            Column(head=second, align="right"),
+            Column(head=one.name, align="right"),
+            Column(head=other.name, align="right"),
             Column(head="change", align="right"),
+            Column(head="95% interval", align="right"),
             Column(head="a difference?"),
         ),
         rows=tuple(rows),
-        notes=("The noise is that of each study's own repeats, or an assumed 3% without any.",),
-        simulated=any_simulated([one[1], other[1]]),
+        notes=(*_means((one, other)),
+               "The noise is that of each study's own repeats, or an assumed 3% without any."),
+        simulated=any_simulated([one.record, other.record]),
+    )  # fmt: skip
+
+
+def interval_of(tag: str, one: Side, other: Side) -> tuple[float, float] | None:
+    """95% interval of the ratio of the second's mean to the first's; None where there is none.
+
+    Each side's mean has the noise of its own study over the square root of its trials
+    (`analysis/noise.py`).
+    """
+    logs = [logs_of(side.behind(tag), tag) for side in (one, other)]
+    if not all(logs):
+        return None
+    variance = math.fsum(
+        noise_of(side.records, tag).relative_sd ** 2 / len(values)
+        for side, values in zip((one, other), logs, strict=True)
     )
+    mine, theirs = (math.fsum(values) / len(values) for values in logs)
+    reach = SIGNIFICANT * math.sqrt(variance)
+    return math.exp(theirs - mine - reach), math.exp(theirs - mine + reach)
 
 
-def exceeds_noise(tag: str, one: _Reference, other: _Reference) -> bool:
-    """Whether two single measurements differ by more than two standard errors."""
-    mine, theirs = one[1].metrics.get(tag), other[1].metrics.get(tag)
-    if mine is None or theirs is None or mine <= 0 or theirs <= 0:
-        return mine != theirs
-    variance = sum(noise_of(study.records, tag).relative_sd ** 2 for study, _ in (one, other))
-    return abs(math.log(mine / theirs)) > SIGNIFICANT * math.sqrt(variance)
+def _told(interval: tuple[float, float]) -> str:
+    low, high = interval
+    if low > 2 / 3 and high < 1.5:
+        return f"{percent(low)} to {percent(high)}%"
+    return f"x{low:.2f} to x{high:.2f}"
+
+
+def _means(sides: Sequence[Side]) -> tuple[str, ...]:
+    """Which trials a figure is the mean of, where it is one."""
+    told = [
+        f"of {side.name} over the trials {', '.join(str(r.number) for r in side.trials)}"
+        for side in sides
+        if len(side.trials) > 1
+    ]
+    return (f"Means {' and '.join(told)}; of the start-up, single trials.",) if told else ()

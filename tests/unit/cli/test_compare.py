@@ -1,0 +1,113 @@
+"""`autotune compare`: two trials of one study, or what two studies recommend."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from autotune.cli.commands.compare import Side, compare, interval_of
+from autotune.errors import UsageError
+from autotune.paths import StudyPaths
+from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.spec.space import space_from
+from autotune.spec.study import study_from
+from autotune.store import TrialStore
+from autotune.store.study_file import write_study
+from tests.support.records import record
+
+Said = Callable[..., str]
+SPACE = space_from({"name": "s", "parameters": {"a": {"choices": [1, 2]}}}, where="test")
+
+
+def trial(study: str, number: int, speed: float, kind: TrialKind, **values: int) -> TrialRecord:
+    """A feasible trial with one objective that is not always the same."""
+    return record(
+        number,
+        study=study,
+        kind=kind,
+        config=Configuration.of(values),
+        metrics={
+            "output_tokens_per_s": speed,
+            "ttft_8k_ns": 1e9,
+            "context_capacity_tokens": 50_000.0,
+        },
+    )
+
+
+def proved_study(name: str, lucky: float, *proofs: float) -> list[TrialRecord]:
+    """A winner whose trial in the search was lucky, and its proofs beside two others."""
+    records = [
+        trial(name, 0, 1000.0, TrialKind.BASELINE),
+        trial(name, 1, lucky, TrialKind.SEARCH, a=1),
+        trial(name, 2, 900.0, TrialKind.SEARCH, a=2),
+    ]
+    for speed in proofs:
+        for value, values in ((1000.0, {}), (speed, {"a": 1}), (900.0, {"a": 2})):
+            records.append(trial(name, len(records), value, TrialKind.FINALIST, **values))
+    return records
+
+
+@pytest.fixture
+def said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Said:
+    """Runs the command over two stored studies; its words, each once apart."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    for name, records in {
+        "old": proved_study("old", 2600.0, 1980.0, 2000.0, 2020.0),
+        "new": proved_study("new", 1900.0, 2178.0, 2200.0, 2222.0),
+    }.items():
+        paths = StudyPaths(tmp_path / "studies" / name)
+        paths.root.mkdir(parents=True)
+        write_study(paths, study_from({"name": name}, where="test"), SPACE)
+        store = TrialStore(paths, name)
+        for made in records:
+            store.append(made)
+
+    def run(*arguments: str) -> str:
+        compare(*arguments)
+        return " ".join(capsys.readouterr().out.split())
+
+    return run
+
+
+def test_recommendations_are_compared_by_the_means_over_their_proofs(said: Said) -> None:
+    """2,000 against 2,200 by the proofs; the lucky 2,600 of the search is not looked at."""
+    text = said("old", "new")
+    assert "2,000 tok/s 2,200 tok/s +10.0%" in text, text
+    assert "2,600" not in text
+    assert "of old over the trials 4, 7, 10 and of new over the trials 4, 7, 10" in text
+    assert "yes" in text
+
+
+def test_two_trials_of_one_study_may_be_named_in_two_ways(said: Said) -> None:
+    """By the study once and two numbers, or each with its study."""
+    assert said("old", "4", "7") == said("old:4", "old:7")
+    assert "within the noise" in said("old", "4", "7")
+
+
+@pytest.mark.parametrize(
+    "arguments", [("old", "x", "7"), ("old", "4", "-7"), ("old:4", "4", "7"), ("old", "99", "7")]
+)
+def test_what_names_no_trial_is_said(said: Said, arguments: tuple[str, ...]) -> None:
+    """A word, a sign, a study that is one trial already, a number that there is not."""
+    with pytest.raises(UsageError):
+        said(*arguments)
+
+
+def test_the_interval_is_that_of_the_means() -> None:
+    """Three trials a side with an assumed noise of 3%: 2 * 0.03 * sqrt(2 / 3) around the ratio."""
+    names = ("a", "b", "c")
+    mine = tuple(
+        trial("s", i, 100.0, TrialKind.SEARCH, **{name: 1}) for i, name in enumerate(names)
+    )
+    theirs = tuple(
+        trial("s", 10 + i, 110.0, TrialKind.SEARCH, **{name: 1}) for i, name in enumerate(names)
+    )
+    one = Side(name="x", record=mine[0], trials=mine, records=mine)
+    other = Side(name="y", record=theirs[0], trials=theirs, records=theirs)
+    interval = interval_of("output_tokens_per_s", one, other)
+    reach = 2 * 0.03 * math.sqrt(2 / 3)
+    assert interval == pytest.approx((1.1 * math.exp(-reach), 1.1 * math.exp(reach)))
