@@ -8,8 +8,8 @@ from typing import Final
 from autotune.errors import UsageError
 from autotune.report.exports.compose_reader import env_values, launch_from_compose
 from autotune.report.exports.env import variables
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Service, written_for
-from autotune.report.exports.write import file_name
 from autotune.seams.deployment import LaunchPlan
 
 DOCKER: Final = "docker"

@@ -12,7 +12,7 @@ from autotune.cli.verify.verdict import Compared, Verdict, Verification, ratios
 from autotune.errors import ProbeError
 from autotune.metrics import Unit, metric_named
 from autotune.records import TrialRecord
-from autotune.report.exports.write import file_name
+from autotune.report.exports.names import file_name
 from autotune.report.quantities import DASH, TIMES, change, display, scale_for, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from autotune.report.exports.env import variables
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Option, Service, folder_variable
 from autotune.report.exports.yaml_text import Commented, comment_lines, to_yaml
 from autotune.seams.deployment import Mount
@@ -26,7 +27,10 @@ def compose_file(service: Service, *, release: str | None = None) -> str:
         release: The engine's release: names an image where the trial ran as a process.
     """
     head = [line for text in service.header for line in comment_lines(text)]
-    file = "-f docker-compose.SIMULATED.yml " if service.simulated else ""
+    file = ""
+    if service.simulated:  # compose reads a `.env` by itself and no other
+        names = [file_name(name, simulated=True) for name in (".env", "docker-compose.yml")]
+        file = "--env-file {} -f {} ".format(*names)
     head += comment_lines(f"Start: docker compose {file}up -d")
     head += comment_lines(f"Stop:  docker compose {file}down")
     body = {"services": {"vllm": _service(service, release)}}
@@ -92,7 +96,9 @@ def _image(service: Service, release: str | None) -> Any:
         return Commented(image, "pinned by digest") if "@" in image else image
     return Commented(
         fallback_image(release),
-        "The study ran the engine as a process, not in a container; this image is of the same "
+        "Nothing was measured in this image: the engine was simulated."
+        if service.simulated
+        else "The study ran the engine as a process, not in a container; this image is of the same "
         "release but was not measured.",
     )
 

@@ -22,8 +22,9 @@ from pydantic import TypeAdapter, ValidationError
 
 from autotune.report.exports.env import variables
 from autotune.report.exports.env_merge import MergedEnv, merged_env
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Service
-from autotune.report.exports.write import FORMATS, Export, Format, export, file_name
+from autotune.report.exports.write import FORMATS, Export, Format, export
 from autotune.store.files import write_atomically
 
 MANIFEST: Final = ".autotune.json"

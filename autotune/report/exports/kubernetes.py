@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 from autotune.report.exports.compose import fallback_image, served_mounts
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Service
 from autotune.report.exports.yaml_text import Commented, comment_lines, to_yaml
 
@@ -20,7 +21,8 @@ def kubernetes_manifest(service: Service, *, release: str | None = None) -> str:
         release: The engine's release: names an image where the trial ran as a process.
     """
     head = [line for text in service.header for line in comment_lines(text)]
-    head += comment_lines("Start: kubectl apply -f kubernetes.yaml")
+    file = file_name("kubernetes.yaml", simulated=service.simulated)
+    head += comment_lines(f"Start: kubectl apply -f {file}")
     documents = (_claim(), _deployment(service, release), _service(service))
     return "\n".join(head) + "\n" + "---\n".join(to_yaml(document) for document in documents)
 

@@ -3,6 +3,7 @@
 import shlex
 
 from autotune.report.exports.command import docker_options
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Service
 from autotune.report.exports.yaml_text import comment_lines
 from autotune.report.untrusted import one_line
@@ -18,7 +19,8 @@ def systemd_unit(service: Service, *, release: str | None = None) -> str:
     docker = service.image is not None
     lines = [line for text in service.header for line in comment_lines(text)]
     lines += comment_lines(
-        "Install: copy to /etc/systemd/system/vllm.service, then "
+        f"Install: copy {file_name('vllm.service', simulated=service.simulated)} to "
+        "/etc/systemd/system/vllm.service, then "
         "`systemctl daemon-reload && systemctl enable --now vllm`"
     )
     title = one_line(f"vLLM {release or ''} serving {service.model}").replace("%", "%%")
@@ -36,6 +38,12 @@ def systemd_unit(service: Service, *, release: str | None = None) -> str:
             lines += comment_lines(service.env_reasons.get(name, ""))
             lines += [f"Environment={quoted(f'{name}={value}', command=False)}"]
     lines += [line for o in service.options for line in comment_lines(f"{o.flag}: {o.reason}")]
+    program = service.arguments(host=service.bind_host, port=service.port)[0]
+    if not docker and not program.startswith("/"):
+        lines += comment_lines(
+            f"{program} is looked for in systemd's own PATH. Of a virtual environment write the "
+            f"whole path: /home/me/venv/bin/{program} in the place of the first two words."
+        )
     lines += ["ExecStart=" + _command(service)]
     if docker:
         # Without force: it takes away what a power cut left, never something that runs.

@@ -8,6 +8,7 @@ from autotune.report.exports.command import docker_script, serve_script
 from autotune.report.exports.compose import compose_file
 from autotune.report.exports.env import env_file
 from autotune.report.exports.kubernetes import kubernetes_manifest
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import Service
 from autotune.report.exports.systemd import systemd_unit
 
@@ -23,14 +24,6 @@ class Export:
     name: str
     text: str
     executable: bool = False
-
-
-def file_name(name: str, *, simulated: bool) -> str:
-    """A file's name; that of a simulated study says so: `serve.SIMULATED.sh`."""
-    if not simulated:
-        return name
-    stem, dot, suffix = name.rpartition(".")
-    return f"{stem}.SIMULATED{dot}{suffix}" if stem else f"{name}.SIMULATED"
 
 
 def export(service: Service, form: Format, *, release: str | None = None) -> tuple[Export, ...]:

@@ -30,6 +30,7 @@ def test_a_process_is_started_with_its_limits_lifted() -> None:
     assert "EnvironmentFile=-/etc/default/vllm" in text
     assert re.search(rf'"{re.escape(MODEL)}"', text)
     assert 'ExecStart="/usr/bin/env"' in text
+    assert "write the whole path" in " ".join(text.replace("#", " ").split())
 
 
 def test_an_image_is_run_by_docker_and_nothing_running_is_removed() -> None:

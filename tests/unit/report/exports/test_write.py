@@ -1,13 +1,15 @@
 """The folder `recommended/`."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from autotune.report.exports.folder import write_recommendation
+from autotune.report.exports.names import file_name
 from autotune.report.exports.service import service_from, written_for
-from autotune.report.exports.write import FORMATS, export, file_name
+from autotune.report.exports.write import FORMATS, export
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
 from tests.support.launches import CONFIGURATION, DOCKER, PROCESS
@@ -65,3 +67,17 @@ def test_file_names_keep_their_suffix() -> None:
     assert file_name("vllm.service", simulated=True) == "vllm.SIMULATED.service"
     assert file_name(".env", simulated=True) == ".env.SIMULATED"
     assert file_name("serve.sh", simulated=False) == "serve.sh"
+
+
+@pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("launch", [DOCKER, PROCESS])
+def test_every_file_that_is_named_is_one_that_was_written(form: str, launch: LaunchPlan) -> None:
+    """A command in a comment that names a file of the folder names it as it is called."""
+    trial = record(5, config=CONFIGURATION, simulated=True)
+    service = service_from(trial, launch, StudySpec())
+    written = {one.name for known in FORMATS for one in export(service, known)}
+    for one in export(service, form):  # type: ignore[arg-type] # a Format
+        prose = " ".join(line.lstrip("# ") for line in one.text.splitlines() if line[:1] == "#")
+        commands = re.findall(r"(?:-f|--env-file|copy) (\S+)", prose)
+        assert set(commands) <= written
+        assert commands or form in {"env", "command"}
