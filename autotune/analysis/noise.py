@@ -44,7 +44,12 @@ class Noise:
     @property
     def floor(self) -> float:
         """Smallest relative difference between two single trials that counts."""
-        return SIGNIFICANT * self.relative_sd * math.sqrt(2.0)
+        return self.floor_of(1, 1)
+
+    def floor_of(self, trials: int, others: int) -> float:
+        """Smallest relative difference that counts between means over so many trials."""
+        repeats = 1 / max(1, trials) + 1 / max(1, others)
+        return SIGNIFICANT * self.relative_sd * math.sqrt(repeats)
 
 
 def noise_floor(

@@ -93,6 +93,13 @@ class Findings:
             return None
         return over_repeats(self.trials_behind(record, tag), record, tag)
 
+    def floor(self, tag: str) -> float:
+        """Smallest relative difference between the recommendation's mean and the baseline's."""
+        sides = [() if record is None else self.trials_behind(record, tag)
+                 for record in (self.chosen, self.baseline)]  # fmt: skip
+        counts = [sum(r.metrics.get(tag) is not None for r in side) for side in sides]
+        return self.noise[tag].floor_of(*counts)
+
     def intervals(self) -> dict[str, tuple[float | None, float | None]]:
         """Metric to the 95% interval of the recommended configuration's figure."""
         if self.chosen is None:
@@ -207,7 +214,7 @@ def _gains(findings: Findings) -> str:
         text = f"{in_sentence(title(tag))} {display(tag, value)}"
         if value is None or not other:
             changed.append(text)
-        elif abs(value / other - 1) < findings.noise[tag].floor:
+        elif abs(value / other - 1) < findings.floor(tag):
             same.append(text)
         else:
             better = (value > other) == (objective.direction == "maximize")
@@ -242,7 +249,7 @@ def _criteria(criteria: Sequence[Criterion]) -> str:
 
 def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
     noises = [findings.noise[o.metric] for o in objectives]
-    worst = max(noise.floor for noise in noises)
+    worst = max(findings.floor(o.metric) for o in objectives)
     basis = (
         "by repeated measurements"
         if any(noise.repeats for noise in noises)

@@ -75,7 +75,7 @@ def comparison_of(
         {tag: findings.figure(chosen, tag) for tag in tags},
         {tag: findings.figure(baseline, tag) for tag in tags},
         intervals=findings.intervals() if with_intervals else None,
-        floors={tag: noise.floor for tag, noise in findings.noise.items()},
+        floors={tag: findings.floor(tag) for tag in findings.noise},
         unlike=() if findings.recommendation is None else findings.recommendation.unlike,
         notes=_means(findings, chosen, baseline),
         simulated=findings.simulated,
@@ -99,7 +99,7 @@ def cards(findings: Findings) -> tuple[Card, ...]:
     for objective in findings.spec.objectives if chosen is not None else ():
         tag = objective.metric
         value, other = findings.figure(chosen, tag), findings.figure(baseline, tag)
-        tone = change_tone(tag, value, other, findings.noise[tag].floor)
+        tone = change_tone(tag, value, other, findings.floor(tag))
         found.append(
             Card(
                 name=title(tag),

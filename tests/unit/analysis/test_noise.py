@@ -53,3 +53,10 @@ def test_the_floor_is_the_difference_of_two_single_trials() -> None:
     """Two standard errors of a difference: 2 * sqrt(2) * sd."""
     noise = noise_of(repeats([10.0]), METRIC)
     assert noise.floor == pytest.approx(2 * 2**0.5 * ASSUMED_SD)
+
+
+def test_means_over_more_trials_have_a_lower_floor() -> None:
+    """Two standard errors of 3%: times sqrt(1/1 + 1/1) for one trial each, sqrt(2/3) for three."""
+    noise = noise_of(repeats([10.0]), METRIC)
+    assert noise.floor == pytest.approx(2 * 0.03 * 2**0.5)
+    assert noise.floor_of(3, 3) == pytest.approx(2 * 0.03 * (2 / 3) ** 0.5)

@@ -1,5 +1,7 @@
 """The head of a report: what is recommended against the baseline."""
 
+from dataclasses import replace
+
 from autotune.analysis.criteria import THROUGHPUT
 from autotune.cli.conclude import Summary
 from autotune.records import Configuration, TrialKind, TrialRecord
@@ -49,6 +51,29 @@ def row(table: Table | None, name: str) -> list[str]:
     """The cells behind a metric's name."""
     assert table is not None
     return next([c.text for c in cells[1:]] for cells in table.rows if cells[0].text == name)
+
+
+def test_a_change_of_means_is_held_against_the_noise_of_means() -> None:
+    """9% between single trials that differ by 5%: noise, and with three trials a side it is not."""
+    shifts = (0.95, 1.0, 1.05)
+
+    def of(repeats: int) -> Findings:
+        plan = [(Configuration(), 1000.0, 60_000.0), (WIDER, 1090.0, 90_000.0)]
+        records = [trial(0, TrialKind.BASELINE, Configuration(), 1000.0)]
+        for shift in shifts[:repeats] if repeats > 1 else (1.0,):
+            for configuration, speed, context in plan:
+                made = trial(len(records), TrialKind.FINALIST, configuration, speed * shift)
+                metrics = {**made.metrics, "context_capacity_tokens": context}
+                records.append(replace(made, metrics=metrics))
+        for configuration in (Configuration.of({"other": 1}),):  # what tells the noise in both
+            records += [
+                trial(50 + i, TrialKind.RETRY, configuration, 1000.0 * shift)
+                for i, shift in enumerate(shifts)
+            ]
+        return findings_of(StudySpec(name="sample"), records)
+
+    assert row(comparison_of(of(3)), "Output throughput")[-1] == "+9.0%"
+    assert row(comparison_of(of(1)), "Output throughput")[-1] == "+9.0% (noise)"
 
 
 def test_the_comparison_holds_means_over_the_proofs() -> None:
