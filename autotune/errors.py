@@ -13,7 +13,8 @@
     ├── StoreError              11  records or database cannot be read or written
     │   └── StudyConflictError  12  the study exists with another space, or is in use
     ├── ProbeError              13  a server that was asked about does not answer as one should
-    └── NothingFeasibleError    14  the study ended without one feasible trial
+    ├── NothingFeasibleError    14  the study ended without one feasible trial
+    └── OutputLostError         15  nobody takes what the command writes
 
 A trial that fails is not an error: it is an outcome in a record (`autotune.records`). These
 errors end a command. Each carries the process's exit code and a hint: the next step to take.
@@ -118,3 +119,9 @@ class NothingFeasibleError(AutotuneError):
     """The study ended without one feasible trial."""
 
     exit_code = 14
+
+
+class OutputLostError(AutotuneError):
+    """Nobody takes what the command writes: a full disk, a reader or a terminal that has gone."""
+
+    exit_code = 15

@@ -1,12 +1,15 @@
 """The program behind the command: parse, run one command, exit code."""
 
+import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import typer
 
 from autotune import __version__
 from autotune.cli import commands
+from autotune.cli.lost_output import LOST, let_go, output_lost
 from autotune.errors import EXIT_INTERRUPTED, AutotuneError
 from autotune.report.untrusted import one_line
 from autotune.spec.secret_values import hidden
@@ -59,16 +62,28 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         result = app(args=arguments, standalone_mode=False)
     except AutotuneError as error:
-        _say(f"error: {hidden(one_line(error.message))}")
-        if error.hint:
-            _say(f"hint: {hidden(one_line(error.hint))}")
-        return error.exit_code
+        return _failed(error)
+    except OSError as error:
+        if error.errno not in LOST or error.filename is not None:
+            raise
+        return _failed(output_lost(error))
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     except _WRONG_COMMAND_LINE as error:
         error.show()
         return int(error.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _failed(error: AutotuneError) -> int:
+    """Tell an error, where there is still somebody to tell; its exit code."""
+    with suppress(OSError):
+        _say(f"error: {hidden(one_line(error.message))}")
+        if error.hint:
+            _say(f"hint: {hidden(one_line(error.hint))}")
+    let_go(sys.stdout)
+    let_go(sys.stderr)
+    return error.exit_code
 
 
 def _say(text: str) -> None:

@@ -5,6 +5,7 @@ from contextlib import contextmanager
 
 from rich.console import Console
 
+from autotune.errors import OutputLostError
 from autotune.records import TrialRecord
 from autotune.report.quantities import phase_text
 from autotune.store import TrialStore
@@ -12,11 +13,11 @@ from autotune.store import TrialStore
 
 @contextmanager
 def told_when_stopped(store: TrialStore) -> Iterator[None]:
-    """Say on stderr what is kept if Ctrl-C ends what is inside; it is raised on."""
+    """Say on stderr what is kept if Ctrl-C ends what is inside, or a lost output; raised on."""
     before = store.next_number()
     try:
         yield
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, OutputLostError):
         console = Console(stderr=True, highlight=False)
         for line in stopped_text(store, before):
             console.print(line, markup=False, soft_wrap=True)

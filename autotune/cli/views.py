@@ -8,12 +8,14 @@ from rich.console import Console
 
 from autotune.cli.json_lines import JsonLines
 from autotune.cli.live import LiveView
+from autotune.cli.lost_output import Lasting
 from autotune.cli.plain import PlainLines
 from autotune.clock import Clock, MonotonicClock
 from autotune.records import TrialRecord
 from autotune.spec.study import StudySpec
 
-View = LiveView | PlainLines | JsonLines
+View = Lasting
+"""What commands are given: whatever becomes of the output, it raises nothing into a trial."""
 
 
 def make_view(
@@ -27,6 +29,8 @@ def make_view(
 ) -> View:
     """The view of this run; a context manager and an observer.
 
+    An output that breaks off ends the run as Ctrl-C does.
+
     Args:
         spec: Whose objectives are shown.
         clock: The study's; a virtual one still draws on a real screen.
@@ -36,16 +40,17 @@ def make_view(
         known: Trials of earlier runs.
     """
     if json:
-        return JsonLines(sys.stdout)
+        return Lasting(JsonLines(sys.stdout))
     console = Console(highlight=False)
     if quiet or not _may_draw(console):
-        return PlainLines(
+        plain = PlainLines(
             sys.stderr if quiet else sys.stdout,
             clock=MonotonicClock(),
             objectives=spec.objectives,
             quiet=quiet,
         )
-    return LiveView(
+        return Lasting(plain)
+    live = LiveView(
         console,
         clock=clock,
         objectives=spec.objectives,
@@ -53,6 +58,7 @@ def make_view(
         simulated=simulated,
         known=known,
     )
+    return Lasting(live)
 
 
 def _may_draw(console: Console) -> bool:

@@ -15,7 +15,7 @@ from autotune.cli.main import run
 from autotune.paths import StudyPaths, results_root
 from autotune.store import StudyLock
 from tests.e2e.conftest import real_study
-from tests.support.command import Place
+from tests.support.command import PROGRAM, Place
 
 SIMULATED = ("--engine", "simulated", "--trials", "8", "--quiet")
 
@@ -254,3 +254,19 @@ def test_no_room_on_the_disk(small_disk: Path) -> None:
     grown = ["mount", "-o", "remount,size=100m", str(small_disk)]
     subprocess.run(grown, check=True)
     assert place.run(*command).result["trials"] >= 4
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full on this system")
+@pytest.mark.parametrize("options", [("--json",), ()])
+def test_an_output_on_a_full_disk(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """One message, an exit code of its own, and no traceback."""
+    with Path("/dev/full").open("w") as full:
+        ended = subprocess.run(
+            [PROGRAM, "study", "--engine", "simulated", "--trials", "2", *options],
+            cwd=tmp_path, stdout=full, stderr=subprocess.PIPE, text=True, check=False,
+            timeout=100,
+        )  # fmt: skip
+    assert ended.returncode == 15, ended.stderr
+    assert "the output cannot be written: No space left on device" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "Exception ignored" not in ended.stderr
