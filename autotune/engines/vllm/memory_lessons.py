@@ -6,6 +6,7 @@ out. A lesson that a measured trial contradicts does not hold: then something el
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Final
 
 from autotune.engines.vllm.memory_prediction import Prediction
@@ -183,12 +184,13 @@ class Lessons:
         asked = replace(context, port=0)
         if self._held is None or self._held[0] != asked:
             found = []
+            predicted = cache(predict)  # each lesson asks about every trial that was measured
             for lesson in self._lessons:
-                taught = predict(lesson.configuration)
+                taught = predicted(lesson.configuration)
                 limit = lesson.side.needs(taught)
                 if limit is None or not lesson.side.is_blamed(taught):
                     continue
-                if not self._is_contradicted(lesson, limit, predict):
+                if not self._is_contradicted(lesson, limit, predicted):
                     found.append((lesson, limit))
             self._held = (asked, tuple(found))
         return self._held[1]

@@ -63,10 +63,11 @@ class GaussianProcess:
         if not len(rows) or self._theta is None:
             return np.zeros(len(rows)), np.full(len(rows), self._signal)
         across = self._covariance(rows, self._rows)
-        explained = solve_triangular(self._lower(), across.T, lower=True)
+        mean = across @ self._alpha
+        explained = solve_triangular(self._lower(), across.T, lower=True, overwrite_b=True)
         itself = math.exp(self._theta[0]) + self._effect**2 * (rows**2).sum(axis=1)
-        variance = itself - (explained**2).sum(axis=0)
-        return across @ self._alpha, np.sqrt(np.maximum(variance, 1e-12))
+        variance = itself - np.square(explained, out=explained).sum(axis=0)
+        return mean, np.sqrt(np.maximum(variance, 1e-12))
 
     def leave_one_out(self) -> tuple[FloatArray, FloatArray, FloatArray]:
         """Mean and deviation predicted for each target from the others, and the target.
@@ -89,12 +90,24 @@ class GaussianProcess:
         return _JITTER + (math.exp(self._theta[-1]) if self._theta is not None else 0.0)
 
     def _covariance(self, one: FloatArray, other: FloatArray) -> FloatArray:
-        """Of noise-free values."""
+        """Of noise-free values: exp(theta0 - d) * (1 + d + d^2 / 3) and linear effects.
+
+        In few arrays, for candidates times trials are the largest that a study needs.
+        """
         theta = self._centre(one.shape[1]) if self._theta is None else self._theta
         lengths = np.exp(theta[1:-1])
-        distance = _ROOT5 * cdist(one / lengths, other / lengths)
-        smooth = np.exp(theta[0] - distance) * (1 + distance + distance**2 / 3)
-        return np.asarray(smooth + self._effect**2 * (one @ other.T))
+        distance = cdist(one / lengths, other / lengths)
+        distance *= _ROOT5
+        found = 1 + distance
+        linear = np.square(distance)
+        linear /= 3
+        found += linear
+        np.subtract(theta[0], distance, out=distance)
+        found *= np.exp(distance, out=distance)
+        np.matmul(one, other.T, out=linear)
+        linear *= self._effect**2
+        found += linear
+        return np.asarray(found)
 
     def _tuned(self, start: FloatArray, rows: FloatArray, targets: FloatArray) -> FloatArray:
         squares = (rows.T[:, :, None] - rows.T[:, None, :]) ** 2
