@@ -81,7 +81,9 @@ def validate(
     try:
         return model.model_validate(raw)
     except ValidationError as error:
-        wrong = error.errors(include_url=False)[0]
+        found = error.errors(include_url=False)
+        # A misspelt key is missing under its right name as well: the key is what is to be mended.
+        wrong = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
         place = tuple(part for part in wrong["loc"] if part not in _KINDS)
         option = (options or {}).get(".".join(map(str, place)))
         field = " -> ".join(str(part) for part in place) or "(whole file)"

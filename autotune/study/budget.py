@@ -79,6 +79,11 @@ class BudgetWatch:
             return max(0.0, by_trials)
         return max(0.0, min(by_trials, left_ns / NS_PER_S))
 
+    def left_s(self) -> float | None:
+        """Seconds until the study's time is over, 0 from then on; None where it has no end."""
+        left_ns = self._time_left_ns()
+        return None if left_ns is None else max(0, left_ns) / NS_PER_S
+
     def _time_left_ns(self) -> int | None:
         if self.budget.timeout_s is None:
             return None

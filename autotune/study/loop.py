@@ -33,6 +33,7 @@ from autotune.store.records import TrialStore
 from autotune.study.agenda import Planned, counts, is_stopped, next_planned
 from autotune.study.ask_tell import AskTell
 from autotune.study.budget import BudgetWatch, SettledRule
+from autotune.study.end_time import run_within
 from autotune.study.giving_up import abort_if_nothing_works, abort_if_the_host_fails, served
 from autotune.study.outcomes import constraints_of
 from autotune.study.reference_answers import reference_answers
@@ -217,10 +218,10 @@ class _Loop:
             left_out=dict(planned.left_out),
             baseline=reference_answers(self._records),
         )
-        record = await self._run(request)
+        record, is_out_of_time = await self._run(request)
         predicted = {**predictions(screening), **record.predicted}
         self._finish(replace(record, predicted=predicted))
-        if is_stopped(record):
+        if is_stopped(record) and not is_out_of_time:
             raise asyncio.CancelledError
         return record
 
@@ -242,10 +243,10 @@ class _Loop:
             return replace(screening, failure=None)
         return screening
 
-    async def _run(self, request: TrialRequest) -> TrialRecord:
+    async def _run(self, request: TrialRequest) -> tuple[TrialRecord, bool]:
         """One record, also if the runner itself gives up; then its error is raised on."""
         try:
-            return await self._runner.run(request)
+            return await run_within(self._watch.left_s(), self._runner, request, self._spec)
         except asyncio.CancelledError:
             self._finish(ended_early(self._spec, request, "interrupted by the user"))
             raise

@@ -98,6 +98,14 @@ def test_an_unknown_key_of_a_space_file_is_named() -> None:
     assert "relations" in error.hint
 
 
+def test_a_misspelt_section_that_is_needed_is_called_misspelt() -> None:
+    """And not missing: that would send its reader to look for what is there."""
+    raw = {"name": "s", "parametres": {"a": {"choices": [1]}}}
+    with pytest.raises(SpecError) as caught:
+        space_from(raw, where=WHERE)
+    assert caught.value.message == f"{WHERE}: parametres: unknown key; did you mean parameters?"
+
+
 def test_a_space_needs_a_parameter() -> None:
     """An empty one would be a study of one configuration."""
     assert error_of({}).message.startswith(f"{WHERE}: parameters")

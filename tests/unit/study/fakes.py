@@ -1,5 +1,6 @@
 """A runner that measures a made-up landscape in virtual time, and a small space for it."""
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
@@ -116,8 +117,11 @@ class FakeRunner:
     async def run(self, request: TrialRequest) -> TrialRecord:
         self.requests.append(request)
         start_ns = self.clock.now_ns()
-        await self.clock.sleep(10)
         met = self.script.get(request.number)
+        try:
+            await self.clock.sleep(10)
+        except asyncio.CancelledError:
+            met = Failure(kind=FailureKind.INTERRUPTED, phase="all", message="stopped by the user")
         if isinstance(met, AutotuneError):
             raise met
         failure = met or self.judge(request.configuration)

@@ -31,6 +31,23 @@ def test_ctrl_c_stores_the_record_and_the_study_goes_on(bench: Bench) -> None:
     assert len(bench.runner.requests) == TRIALS + 1
 
 
+def test_a_trial_that_runs_when_the_time_is_over_is_ended_and_run_again(bench: Bench) -> None:
+    """Trials of 10 s in 15 s: the second is cut off then, does not count, and is the next one."""
+    bench.spec = study_spec(budget={"trials": TRIALS, "timeout_s": 15})
+    end = bench.run()
+    assert bench.clock.now_ns() == pytest.approx(15e9, rel=1e-6)
+    assert end.reason == "the time of 15 s is over"
+    assert sum(counts(r) for r in end.records) == 1
+    cut = end.records[-1]
+    assert cut.outcome.failure is not None
+    assert cut.outcome.failure.kind is FailureKind.INTERRUPTED
+    assert cut.outcome.failure.message == "the study's time was over"
+    bench.spec = study_spec(budget={"trials": TRIALS})
+    again = bench.run()
+    assert again.records[2].configuration == cut.configuration
+    assert sum(counts(r) for r in again.records) == TRIALS
+
+
 def test_ctrl_c_after_a_trial_has_its_outcome_ends_the_study_too(bench: Bench) -> None:
     """It came while the server of a failed trial was being stopped: that outcome stands."""
 
