@@ -1,12 +1,15 @@
 """`autotune matrix`: the fixed configurations, each measured with every test."""
 
 import sys
+from pathlib import Path
 from typing import Annotated
 
+import orjson
 import typer
 from rich.console import Console
 
 from autotune.cli.commands.study import preflight
+from autotune.cli.json_lines import record_as_json
 from autotune.cli.options import (
     DeployerOption,
     EngineOption,
@@ -24,7 +27,13 @@ from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
 from autotune.probes import PROBES
 from autotune.records import TrialKind, TrialRecord
-from autotune.report.matrix_table import matrix_csv, matrix_table, measured_tests, rows_of
+from autotune.report.matrix_table import (
+    MatrixRow,
+    matrix_csv,
+    matrix_table,
+    measured_tests,
+    rows_of,
+)
 from autotune.report.table import SIMULATED, to_markdown, to_rich
 from autotune.seams.events import Notice
 from autotune.spec.matrix import Cell, tests_from
@@ -139,7 +148,7 @@ def show(
         workbench: Whose store holds the cells of earlier runs.
         cells: All of the matrix.
         tests: Those of this run.
-        json: Write the files only.
+        json: Print the result as a line of JSON in place of the table.
     """
     store = TrialStore(workbench.paths, workbench.spec.name)
     measured = [record for record in store.records() if record.kind is TrialKind.MATRIX]
@@ -151,7 +160,27 @@ def show(
     csv = workbench.paths.root / f"matrix{mark}.csv"
     write_atomically(markdown, to_markdown(table) + "\n")
     write_atomically(csv, matrix_csv(rows, tests))
-    if not json:
+    if json:
+        typer.echo(as_json(workbench, rows, files=(markdown, csv)))
+    else:
         console = Console(file=sys.stdout, highlight=False)
         console.print(to_rich(table))
         console.print(f"written: {markdown}, {csv}", markup=False, soft_wrap=True)
+
+
+def as_json(workbench: Workbench, rows: list[MatrixRow], *, files: tuple[Path, ...]) -> str:
+    """One JSON object, event "result": the last trial of every cell that has run."""
+    cells = [
+        {"name": row.name, "title": row.cell.title, "image": row.cell.image,
+         "notes": list(row.record.notes), **record_as_json(row.record)}
+        for row in rows
+        if row.record is not None
+    ]  # fmt: skip
+    values = {
+        "event": "result",
+        "study": workbench.spec.name,
+        "simulated": workbench.backend.simulated,
+        "cells": cells,
+        "files": list(map(str, files)),
+    }
+    return orjson.dumps(values).decode()
