@@ -11,6 +11,7 @@ from autotune.report.bounds import memory_bounds
 from autotune.report.quantities import DASH, display, in_sentence, scale_for, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, to_csv
 from autotune.report.tables import any_simulated, configuration_text
+from autotune.seams.engine import Fragile
 from autotune.spec.matrix import Cell as MatrixCell
 from autotune.spec.study import StudySpec
 
@@ -43,12 +44,19 @@ class MatrixRow:
         name: As the matrix calls it.
         record: Its last trial; None while it has not run.
         earlier: Trials of the same settings before that, which may have had other tests.
+        fragile: Which of its settings have been seen to go wrong together, and how.
     """
 
     name: str
     cell: MatrixCell
     record: TrialRecord | None = None
     earlier: tuple[TrialRecord, ...] = ()
+    fragile: tuple[str, ...] = ()
+
+    @property
+    def title(self) -> str:
+        """The cell's title; what runs on fragile settings says so beside its figures."""
+        return f"{self.cell.title} (fragile)" if self.fragile else self.cell.title
 
     def of_test(self, test: int) -> TrialRecord | None:
         """The last trial in which a test was measured, else the last trial."""
@@ -59,18 +67,33 @@ class MatrixRow:
         return asked[-1] if asked else self.record
 
 
-def rows_of(cells: Mapping[str, MatrixCell], records: Sequence[TrialRecord]) -> list[MatrixRow]:
-    """Each cell with the records that carry its name and the settings of the last of them."""
-    return [_row_of(name, cell, [r for r in records if r.label == name])
+def rows_of(
+    cells: Mapping[str, MatrixCell],
+    records: Sequence[TrialRecord],
+    fragile: Sequence[Fragile] = (),
+) -> list[MatrixRow]:
+    """Each cell with the records that carry its name and the settings of the last of them.
+
+    Args:
+        cells: By name, in the table's order.
+        records: Trials of the matrix.
+        fragile: What has been seen to go wrong on the engine at hand; of a cell with an image of
+            its own it says nothing.
+    """
+    return [_row_of(name, cell, [r for r in records if r.label == name], fragile)
             for name, cell in cells.items()]  # fmt: skip
 
 
-def _row_of(name: str, cell: MatrixCell, records: Sequence[TrialRecord]) -> MatrixRow:
+def _row_of(
+    name: str, cell: MatrixCell, records: Sequence[TrialRecord], fragile: Sequence[Fragile]
+) -> MatrixRow:
     if not records:
         return MatrixRow(name=name, cell=cell)
     *earlier, last = records
     alike = tuple(r for r in earlier if _setting_of(r) == _setting_of(last))
-    return MatrixRow(name=name, cell=cell, record=last, earlier=alike)
+    is_here = cell.image is None and last.outcome.status is not OutcomeStatus.SCREENED
+    found = [str(f) for f in fragile if is_here and f.concerns(last.configuration)]
+    return MatrixRow(name=name, cell=cell, record=last, earlier=alike, fragile=tuple(found))
 
 
 def _setting_of(record: TrialRecord) -> tuple[object, ...]:
@@ -99,7 +122,7 @@ def matrix_table(
         spec: Whose headroom and limits memory is held against; None leaves that out.
     """
     body = tuple(
-        (Cell.of(row.cell.title, Tone.STRONG), *(_cell(row, test, spec) for test in tests))
+        (Cell.of(row.title, Tone.STRONG), *(_cell(row, test, spec) for test in tests))
         for row in rows
     )
     return Table(
@@ -112,7 +135,11 @@ def matrix_table(
             ),
         ),
         rows=body,
-        notes=(*_places(rows), *(note for row in rows for note in _notes(row, tests, spec))),
+        notes=(
+            *_places(rows),
+            *_unchecked(rows),
+            *(note for row in rows for note in _notes(row, tests, spec)),
+        ),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
 
@@ -127,7 +154,8 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
     tags = [tag for test in tests for tag in _tags(test)]
     heads = ["configuration", "title", "settings", "status", "simulated"]
     heads += [f"{tag} [{METRICS[tag].unit.value}]" for tag in tags]
-    heads += [f"test {test} note" for test in tests] + ["left out"]
+    heads += [f"test {test} note" for test in tests]
+    heads += ["left out", "fragile"]
     lines = []
     for row in rows:
         record = row.record
@@ -140,6 +168,7 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
             *(_raw(tag, _value(row, test, tag)) for test in tests for tag in _tags(test)),
             *(_reason(row, test) for test in tests),
             "; ".join(f"{name}: {why}" for name, why in left_out.items()),
+            "; ".join(row.fragile),
         ])  # fmt: skip
     return to_csv(heads, lines)
 
@@ -227,11 +256,24 @@ def _places(rows: Sequence[MatrixRow]) -> list[str]:
     return [f"measured on {len(machines)} machines, whose speeds must not be compared: {named}"]
 
 
+def _unchecked(rows: Sequence[MatrixRow]) -> list[str]:
+    """The tests ask how fast, not whether answers are right: what nobody asked is said."""
+    ran = [row.record for row in rows if row.record is not None and row.record.is_measured]
+    checked = any(p.probe == "correctness" for record in ran for p in record.probes)
+    if not ran or checked:
+        return []
+    text = (
+        "whether answers are right was not asked: `autotune study` compares them with the default's"
+    )
+    return [text]
+
+
 def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list[str]:
     record = row.record
     if record is None:
         return []
     notes = [f"{row.cell.title}: {name} left out: {why}" for name, why in record.left_out.items()]
+    notes += [f"{row.cell.title}: {why}" for why in row.fragile]
     if row.cell.image is not None:
         release = record.environment.get("engine_release", "of unknown release")
         notes.insert(0, f"{row.cell.title}: run in {row.cell.image}, engine {release}")

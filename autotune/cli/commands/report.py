@@ -16,6 +16,7 @@ from autotune.report.html import write_report
 from autotune.report.matrix_table import matrix_table, rows_of
 from autotune.report.table import Table
 from autotune.spec.matrix import read_matrix
+from autotune.store import read_resolution
 
 
 def report(
@@ -51,4 +52,5 @@ def matrix_of(study: StoredStudy) -> Table | None:
         declared = read_matrix(declared_file("studies", "matrix"))
     except (SpecError, UsageError):
         return None  # cells of a matrix file that is no longer here: the trials table has them
-    return matrix_table(rows_of(declared.configurations, cells), spec=study.spec)
+    fragile = read_resolution(study.paths).fragile
+    return matrix_table(rows_of(declared.configurations, cells, fragile), spec=study.spec)

@@ -25,7 +25,9 @@ from autotune.report.matrix_table import (
     rows_of,
 )
 from autotune.report.table import Table, to_markdown, to_rich
+from autotune.seams.engine import Fragile
 from autotune.spec.matrix import Cell
+from autotune.spec.parameters import Condition
 from autotune.spec.study import StudySpec
 from autotune.units import BYTES_PER_GIB
 from tests.support.records import record
@@ -186,3 +188,28 @@ def test_cells_of_two_machines_are_not_to_be_compared() -> None:
         "measured on 2 machines, whose speeds must not be compared: Baseline; A: V1 + async"
     )
     assert not any("machines" in note for note in matrix_table(rows_of(CELLS, [BASELINE])).notes)
+
+
+def test_figures_of_fragile_settings_are_marked_wherever_they_are_read() -> None:
+    """In the table, in Markdown, in CSV, with what was seen; other cells stand as they are."""
+    reason = "wrong text was seen"
+    fp8 = Condition(parameter="kv_cache_dtype", values=("fp8",))
+    unset = Condition(parameter="attention_backend", values=("default",))
+    fragile = Fragile(name="r", settings=(fp8, unset), reason=reason)
+    cell = record(4, label="A", kind=TrialKind.MATRIX, config=FP8)
+    made = rows_of(CELLS, [BASELINE, cell], [fragile])
+    text = to_markdown(matrix_table(made))
+    assert "A: V1 + async (fragile)" in text
+    assert "Baseline (fragile)" not in text
+    assert reason in text
+    baseline, a, *_ = csv.DictReader(io.StringIO(matrix_csv(made)))
+    assert (baseline["fragile"], reason in a["fragile"]) == ("", True)
+
+
+def test_answers_that_nobody_checked_are_said_to_be_so() -> None:
+    """The tests ask how fast; a cell whose answers were compared ends the warning."""
+    words = "whether answers are right was not asked"
+    assert words in to_markdown(matrix_table(rows_of(CELLS, [BASELINE])))
+    probe = ProbeResult(probe="correctness", status=ProbeStatus.MEASURED)
+    checked = replace(BASELINE, probes=(*BASELINE.probes, probe))
+    assert words not in to_markdown(matrix_table(rows_of(CELLS, [checked])))
