@@ -152,7 +152,8 @@ def show(
     """
     store = TrialStore(workbench.paths, workbench.spec.name)
     measured = [record for record in store.records() if record.kind is TrialKind.MATRIX]
-    rows = [row for row in rows_of(cells, measured) if row.record is not None]
+    fragile = workbench.space.fragile
+    rows = [row for row in rows_of(cells, measured, fragile) if row.record is not None]
     tests = tuple(sorted({*tests, *measured_tests(rows)}))
     table = matrix_table(rows, tests, spec=workbench.spec)
     mark = f"-{SIMULATED}" if workbench.backend.simulated else ""
