@@ -105,6 +105,14 @@ class Chooser:
     def _gain(self, candidate: Measured) -> float:
         return score_of(candidate.logs, self._objectives, self._weights)
 
+    def gain(self, candidate: Measured) -> float:
+        """Weighted gains alone, without harm."""
+        return self._gain(candidate)
+
+    def leads(self, candidate: Measured) -> bool:
+        """Whether it beats the default beyond luck; true of all where there is no default."""
+        return self._beats_default(candidate)
+
     def is_behind(self, candidate: Measured, other: Measured, errors: float) -> bool:
         """Whether the other's score is better by more than so many standard errors."""
         return self.score(other) - self.score(candidate) > errors * self.error(candidate, other)

@@ -6,12 +6,13 @@ alone, and that is said. What a setting makes worse is its cost and never a reas
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
 from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
+from autotune.analysis.default_name import engines_own
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.noise import noise_of
@@ -114,7 +115,8 @@ class _Reasons:
         broken = next((r for r in asked if r.configuration.get(name) != value), None)
         if broken is None or broken.outcome.failure is None:
             return self._made(name, value, "as in the baseline", Basis.DEFAULT)
-        return self._made(name, value, f"the default without it: {_end(broken)}", Basis.NEEDED)
+        made = self._made(name, value, f"the default without it: {_end(broken)}", Basis.NEEDED)
+        return replace(made, default=engines_own(self._records, name))
 
     def _broken(self, configuration: Configuration, name: str) -> TrialRecord | None:
         """The trial of a configuration less one setting, where none of it was feasible."""

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 
 from autotune.analysis.costs import unlike
 from autotune.analysis.decision import Decision, decide
+from autotune.analysis.default_name import OWN, default_name, repaired
 from autotune.analysis.effects import change
+from autotune.analysis.front import on_front, points_of
 from autotune.analysis.measurements import Measured, differences
-from autotune.analysis.pareto import is_on_front, losses_of
+from autotune.analysis.passed_over import Forgone, PassedOver, Passing
 from autotune.analysis.reasons import Basis, SettingReason, reasons_of
 from autotune.metrics import metric_named
-from autotune.records import Configuration, Scalar, TrialKind, TrialRecord
-from autotune.spec.study import Objective, Preference, StudySpec
+from autotune.records import Configuration, Scalar, TrialRecord
+from autotune.spec.study import Preference, StudySpec
 
 __all__ = ["Basis", "Recommendation", "SettingReason", "differences", "recommend"]
 
@@ -37,6 +39,10 @@ class Recommendation:
             noise.
         front: Number of the last trial of each configuration on the front, by the means over
             its trials.
+        default_name: What the baseline is called in a sentence.
+        points: Every configuration by the trials that its shown figures are means of.
+        passed: Why each configuration of the front is not what is recommended.
+        forgone: Of each objective the best that was measured and not taken.
         costs: Metric to ratio against the baseline, of everything that a request feels and that
             is worse beyond the noise; the worst first.
         unlike: Metrics of `record` that must not be held against the baseline's: of the start-up,
@@ -59,6 +65,10 @@ class Recommendation:
     costs: Mapping[str, float] = field(default_factory=dict)
     unlike: tuple[str, ...] = ()
     repaired: Mapping[str, Scalar] = field(default_factory=dict)
+    default_name: str = OWN
+    points: tuple[Measured, ...] = ()
+    passed: tuple[PassedOver, ...] = ()
+    forgone: tuple[Forgone, ...] = ()
 
     @property
     def configuration(self) -> Configuration:
@@ -77,83 +87,79 @@ def recommend(
     prefer = prefer or spec.prefer
     decision = decide(records, spec, prefer)
     chosen, chooser, baseline = decision.chosen, decision.chooser, decision.baseline
-    repaired = _repaired(records, baseline)
+    points = points_of(decision.everything, spec.objectives)
+    front = on_front(points, spec.objectives)
+    passing = Passing(decision, spec.objectives, prefer, records)
+    forgone = passing.forgone(points)
     return Recommendation(
         record=chosen.latest,
         baseline=baseline,
         keep_default=decision.keeps_default,
-        reason=_reason(decision, prefer, records, repaired),
+        reason=_reason(decision, prefer, records, forgone),
         settings=reasons_of(records, spec.objectives, decision),
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
-        front=front_of(decision.everything, spec.objectives),
+        front=tuple(point.latest.number for point in front),
         prefer=prefer,
         intervals=chooser.intervals(chosen),
         proved=decision.proved,
         costs=decision.costs.ratios(chosen.records),
         unlike=unlike(records, chosen.latest, baseline),
-        repaired=repaired,
+        repaired=repaired(records, baseline),
+        default_name=default_name(records, baseline),
+        points=points,
+        passed=passing.over(front),
+        forgone=forgone,
     )
-
-
-def front_of(groups: Sequence[Measured], objectives: Sequence[Objective]) -> tuple[int, ...]:
-    """Configurations that no other one beats in every mean, each by its last trial's number."""
-    front = is_on_front(losses_of([group.logs for group in groups], objectives))
-    kept = (group for group, on in zip(groups, front, strict=True) if on)
-    return tuple(sorted(group.latest.number for group in kept))
-
-
-def _repaired(records: Sequence[TrialRecord], baseline: TrialRecord | None) -> dict[str, Scalar]:
-    """What the feasible baseline has that the study's own baseline has not."""
-    asked = [r.configuration for r in records if r.kind is TrialKind.BASELINE]
-    if baseline is None or not asked or baseline.configuration in asked:
-        return {}
-    changed = differences(baseline.configuration, asked[-1])
-    values = baseline.configuration.values
-    return {name: values[name] for name in changed if name in values}
 
 
 def _reason(
     decision: Decision,
     prefer: Preference,
     records: Sequence[TrialRecord],
-    repaired: Mapping[str, Scalar],
+    forgone: Sequence[Forgone],
 ) -> str:
     """Why it was chosen, one line."""
     chooser, chosen = decision.chooser, decision.chosen
     if chooser.baseline is None:
         why = _why_infeasible(decision.baseline)
         return f"best {prefer} score among the feasible trials; {why}"
-    default = _default_named(records, repaired)
+    default = default_name(records, decision.baseline)
+    if decision.keeps_default and forgone:
+        return (
+            f"keep {default}: nothing measured is shown to be better by the {prefer} score. "
+            f"{forgone_text(forgone)}"
+        )
     if decision.keeps_default:
         least = ", ".join(
             f"{metric_named(tag).title} {share:.1%}" for tag, share in chooser.detectable().items()
         )
         return (
-            "nothing measured beats the default beyond the noise: keep the default"
-            f"{default}. A difference of this much would have counted: {least}"
+            f"nothing measured beats the default beyond the noise: keep {default}. "
+            f"A difference of this much would have counted: {least}"
         )
     told = ", ".join(_change(tag, ratio) for tag, ratio in chooser.gains(chosen).items())
-    against = f" against the default{default}" if default else ""
+    against = "" if default == OWN else f" against {default}"
     costs = list(decision.costs.ratios(chosen.records).items())
     named = ", ".join(_change(tag, ratio) for tag, ratio in costs[:3])
     worse = f"; worse beyond the noise: {named}" if costs else ""
-    return f"best {prefer} score, with the fewest changes among equals: {told}{against}{worse}"
+    passed = f". {forgone_text(forgone)}" if forgone else ""
+    return (
+        f"best {prefer} score, with the fewest changes among equals: {told}{against}{worse}{passed}"
+    )
+
+
+def forgone_text(forgone: Sequence[Forgone]) -> str:
+    """What was measured better and is not recommended, with the rule that passed it over."""
+    told = "; ".join(
+        f"{_change(f.metric, f.ratio)} (trial {f.passed.number}), for {f.passed.text}"
+        for f in forgone
+    )
+    return f"Better was measured and not taken: {told}"
 
 
 def _change(tag: str, ratio: float) -> str:
     return f"{metric_named(tag).title} {change(ratio)}"
-
-
-def _default_named(records: Sequence[TrialRecord], repaired: Mapping[str, Scalar]) -> str:
-    """How the default had to be repaired, and why; empty where it was not."""
-    if not repaired:
-        return ""
-    settings = ", ".join(f"{name} {value}" for name, value in repaired.items())
-    asked = [r for r in records if r.kind is TrialKind.BASELINE]
-    failure = asked[-1].outcome.failure if asked else None
-    why = f" (without: {failure.message})" if failure is not None else ""
-    return f", with {settings} to keep the headroom{why}"
 
 
 def _why_infeasible(baseline: TrialRecord | None) -> str:

@@ -46,7 +46,7 @@ def test_a_default_over_a_limit_is_still_what_the_user_has_today() -> None:
     assert chosen.baseline == records[0]
     assert round(chosen.gains["output_tokens_per_s"], 6) == 1.5
     assert not chosen.keep_default
-    assert OVER.message in chosen.reason
+    assert OVER.message in chosen.settings[0].text
 
 
 def test_a_default_that_never_answered_is_no_reference() -> None:
@@ -86,8 +86,8 @@ def test_the_default_with_a_lower_share_stands_for_one_over_its_memory_bound() -
     assert chosen.keep_default
     assert chosen.configuration == records[1].configuration
     assert chosen.repaired == {"gpu_memory_utilization": 0.9}
-    assert "keep the default, with gpu_memory_utilization 0.9" in chosen.reason
-    assert OVER.message in chosen.reason
+    assert "keep the engine's defaults with gpu_memory_utilization 0.9" in chosen.reason
+    assert OVER.message in chosen.settings[0].text
     (reason,) = chosen.settings
     assert reason.basis is Basis.NEEDED
     assert OVER.message in reason.text

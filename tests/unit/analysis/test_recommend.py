@@ -52,7 +52,7 @@ def test_a_gain_within_the_noise_keeps_the_default() -> None:
     chosen = recommend([BASELINE, trial(1, 1030.0, a=1)], SPEC)
     assert chosen.keep_default
     assert chosen.configuration == Configuration()
-    assert "keep the default" in chosen.reason
+    assert "keep the engine's defaults" in chosen.reason
     assert chosen.detectable["output_tokens_per_s"] > 0.03
 
 

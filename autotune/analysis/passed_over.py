@@ -1,0 +1,208 @@
+"""Why what was measured better is not what is recommended: the rule that did it.
+
+The rules are those of the choice (`analysis/choice.py`), looked at again for one configuration:
+harm beside the objectives, the weighted score, the noise, the number of changes, and that only
+what was proved by repeats may be chosen.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from autotune.analysis.decision import Decision
+from autotune.analysis.effects import change
+from autotune.analysis.measurements import Measured
+from autotune.analysis.noise import SIGNIFICANT, Noise, noise_floor
+from autotune.analysis.pairs import told_apart
+from autotune.metrics import Direction, metric_named
+from autotune.records import TrialRecord
+from autotune.spec.study import Objective, Preference
+
+
+class Rule(StrEnum):
+    """What a configuration was passed over by.
+
+    HARM     it is ahead by its objectives, and what it makes worse beside them takes that away
+    SCORE    by the weights of the preference its objectives are behind
+    NOISE    its lead is within the noise
+    CHANGES  within the noise of what is recommended, and it changes more
+    UNPROVED it was not among those that were proved by repeats
+    """
+
+    HARM = "harm"
+    SCORE = "score"
+    NOISE = "noise"
+    CHANGES = "changes"
+    UNPROVED = "unproved"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PassedOver:
+    """One configuration that was not taken.
+
+    Attributes:
+        number: Of the trial that stands for it.
+        text: The rule with its figures, a part of a sentence.
+    """
+
+    number: int
+    rule: Rule
+    text: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forgone:
+    """The best that was measured of one objective, where it is not what is recommended.
+
+    Attributes:
+        metric: The objective.
+        value: Mean, raw.
+        ratio: Against what is recommended.
+    """
+
+    metric: str
+    value: float
+    ratio: float
+    passed: PassedOver
+
+
+class Passing:
+    """Tells why configurations were passed over.
+
+    Args:
+        decision: The choice.
+        objectives: The study's.
+        prefer: The preference that it was made by.
+        records: Every trial; their repeats tell the noise.
+    """
+
+    def __init__(
+        self,
+        decision: Decision,
+        objectives: Sequence[Objective],
+        prefer: Preference,
+        records: Sequence[TrialRecord],
+    ) -> None:
+        self._decision, self._objectives, self._prefer = decision, objectives, prefer
+        self._noise: Mapping[str, Noise] = noise_floor(records, objectives)
+        self._groups = {m.configuration: m for m in (*decision.everything, *decision.candidates)}
+
+    def over(self, points: Sequence[Measured]) -> tuple[PassedOver, ...]:
+        """Of each point that is neither the default nor recommended."""
+        chosen, baseline = self._decision.chosen, self._decision.baseline
+        skipped = {chosen.configuration} | (set() if baseline is None else {baseline.configuration})
+        return tuple(self._why(p) for p in points if p.configuration not in skipped)
+
+    def forgone(self, points: Sequence[Measured]) -> tuple[Forgone, ...]:
+        """Of each objective the best point, where it beats recommendation and default clearly.
+
+        Beyond the noise of the means of both.
+        """
+        chosen, found = self._decision.chosen, []
+        for index, objective in enumerate(self._objectives):
+            sign = 1.0 if objective.direction == "maximize" else -1.0
+            best = max(points, key=lambda p: sign * p.logs[index], default=None)
+            others = [m for m in (chosen, self._decision.chooser.baseline) if m is not None]
+            if best is None or best.configuration in {m.configuration for m in others}:
+                continue
+            if all(
+                sign * (best.logs[index] - other.logs[index]) > self._reach(objective, best)
+                for other in others
+            ):
+                ratio = math.exp(best.logs[index] - chosen.logs[index])
+                passed = self._why(best)
+                found.append(
+                    Forgone(
+                        metric=objective.metric,
+                        value=best.values[index],
+                        ratio=ratio,
+                        passed=passed,
+                    )
+                )
+        return tuple(found)
+
+    def _why(self, point: Measured) -> PassedOver:
+        rule, text = self._rule(self._groups.get(point.configuration, point))
+        return PassedOver(number=point.latest.number, rule=rule, text=text)
+
+    def _rule(self, point: Measured) -> tuple[Rule, str]:
+        chooser, chosen = self._decision.chooser, self._decision.chosen
+        ahead = chooser.gain(point) - chooser.gain(chosen)
+        lead = chooser.score(point) - chooser.score(chosen)
+        harm = self._harm(point)
+        if chooser.is_baseline(chosen) and chooser.leads(point):
+            return self._unproved(point)
+        if chooser.is_baseline(chosen) and lead > 0:
+            return Rule.NOISE, self._within(point)
+        if ahead > 0 >= lead and harm:
+            return Rule.HARM, harm
+        if lead <= 0:
+            return self._behind(point)
+        if point.configuration not in {m.configuration for m in self._decision.candidates}:
+            return self._unproved(point)
+        if not chooser.leads(point):
+            return Rule.NOISE, "not shown to beat the default beyond the noise"
+        extra = self._changes(point) - self._changes(chosen)
+        if extra > 0:
+            settings = "setting" if extra == 1 else "settings"
+            return Rule.CHANGES, f"within the noise of it, and changes {extra} {settings} more"
+        return Rule.NOISE, "within the noise of it"
+
+    def _changes(self, point: Measured) -> int:
+        baseline = self._decision.baseline
+        if baseline is None:
+            return len(point.configuration.items)
+        return len(told_apart(point.latest, baseline))
+
+    @staticmethod
+    def _unproved(point: Measured) -> tuple[Rule, str]:
+        times = "once" if len(point.records) == 1 else f"{len(point.records)} times"
+        return Rule.UNPROVED, f"measured {times}, and not among the finalists that were proved"
+
+    def _within(self, point: Measured) -> str:
+        worse = self._worse(point)
+        cost = f" ({worse})" if worse else ""
+        return f"its {self._prefer} score{cost} leads the default's by less than the noise"
+
+    def _behind(self, point: Measured) -> tuple[Rule, str]:
+        parts = [part for part in (self._worse(point), self._harm(point)) if part]
+        lost = " and ".join(parts) or "by a little in every objective"
+        return Rule.SCORE, f"its {self._prefer} score is lower: {lost}"
+
+    def _worse(self, point: Measured) -> str:
+        """Objectives in which it is behind what is recommended beyond the noise."""
+        chosen, told = self._decision.chosen, []
+        for index, objective in enumerate(self._objectives):
+            sign = 1.0 if objective.direction == "maximize" else -1.0
+            gap = point.logs[index] - chosen.logs[index]
+            if sign * gap < -self._reach(objective, point):
+                told.append(f"{metric_named(objective.metric).title} {change(math.exp(gap))}")
+        return ", ".join(told)
+
+    def _reach(self, objective: Objective, point: Measured) -> float:
+        """What the noise may put between a point and what is recommended, a logarithm."""
+        repeats = 1 / len(point.records) + 1 / len(self._decision.chosen.records)
+        return SIGNIFICANT * self._noise[objective.metric].relative_sd * math.sqrt(repeats)
+
+    def _harm(self, point: Measured) -> str:
+        """What it makes worse beside the objectives, the most beyond what is recommended."""
+        costs, aside = self._decision.costs, {o.metric for o in self._objectives}
+        mine = costs.ratios(point.records)
+        theirs = costs.ratios(self._decision.chosen.records)
+        excess = {
+            tag: abs(math.log(ratio)) - abs(math.log(theirs.get(tag, 1.0)))
+            for tag, ratio in mine.items()
+            if tag not in aside
+        }
+        tag = max(excess, key=lambda t: excess[t], default=None)
+        if tag is None or excess[tag] <= 0:
+            return ""
+        return f"{metric_named(tag).title} {_factor(tag, mine[tag])} against the default"
+
+
+def _factor(tag: str, ratio: float) -> str:
+    """How much worse; of rates the factor by which they fall."""
+    if metric_named(tag).direction is Direction.HIGHER and ratio < 0.1:
+        return f"{1 / ratio:.1f} times less"
+    return change(ratio)
