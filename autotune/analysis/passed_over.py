@@ -162,13 +162,15 @@ class Passing:
 
     def _within(self, point: Measured) -> str:
         worse = self._worse(point)
-        cost = f" ({worse})" if worse else ""
-        return f"its {self._prefer} score{cost} leads the default's by less than the noise"
+        cost = f" (with {worse})" if worse else ""
+        return f"a {self._prefer} score{cost} that leads the default's by less than the noise"
 
     def _behind(self, point: Measured) -> tuple[Rule, str]:
-        parts = [part for part in (self._worse(point), self._harm(point)) if part]
+        worse = self._worse(point)
+        worse = f"{worse} against what is recommended" if worse else ""
+        parts = [part for part in (worse, self._harm(point)) if part]
         lost = " and ".join(parts) or "by a little in every objective"
-        return Rule.SCORE, f"its {self._prefer} score is lower: {lost}"
+        return Rule.SCORE, f"a lower {self._prefer} score: {lost}"
 
     def _worse(self, point: Measured) -> str:
         """Objectives in which it is behind what is recommended beyond the noise."""

@@ -85,7 +85,7 @@ def _print_settings(console: Console, found: Findings, chosen: Recommendation, w
     head = f"Recommended{mark}: trial {chosen.record.number}"
     rest = len(chosen.settings) - len(changed)
     if not changed:
-        head += ", the engine's defaults"
+        head += f", {chosen.default_name}"
     elif rest:
         verb = "setting is" if rest == 1 else "settings are"
         head += f"; {rest} more {verb} as in the default"

@@ -29,6 +29,8 @@ def brief_settings(configuration: Configuration, against: Configuration | None =
     mine = configuration.values
     parts = [f"{_name(n)}={_value(v)}" for n, v in mine.items() if other.get(n) != v]
     parts += [f"{_name(n)}=default" for n in other if n not in mine]
+    if not parts and against is not None and against.items:
+        return brief_settings(configuration)  # a default that was lowered is not the engine's
     return " ".join(parts) or "defaults"
 
 

@@ -5,7 +5,6 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
-from autotune.analysis.pareto import pareto_front
 from autotune.paths import StudyPaths, TrialPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_telemetry
@@ -114,21 +113,21 @@ def study_page(findings: Findings) -> StudyPage:
 
 
 def pareto_figure(findings: Findings) -> str:
-    """The first two objectives of the feasible trials, the front marked, as plotly's JSON."""
+    """Means of each configuration in two objectives, the front marked, as plotly's JSON."""
     import plotly.graph_objects as go  # noqa: PLC0415 - half a second that only this needs
 
     x, y = findings.spec.objectives[:2]
-    front = {record.number for record in pareto_front(findings.records, findings.spec.objectives)}
-    chosen = findings.chosen
+    front, repeats = findings.front, findings.repeats
+    chosen = findings.standing(findings.chosen)
     groups: dict[str, list[TrialRecord]] = {"measured": [], "on the front": [], "recommended": []}
-    for record in findings.records:
+    for record in findings.points:
         if record.is_feasible:
             best = chosen is not None and record.number == chosen.number
             name = "on the front" if record.number in front else "measured"
             groups["recommended" if best else name].append(record)
     mark = f" ({SIMULATED})" if findings.simulated else ""
     figure = go.Figure(layout={"title": {"text": f"Pareto front of feasible trials{mark}"}})
-    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in findings.records))
+    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in findings.points))
               for o in (x, y)]  # fmt: skip
     for name, members in groups.items():
         points = [(r, r.metrics.get(x.metric), r.metrics.get(y.metric)) for r in members]
@@ -137,7 +136,7 @@ def pareto_figure(findings: Findings) -> str:
             go.Scatter(
                 x=[a / scales[0].divisor for _, a, _ in whole],
                 y=[b / scales[1].divisor for _, _, b in whole],
-                text=[f"trial {r.number}" for r, _, _ in whole],
+                text=[f"trial {r.number}, mean of {repeats[r.number]}" for r, _, _ in whole],
                 mode="markers",
                 name=name,
             )

@@ -9,14 +9,15 @@ from typing import TYPE_CHECKING, Final
 from autotune.analysis.comparable import Correction, comparable, corrections
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, Verdict, success_criteria
+from autotune.analysis.front import as_shown
 from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
-from autotune.analysis.recommend import Recommendation, recommend
+from autotune.analysis.recommend import Recommendation, forgone_text, recommend
 from autotune.errors import NothingFeasibleError
 from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialRecord
 from autotune.report.bounds import whole_bytes
-from autotune.report.quantities import change, display, in_sentence, title
+from autotune.report.quantities import change, display, in_sentence, readable, title
 from autotune.report.tables import any_simulated, criterion_title, outcome_text
 from autotune.spec.study import Objective, Preference, StudySpec
 
@@ -67,6 +68,36 @@ class Findings:
     def front(self) -> tuple[int, ...]:
         """Numbers of the trials of the Pareto front."""
         return () if self.recommendation is None else self.recommendation.front
+
+    @property
+    def points(self) -> tuple[TrialRecord, ...]:
+        """Each configuration that is a candidate, by the trial that stands for it.
+
+        Its objectives are means over as many trials as `repeats` says.
+        """
+        found = () if self.recommendation is None else self.recommendation.points
+        return tuple(as_shown(point, self.spec.objectives) for point in found)
+
+    @property
+    def repeats(self) -> Mapping[int, int]:
+        """Number of the trial that stands for a configuration to the trials of its means."""
+        found = () if self.recommendation is None else self.recommendation.points
+        return {point.latest.number: len(point.records) for point in found}
+
+    @property
+    def plotted(self) -> tuple[TrialRecord, ...]:
+        """What a scatter shows: each candidate once, by its means, and every other trial."""
+        points = self.points
+        known = {point.configuration for point in points}
+        others = [r for r in self.records if not r.is_feasible or r.configuration not in known]
+        return tuple(sorted((*points, *others), key=lambda r: r.number))
+
+    def standing(self, record: TrialRecord | None) -> TrialRecord | None:
+        """What stands for a trial's configuration in `plotted`; the trial where nothing does."""
+        if record is None:
+            return None
+        same = (p for p in self.points if p.configuration == record.configuration)
+        return next(same, record)
 
     @property
     def chosen(self) -> TrialRecord | None:
@@ -185,16 +216,24 @@ def verdict(findings: Findings) -> tuple[str, str]:
     if chosen is None:
         return _nothing(findings)
     if chosen.keep_default:
-        first = "Keep the engine's defaults: nothing measured beats them beyond the noise."
+        first = f"Keep {chosen.default_name}: {_kept(chosen)}."
     else:
         first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
     parts = (
+        f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
         _criteria(findings.criteria),
         _certainty(findings, findings.spec.objectives),
         _baseline(findings.baseline),
         *(f"{capital(str(correction))}." for correction in findings.corrections),
     )
     return first, " ".join(part for part in parts if part)
+
+
+def _kept(chosen: Recommendation) -> str:
+    """Why the default stays, as far as the records say it."""
+    if chosen.forgone:
+        return f"nothing measured is shown to be better by the {chosen.prefer} score"
+    return "nothing measured beats them beyond the noise"
 
 
 def capital(text: str) -> str:
@@ -253,7 +292,7 @@ def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
     basis = (
         "by repeated measurements"
         if any(noise.repeats for noise in noises)
-        else "assumed, for no configuration was measured twice"
+        else "assumed, for the study itself measured no configuration twice"
     )
     return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
 

@@ -75,7 +75,7 @@ def pareto_plots(findings: Findings) -> tuple[Plot, ...]:
     pairs = [(x, y) for i, x in enumerate(objectives) for y in objectives[i + 1 :]]
     found = []
     for x, y in pairs:
-        svg = both(partial(pareto_plot, findings.records, x, y, view))
+        svg = both(partial(pareto_plot, findings.plotted, x, y, view))
         if svg:
             found.append(Plot(name=f"{title(x.metric)} / {title(y.metric)}", svg=svg))
     return tuple(found)
@@ -83,11 +83,12 @@ def pareto_plots(findings: Findings) -> tuple[Plot, ...]:
 
 def view_of(findings: Findings) -> ParetoView:
     """What a scatter marks."""
-    chosen = findings.chosen
+    chosen, baseline = map(findings.standing, (findings.chosen, findings.baseline))
     return ParetoView(
         front=frozenset(findings.front),
+        repeats=findings.repeats,
         recommended=None if chosen is None else chosen.number,
-        baseline=None if findings.baseline is None else findings.baseline.number,
+        baseline=None if baseline is None else baseline.number,
         limits=findings.spec.limits,
         noise={tag: noise.floor for tag, noise in findings.noise.items()},
         simulated=findings.simulated,

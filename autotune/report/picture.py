@@ -27,7 +27,7 @@ def pareto_picture(
         return ""
     size = Size(width=width, height=height, style=plot_style())
     x, y = (objectives[i] for i in pair)
-    return pareto_plot(findings.records, x, y, view_of(findings), size)
+    return pareto_plot(findings.plotted, x, y, view_of(findings), size)
 
 
 def plot_style() -> str:

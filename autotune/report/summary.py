@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from autotune.analysis.measurements import repeats_of
+from autotune.analysis.passed_over import PassedOver
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings
-from autotune.report.quantities import change, display, title
+from autotune.report.quantities import change, display, in_sentence, readable, title
 from autotune.report.table import Table, Tone
 from autotune.report.tables import change_tone, comparison_table
 from autotune.report.trial_tables import front_table, trials_table
@@ -43,15 +44,27 @@ def trials_of(findings: Findings, *, brief: bool = False) -> Table:
 
 def front_of(findings: Findings, *, brief: bool = False) -> Table:
     """The Pareto front with recommendation and baseline."""
+    chosen = findings.standing(findings.chosen)
     table = front_table(
-        findings.records,
+        findings.plotted,
         findings.spec.objectives,
         front=findings.front,
-        recommended=None if findings.chosen is None else findings.chosen.number,
-        baseline=findings.baseline,
+        repeats=findings.repeats,
+        recommended=None if chosen is None else chosen.number,
+        baseline=findings.standing(findings.baseline),
         brief=brief,
     )
-    return replace(table, simulated=findings.simulated)
+    passed = () if findings.recommendation is None else findings.recommendation.passed
+    return replace(table, simulated=findings.simulated, notes=(*table.notes, *passed_notes(passed)))
+
+
+def passed_notes(passed: Sequence[PassedOver]) -> tuple[str, ...]:
+    """Why points of the front are not recommended, those with one reason together."""
+    by_text: dict[str, list[int]] = {}
+    for point in passed:
+        by_text.setdefault(in_sentence(readable(point.text)), []).append(point.number)
+    told = [f"{', '.join(map(str, numbers))}: {text}." for text, numbers in by_text.items()]
+    return (f"Not recommended: {' '.join(told)}",) if told else ()
 
 
 def comparison_of(

@@ -1,6 +1,6 @@
 """Tables of trials: all of them, the front, one of them whole."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -26,9 +26,11 @@ _STATUS_TONES: Final = {
     OutcomeStatus.SCREENED: Tone.MUTED,
 }
 
-_OFF_THE_FRONT: Final = (
-    "The recommended trial is not on it: what beats it does so within the noise, and changes more."
+_MEANS: Final = (
+    "A row is a configuration: the last of its n trials, and their means. "
+    "No row of the front is beaten by another one in every objective."
 )
+_OFF_THE_FRONT: Final = "The recommended one is not on it; what passed over those that are is said."
 
 _BRIEF_WIDTH: Final = 11
 """Of an objective's column where a table must fit 80 columns."""
@@ -92,7 +94,7 @@ def trials_table(
         tone = Tone.STRONG if record.number == recommended else Tone.PLAIN
         number = f"{record.number}{'★' if record.number in front else ''}"
         rows.append(row(record, number, figures.cells(record, tone), reference, tone))
-    notes = ["★ on the Pareto front"] if front else []
+    notes = ["★ on the Pareto front, by the mean of its configuration's trials"] if front else []
     notes += [text] if brief and (text := legend(r.configuration for r in records)) else []
     return Table(
         title="Trials",
@@ -155,18 +157,28 @@ def front_table(
     objectives: Sequence[Objective],
     *,
     front: Collection[int],
+    repeats: Mapping[int, int] | None = None,
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
     brief: bool = False,
 ) -> Table:
-    """The Pareto front, best of the first objective first; below it recommendation and baseline."""
+    """The Pareto front, best of the first objective first; below it recommendation and baseline.
+
+    Args:
+        records: One per configuration, its objectives' figures being means.
+        objectives: One column each.
+        front: Numbers of those on the front.
+        repeats: Number to the trials that the means are of; one where it is not named.
+        recommended: Number of what is recommended.
+        baseline: What configurations are told against.
+        brief: For 80 columns: short names of settings.
+    """
     by_number = {record.number: record for record in records}
     shown = [by_number[number] for number in front if number in by_number]
     shown.sort(key=lambda r: _sort_key(r, objectives[0]))
     aside = [by_number[recommended]] if recommended in by_number.keys() - set(front) else []
-    notes = ["No trial of the front is beaten by another in every objective."]
-    notes += [_OFF_THE_FRONT] if aside else []
-    if baseline is not None and baseline not in [*shown, *aside]:
+    is_off = bool(aside)
+    if baseline is not None and baseline.number not in {r.number for r in (*shown, *aside)}:
         aside.append(baseline)
     everything = [*shown, *aside]
     figures = _Figures.of(everything, objectives)
@@ -180,6 +192,7 @@ def front_table(
         against = None if baseline is None or is_baseline else baseline.configuration
         rows.append((
             Cell.of(name, tone),
+            Cell.of((repeats or {}).get(record.number, 1), Tone.MUTED),
             *figures.cells(record, tone),
             _settings(record, against, brief=brief),
         ))  # fmt: skip
@@ -187,11 +200,12 @@ def front_table(
         title="Pareto front",
         columns=(
             Column(head="trial"),
+            Column(head="n", align="right"),
             *figures.columns(most=_BRIEF_WIDTH if brief else None, arrows=True),
             Column(head="configuration", fold=True),
         ),
         rows=tuple(rows),
-        notes=tuple(notes),
+        notes=(_MEANS, *([_OFF_THE_FRONT] if is_off else [])),
         trials=tuple(record.number for record in everything),
         simulated=any_simulated(everything),
     )

@@ -29,11 +29,13 @@ class ParetoView:
 
     Attributes:
         front: Numbers of the front's trials.
+        repeats: Number to the trials that its figures are means of; one where it is not named.
         limits: Drawn as lines where they are on one of the two axes.
         noise: Metric to the relative difference under which two trials cannot be told apart.
     """
 
     front: frozenset[int] = frozenset()
+    repeats: Mapping[int, int] = field(default_factory=dict)
     recommended: int | None = None
     baseline: int | None = None
     limits: Sequence[Limit] = ()
@@ -48,10 +50,10 @@ def pareto_plot(
     view: ParetoView,
     size: Size,
 ) -> str:
-    """SVG of the trials that have both figures; empty if there is none.
+    """SVG of the configurations that have both figures; empty if there is none.
 
     Args:
-        records: Every trial.
+        records: One per configuration, and every trial of those that are no candidates.
         x: To the right.
         y: Upwards.
         view: What is marked.
@@ -154,7 +156,9 @@ class _Scatter:
         order = {"bad": 0, "rest": 1, "front": 2, "base": 3, "best": 4}
         for record, px, py in sorted(self._points, key=lambda p: order[self._kind(p[0])]):
             figures = f"{display(self._x.metric, px)}, {display(self._y.metric, py)}"
-            name = f"trial {record.number}: {figures}"
+            count = self._view.repeats.get(record.number, 1)
+            mean = f", mean of {count}" if count > 1 else ""
+            name = f"trial {record.number}{mean}: {figures}"
             hint = f"{name} · {outcome_text(record.outcome)} · {record.configuration}"
             at = (self._across(px), self._up(py))
             self._mark(self._kind(record), *at, trial=record.number, words=(name, hint))
