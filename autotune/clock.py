@@ -78,8 +78,7 @@ class MonotonicClock:
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run on an ordinary event loop."""
-        with asyncio.Runner() as runner:
-            return _run(runner, main)
+        return _run(asyncio.Runner(), main)
 
 
 class _JumpingSelector(selectors.SelectSelector):
@@ -152,36 +151,45 @@ class VirtualClock:
 
     def run(self, main: Coroutine[Any, Any, T]) -> T:
         """Run on a loop whose timers cost nothing."""
-        with asyncio.Runner(loop_factory=lambda: _VirtualEventLoop(self)) as runner:
-            return _run(runner, main)
+        return _run(asyncio.Runner(loop_factory=lambda: _VirtualEventLoop(self)), main)
 
 
 def _run(runner: asyncio.Runner, main: Coroutine[Any, Any, T]) -> T:
-    """`runner.run`, with a Ctrl-C that counts once.
+    """`runner.run`, with a Ctrl-C that counts once until the runner is closed.
 
     The runner's own second one raises `KeyboardInterrupt` wherever the program is, also where it
-    stops a server.
+    stops a server, or where closing waits for a thread that removes a container.
     """
     if signal.getsignal(signal.SIGINT) is not signal.default_int_handler \
             or threading.current_thread() is not threading.main_thread():  # fmt: skip
-        return runner.run(main)
+        with runner:
+            return runner.run(main)
     once = _CancelOnce(runner.get_loop())
     signal.signal(signal.SIGINT, once.interrupted)
     try:
-        return runner.run(once.watched(main))
+        with runner:
+            result = runner.run(once.watched(main))
     except asyncio.CancelledError:
         if once.is_interrupted:
             raise KeyboardInterrupt from None
         raise
     finally:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if once.came_late:
+        raise KeyboardInterrupt
+    return result
 
 
 class _CancelOnce:
-    """Cancels a coroutine at the first interrupt."""
+    """Cancels a coroutine at the first interrupt.
+
+    Attributes:
+        came_late: The interrupt found the coroutine at its end already, while the loop was closed.
+    """
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.is_interrupted = False
+        self.came_late = False
         self._loop = loop
         self._task: asyncio.Task[Any] | None = None
 
@@ -198,6 +206,9 @@ class _CancelOnce:
         if self.is_interrupted:
             return
         self.is_interrupted = True
-        if self._task is not None:
+        if self._task is None:
+            return
+        self.came_late = self._task.done()
+        if not self.came_late:
             self._task.cancel()
             self._loop.call_soon_threadsafe(lambda: None)

@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 import threading
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -202,6 +203,58 @@ def test_further_ctrl_c_do_not_break_off_the_cleaning_up(clock: Clock) -> None:
         clock.run(work())
     assert cleaned == ["asked to end", "ended", "removed"]
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_thread_that_cleans_up_is_waited_for_however_often_ctrl_c_is_pressed() -> None:
+    """A look into an image, say: the thread removes its container while the loop is closed."""
+    closing, gone = threading.Event(), threading.Event()
+    done: list[str] = []
+
+    def look() -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+        assert closing.wait(30)
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        done.append("left behind" if gone.wait(0.2) else "container removed")
+
+    async def ticks() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:  # the loop ends generators that are left when it is closed
+            closing.set()
+
+    async def main() -> None:
+        left.append(ticks())
+        await anext(left[0])
+        await asyncio.to_thread(look)
+
+    left: list[AsyncIterator[int]] = []
+    with pytest.raises(KeyboardInterrupt):
+        MonotonicClock().run(main())
+    gone.set()
+    assert done == ["container removed"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_a_ctrl_c_at_the_very_end_is_not_lost(clock: Clock) -> None:
+    """The coroutine is done, its loop is being closed: what follows must not begin."""
+
+    async def ticks() -> AsyncIterator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            signal.raise_signal(signal.SIGINT)
+
+    async def main() -> str:
+        left.append(ticks())
+        await anext(left[0])
+        return "done"
+
+    left: list[AsyncIterator[int]] = []
+    with pytest.raises(KeyboardInterrupt):
+        clock.run(main())
 
 
 def test_a_cancellation_that_is_not_ctrl_c_is_told_as_one(clock: Clock) -> None:
