@@ -18,7 +18,7 @@ from typing import Final
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
-from autotune.analysis.measurements import PROVING, Measured, differences, grouped
+from autotune.analysis.measurements import PROVING, Measured, differences, enough_left, grouped
 from autotune.analysis.pairs import idle_settings, with_values_of
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
@@ -65,7 +65,8 @@ def next_ablation(
         return None
     if not spent and _is_sharpened(decision.baseline, records, spec):
         return None
-    return _Elimination(records, spec, decision, start, decision.baseline, refusal).due()
+    left = ablation_trials(spec) - spent
+    return _Elimination(records, spec, decision, start, decision.baseline, refusal, left).due()
 
 
 def _is_spent(record: TrialRecord) -> bool:
@@ -94,7 +95,9 @@ class _Elimination:
         start: Measured,
         baseline: TrialRecord,
         refusal: Refusal,
+        left: int,
     ) -> None:
+        self._left = left
         self._spec, self._decision, self._baseline = spec, decision, baseline
         self._tried: dict[Configuration, list[TrialRecord]] = {}
         for record in records:
@@ -106,7 +109,23 @@ class _Elimination:
         self._reference = baseline.configuration
 
     def due(self) -> Configuration | None:
-        return self._forbidden() or self._unfinished() or self._in_doubt() or self._next_removal()
+        return (
+            self._forbidden()
+            or self._owed(is_last=False)
+            or self._unfinished()
+            or self._in_doubt()
+            or self._next_removal()
+            or self._owed(is_last=True)
+        )
+
+    def _owed(self, *, is_last: bool) -> Configuration | None:
+        """The choice, where it has fewer trials than a finalist: with the last ones at hand.
+
+        Two trials are enough to go on taking away; what is recommended in the end has them all.
+        """
+        lacking = self._spec.search.repeats - len(self._chosen.records)
+        is_owed = lacking > 0 and (is_last or self._left <= lacking)
+        return self._chosen.configuration if is_owed else None
 
     def _forbidden(self) -> Configuration | None:
         """A removal that the space refuses and nobody has recorded yet: it costs no trial."""
@@ -133,7 +152,7 @@ class _Elimination:
             return False
         measured = self._measured.get(configuration)
         done = 0 if measured is None else len(measured.records)
-        return done < self._spec.search.repeats
+        return done < enough_left(self._spec.search.repeats)
 
     def _is_out(self, configuration: Configuration) -> bool:
         """Whether it does not run, or is worse than the best beyond the noise."""
@@ -153,7 +172,8 @@ class _Elimination:
     def _is_refused(self, configuration: Configuration) -> bool:
         """Whether it is out, or was measured enough and is not the choice all the same."""
         measured = self._measured.get(configuration)
-        enough = measured is not None and len(measured.records) >= self._spec.search.repeats
+        least = enough_left(self._spec.search.repeats)
+        enough = measured is not None and len(measured.records) >= least
         is_chosen = configuration == self._chosen.configuration
         return self._is_out(configuration) or (enough and not is_chosen)
 

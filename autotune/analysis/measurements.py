@@ -91,18 +91,22 @@ def proofs(
     """Finalists, and what ablation left of them, by the trials that were deployed for it.
 
     Empty until two finalists were measured at least twice. What ablation made counts once it was
-    measured as often as a finalist is.
+    measured twice too; what is recommended is then measured as often as a finalist.
     """
     proved = grouped([r for r in records if r.kind is TrialKind.FINALIST], objectives)
     finalists = {m.configuration for m in proved if len(m.records) > 1}
     if len(finalists) < 2:
         return ()
-    enough = max(2, repeats)
     return tuple(
         m
         for m in grouped([r for r in records if r.kind in PROVING], objectives)
-        if m.configuration in finalists or len(m.records) >= enough
+        if m.configuration in finalists or len(m.records) >= enough_left(repeats)
     )
+
+
+def enough_left(repeats: int) -> int:
+    """Trials after which what is left of a finalist is judged."""
+    return min(2, repeats)
 
 
 def fairly(group: Measured, objectives: Sequence[Objective]) -> Measured:

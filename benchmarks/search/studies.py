@@ -4,14 +4,23 @@ The loop is the product's own. What a disk and Optuna's database would keep is k
 writing it down takes most of a study's time and decides nothing.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
 from autotune.clock import VirtualClock
 from autotune.paths import StudyPaths
-from autotune.records import Configuration, PhaseSpan, TrialKind, TrialRecord
+from autotune.records import (
+    Applied,
+    Configuration,
+    PhaseSpan,
+    Scalar,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.seams.engine import Screening, Settled
 from autotune.seams.events import ignore
 from autotune.seams.trial import TrialRequest
@@ -23,8 +32,16 @@ from autotune.study.loop import run_study
 from autotune.study.outcomes import told_as
 from autotune.study.proposals import Known, Proposer, proposer_for
 from benchmarks.search.problem import Problem
+from benchmarks.search.synthetic import SyntheticProblem
 
 TRIAL_S = 300
+DEFAULTS: Final[Mapping[str, Scalar]] = {
+    "gpu_memory_utilization": 0.92,
+    "max_num_seqs": 256,
+    "max_num_batched_tokens": 2048,
+    "kv_offload_gib": 0,
+}
+"""What the landscape runs with where nothing is asked (`landscape.behave`)."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,7 +51,7 @@ class BenchRunner:
     A trial's luck hangs on its number alone, so that a study can be gone on with.
     """
 
-    problem: Problem
+    problem: SyntheticProblem
     clock: VirtualClock
     seed: int
 
@@ -45,7 +62,8 @@ class BenchRunner:
         rng = np.random.default_rng((self.seed, 2, request.number))
         record = self.problem.measure(request.number, request.configuration, rng)
         span = PhaseSpan(name="all", start_ns=start_ns, end_ns=self.clock.now_ns())
-        return replace(record, kind=request.kind, label=request.label, phases=(span,))
+        record = replace(record, kind=request.kind, label=request.label, phases=(span,))
+        return replace(record, applied=read_back(request.configuration, self.problem))
 
     def screen(self, configuration: Configuration) -> Screening:
         """The landscape's."""
@@ -54,6 +72,12 @@ class BenchRunner:
     def settle(self, configuration: Configuration) -> Settled:
         """Everything can be set."""
         return Settled(configuration=configuration)
+
+
+def read_back(configuration: Configuration, problem: SyntheticProblem) -> Applied:
+    """What a server would say that it runs with, where the landscape gives its default a value."""
+    longest = problem.physics.longest_default
+    return Applied(settings={**DEFAULTS, "max_model_len": longest, **configuration.values})
 
 
 class MemoryStore(TrialStore):
@@ -118,7 +142,7 @@ class MemoryAskTell(AskTell):
 
 
 def whole_study(
-    problem: Problem, spec: StudySpec, *, seed: int, records: tuple[TrialRecord, ...] = ()
+    problem: SyntheticProblem, spec: StudySpec, *, seed: int, records: tuple[TrialRecord, ...] = ()
 ) -> tuple[TrialRecord, ...]:
     """Run a study to its end, or go on with one.
 

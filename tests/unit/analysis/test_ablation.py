@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from autotune.analysis.ablation import ablation_trials, next_ablation
-from autotune.analysis.finalists import next_finalist
+from autotune.analysis.finalists import finalists_of, next_finalist
 from autotune.analysis.recommend import Basis, Recommendation, recommend
 from autotune.records import (
     Applied,
@@ -238,6 +238,26 @@ def test_a_default_that_nothing_beats_is_not_taken_apart() -> None:
     """There is nothing to take away."""
     landscape = Landscape({})
     assert next_ablation(proved(landscape, {"a": 1}, {"b": 1}), SPEC) is None
+
+
+def test_a_finalist_is_deployed_without_what_changes_nothing() -> None:
+    """256 sequences are the server's default: the search's winner is proved without them."""
+    landscape = Landscape({"a": 0.3})
+    found = [Configuration.of({"a": 1, "seqs": 256}), Configuration.of({"a": 1, "b": 1})]
+    plan = [(TrialKind.BASELINE, Configuration()), *((TrialKind.SEARCH, c) for c in found)]
+    records = [landscape.measure(i, kind, c) for i, (kind, c) in enumerate(plan)]
+    assert set(finalists_of(records, SPEC)) == {
+        Configuration(), Configuration.of({"a": 1}), found[1]
+    }  # fmt: skip
+
+
+def test_what_is_left_in_the_end_was_deployed_as_often_as_a_finalist() -> None:
+    """Two trials are enough to go on taking away, and the answer has three all the same."""
+    landscape = Landscape({"a": 0.3}, sd=0.002)
+    records = ablated(landscape, proved(landscape, {"a": 1, "x": 1}, {"a": 2, "x": 1}))
+    left = recommend(records, SPEC).configuration
+    assert set(left.values) == {"a"}
+    assert sum(r.configuration == left for r in records) == 3
 
 
 def test_a_winner_found_after_the_first_look_is_not_taken_apart() -> None:
