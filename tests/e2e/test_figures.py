@@ -1,6 +1,7 @@
 """Figures that the program must reach, on two cores, from the start of its process."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from time import monotonic  # noqa: TID251 - whole commands are timed from outside
@@ -19,9 +20,13 @@ from autotune.units import NS_PER_S
 from tests.support.command import Place
 
 MOST_BYTES: Final = 400 * 10**6
-GROWTH_BYTES: Final = 30 * 10**6
-"""What the last 400 trials may add, of some 220 MB: a record without its raw samples, Optuna's
-trial and a row of the surrogate's are some 30 kB."""
+GROWTH_BYTES: Final = 12 * 10**6
+"""What the last 400 trials may add, of some 215 MB; measured: 9 MB, of which 7 by trial 275.
+
+A trial leaves some 10 kB: its figures and settings (5 kB, and 2 kB for the watch on the machine),
+what the sampler knows of it (1 kB), Optuna's row without details (1 kB). Beside that the models'
+matrices, and the arrays that they are asked with, grow until they hold 256 trials.
+"""
 
 SIX: Final = {"startup", "ttft", "throughput", "long_context", "prefix_cache", "memory"}
 
@@ -56,7 +61,11 @@ def test_forty_simulated_trials_take_under_a_minute(tmp_path: Path) -> None:
 
 
 def test_memory_stays_flat_over_five_hundred_trials(tmp_path: Path) -> None:
-    """The controller stays under 400 MB, and trial 500 needs hardly more than trial 100."""
+    """The controller stays under 400 MB to its end, and hardly grows after trial 100.
+
+    Flat means: after any trial from the 100th on, by when imports, caches and the pool of
+    candidates are in place, at most 6% more memory is resident than after the 100th.
+    """
     place = Place(folder=tmp_path)
     (tmp_path / "short.yaml").write_text(SHORT)
     used: dict[int, int] = {}
@@ -67,11 +76,12 @@ def test_memory_stays_flat_over_five_hundred_trials(tmp_path: Path) -> None:
             event = json.loads(line)
             if event["event"] == "trial_ended":
                 used[event["number"]] = controller.memory_info().rss
-        process.wait(60)
+        _, status, usage = os.wait4(process.pid, 0)
+        process.returncode = os.waitstatus_to_exitcode(status)
     assert process.returncode == 0
     assert len(used) >= 500
-    assert max(used.values()) < MOST_BYTES
-    assert max(used.values()) - used[100] < GROWTH_BYTES
+    assert usage.ru_maxrss * 1024 < MOST_BYTES  # the report at the end included
+    assert max(rss for number, rss in used.items() if number >= 100) - used[100] < GROWTH_BYTES
 
 
 def test_a_dead_engine_is_noticed_within_a_second(tmp_path: Path) -> None:
