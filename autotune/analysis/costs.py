@@ -116,14 +116,17 @@ def unlike(
     """Metrics of two trials that must not be held against each other: those of the start-up.
 
     A configuration that was started before finds its kernels compiled and the weights in the page
-    cache. Only two first starts, or two later ones, are alike.
+    cache. A first start may find them too, compiled for another configuration that shares the
+    graph, and nobody can tell: so only two later starts are alike.
     """
-    if baseline is None or _is_later(records, chosen) == _is_later(records, baseline):
+    if baseline is None or chosen.number == baseline.number:
+        return ()
+    if is_later_start(records, chosen) and is_later_start(records, baseline):
         return ()
     return tuple(metric.tag for metric in METRICS.values() if is_startup(metric))
 
 
-def _is_later(records: Sequence[TrialRecord], record: TrialRecord) -> bool:
+def is_later_start(records: Sequence[TrialRecord], record: TrialRecord) -> bool:
     """Whether its configuration had been started before in this study."""
     return any(
         r.number < record.number

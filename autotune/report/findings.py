@@ -253,7 +253,7 @@ def _gains(findings: Findings) -> str:
         text = f"{in_sentence(title(tag))} {display(tag, value)}"
         if value is None or not other:
             changed.append(text)
-        elif abs(value / other - 1) < findings.floor(tag):
+        elif value > 0 and abs(math.log(value / other)) < findings.floor(tag):
             same.append(text)
         else:
             better = (value > other) == (objective.direction == "maximize")

@@ -1,5 +1,6 @@
 """The tables of a study, each built once and drawn anywhere (`report/table.py`)."""
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
@@ -21,7 +22,7 @@ from autotune.report.table import Cell, Column, Table, Tone
 from autotune.seams.engine import Removal
 
 _UNLIKE: Final = (
-    "Not alike: one of the two was started for the first time, the other with warm caches."
+    "Not alike: a first start compiles kernels, unless another configuration left them behind."
 )
 
 _CRITERIA: Final = {
@@ -240,7 +241,7 @@ def change_tone(
     if value is None or not reference:
         return Tone.MUTED
     ratio = value / reference
-    if floor is not None and abs(ratio - 1) < floor:
+    if floor is not None and ratio > 0 and abs(math.log(ratio)) < floor:
         return Tone.MUTED
     direction = METRICS[tag].direction if tag in METRICS else Direction.NEITHER
     if ratio == 1 or direction is Direction.NEITHER:

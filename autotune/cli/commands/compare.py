@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from autotune.analysis.comparable import comparable
-from autotune.analysis.costs import is_startup
+from autotune.analysis.costs import is_later_start, is_startup
 from autotune.analysis.effects import percent
 from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
@@ -139,6 +139,9 @@ def metrics(one: Side, other: Side) -> Table:
             continue
         interval = interval_of(tag, one, other)
         clear = mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
+        said = "yes" if clear else "within the noise"
+        if not _are_alike(tag, one, other):
+            clear, said = False, "not alike: a first start"
         rows.append(
             (
                 Cell.of(title(tag)),
@@ -146,9 +149,7 @@ def metrics(one: Side, other: Side) -> Table:
                 Cell.of(display(tag, theirs)),
                 Cell.of(change(theirs, mine)),
                 Cell.of(DASH if interval is None else _told(interval)),
-                Cell.of(
-                    "yes" if clear else "within the noise", Tone.STRONG if clear else Tone.MUTED
-                ),
+                Cell.of(said, Tone.STRONG if clear else Tone.MUTED),
             )
         )
     return Table(
@@ -166,6 +167,14 @@ def metrics(one: Side, other: Side) -> Table:
                "The noise is that of each study's own repeats, or an assumed 3% without any."),
         simulated=any_simulated([one.record, other.record]),
     )  # fmt: skip
+
+
+def _are_alike(tag: str, one: Side, other: Side) -> bool:
+    """Whether a figure may be compared: of the start-up, that of two later starts alone."""
+    metric = METRICS.get(tag)
+    if metric is None or not is_startup(metric):
+        return True
+    return all(is_later_start(side.records, side.record) for side in (one, other))
 
 
 def interval_of(tag: str, one: Side, other: Side) -> tuple[float, float] | None:

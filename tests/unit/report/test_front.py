@@ -8,7 +8,8 @@ from autotune.records import Configuration, Failure, FailureKind, TrialKind, Tri
 from autotune.report.findings import Findings, findings_of, verdict
 from autotune.report.page import pareto_plots
 from autotune.report.summary import front_of, trials_of
-from autotune.report.tables import settings_table
+from autotune.report.table import Tone
+from autotune.report.tables import change_tone, settings_table
 from autotune.spec.study import study_from
 from tests.support.records import record, study_records
 
@@ -138,3 +139,13 @@ def test_a_default_that_is_kept_is_not_said_to_be_unbeaten_where_it_was() -> Non
         "Context", "context"
     )
     assert "TTFT, repeated prefix \N{MULTIPLICATION SIGN}60.00" in second
+
+
+def test_a_time_and_its_rate_are_noise_together_or_not_at_all() -> None:
+    """TTFT 8.9% longer and prefill 8.2% slower are one fact: a change is held as a logarithm."""
+    longer, slower = (
+        change_tone(tag, value, 1.0, 0.0849)
+        for tag, value in (("ttft_8k_ns", 1.089), ("prefill_8k_tokens_per_s", 1 / 1.089))
+    )
+
+    assert longer is slower is Tone.BAD
