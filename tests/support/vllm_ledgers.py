@@ -54,6 +54,7 @@ class Start:
     failure: FailureKind | None
     fits_tokens: int | None
     unlike: str | None
+    peak_mib: int | None
 
     @classmethod
     def of(cls, machine: Mapping[str, Any], trial: Mapping[str, Any]) -> Self:
@@ -90,6 +91,7 @@ class Start:
             failure=OUTCOMES[trial.get("outcome", "started")],
             fits_tokens=trial.get("fits_tokens"),
             unlike=trial.get("unlike"),
+            peak_mib=trial.get("peak_mib"),
         )
 
     @property

@@ -51,15 +51,23 @@ LEAST_RESERVE_BYTES: Final = round(0.19 * BYTES_PER_GIB)
 """The least of those ten."""
 
 CONTEXT_BYTES: Final = round(0.45 * BYTES_PER_GIB)
-"""A CUDA context with vLLM's kernels loaded."""
+"""A CUDA context with vLLM's kernels loaded, where it counts as memory in use (before 0.9.2)."""
+
+FRESH_CONTEXT_BYTES: Final = round(0.25 * BYTES_PER_GIB)
+"""A CUDA context before anything is loaded: 0.17 and 0.23 GiB on cards of 24 and 16 GB."""
+
+HOPPER_CONTEXT_BYTES: Final = round(0.52 * BYTES_PER_GIB)
+"""The same on an H100 (24 logs of 0.26.0): it has three times the multiprocessors."""
 
 LEAST_CONTEXT_BYTES: Final = round(0.15 * BYTES_PER_GIB)
 """What a CUDA context takes at least: 0.17 to 0.6 GiB of an idle NVIDIA card in nine logs."""
 
-AFTER_PROFILING_BYTES: Final = round(0.35 * BYTES_PER_GIB)
+AFTER_PROFILING_BYTES: Final = 150 * BYTES_PER_MIB
 """Kernels and buffers that appear once KV memory is fixed: cuBLAS and attention workspaces, Triton
-kernels of the sampler. 0.27 to 0.42 GiB in 23 trials on an H100 (0.26.0), everything else on the
-card taken off; vLLM itself allows 150 MiB (v1/worker/gpu_worker.py: `redundancy_buffer_memory`)."""
+kernels of the sampler. What vLLM allows (v1/worker/gpu_worker.py: `redundancy_buffer_memory`)."""
+
+HOPPER_AFTER_PROFILING_BYTES: Final = round(0.35 * BYTES_PER_GIB)
+"""The same on an H100: 0.27 to 0.42 GiB in 23 trials (0.26.0), all else on the card taken off."""
 
 SORT_COPIES: Final = 9.66
 """Sampler peak in copies of the 32-bit logits, with the sort: 1.40 GiB for 256 sequences and
@@ -125,10 +133,7 @@ class Terms:
 def terms(
     shape: ModelShape, settings: MemorySettings, release: Release, file_bytes: int | None
 ) -> Terms:
-    """Estimate every term for a start with a warm compile cache.
-
-    `file_bytes` is the size of the weight files where they are there: exact but for padding.
-    """
+    """Every term of a start; `file_bytes` is the size of the weight files, where they are there."""
     weights = _weights(shape, settings, file_bytes)
     activation = _activation(shape, settings, release)
     budgeted = _graphs_budgeted(shape, settings, release)
@@ -151,11 +156,13 @@ def terms(
         non_torch=non_torch,
         graphs=_graphs(shape, settings),
         graphs_budgeted=budgeted,
-        context=CONTEXT_BYTES if release >= CONTEXT_IS_OUTSIDE_FIRST else 0.0,
+        context=_context(settings, release),
         uncertainty=uncertainty,
         sampler_state=state,
         sampler_state_budgeted=release >= CONSUMED_FIRST,
-        after_profiling=AFTER_PROFILING_BYTES,
+        after_profiling=(
+            HOPPER_AFTER_PROFILING_BYTES if settings.is_hopper else AFTER_PROFILING_BYTES
+        ),
         cold=cold,
         cold_uncertainty=cold_uncertainty,
     )
@@ -173,9 +180,8 @@ def _weights(shape: ModelShape, settings: MemorySettings, file_bytes: int | None
 def _repacked(shape: ModelShape) -> float:
     """A second copy of the largest quantized matrix, gate and up projection of a dense layer.
 
-    Weights are repacked for the GPU's kernels one matrix after the other, and the allocator keeps
-    what that took (layers/quantization/awq_marlin.py, `process_weights_after_loading`): 0.01 to
-    0.08 GiB between the checkpoint and "Model loading took" in five ledgers of AWQ models.
+    Weights are repacked one matrix after the other, and the allocator keeps what that took
+    (layers/quantization/awq_marlin.py, `process_weights_after_loading`): 0.01 to 0.08 GiB.
     """
     if shape.quantization is None or shape.moe_layers >= shape.layers:
         return 0.0
@@ -201,11 +207,17 @@ def _activation(shape: ModelShape, settings: MemorySettings, release: Release) -
     return max(forward, sampler) + SMALL_ACTIVATIONS_BYTES
 
 
-def _non_torch(settings: MemorySettings, release: Release) -> float:
-    """What the driver and libraries keep by the end of profiling, beside the context.
+def _context(settings: MemorySettings, release: Release) -> float:
+    """The CUDA context, where it lies outside the budget."""
+    if release < CONTEXT_IS_OUTSIDE_FIRST:
+        return 0.0
+    return HOPPER_CONTEXT_BYTES if settings.is_hopper else FRESH_CONTEXT_BYTES
 
-    By the logs that say so 0.15 to 0.2 GiB where trial graphs were captured (0.29.0), 0.07 where
-    not (0.26.0), and on an H100 0.22 without any (24 logs of 0.26.0).
+
+def _non_torch(settings: MemorySettings, release: Release) -> float:
+    """What driver and libraries keep by the end of profiling, by the logs that say so.
+
+    0.15 to 0.2 GiB where trial graphs were captured, 0.07 where not; on an H100 0.22 without any.
     """
     if release < CONTEXT_IS_OUTSIDE_FIRST:
         return CONTEXT_BYTES + bytes_from_gib(0.1)
@@ -240,8 +252,8 @@ def _tries_graphs(settings: MemorySettings, release: Release) -> bool:
 def _sampler_state(shape: ModelShape, settings: MemorySettings) -> float:
     """Counts of every token of the vocabulary, for each sequence, of the second runner.
 
-    32 bit and one bit each (v1/worker/gpu/sample/penalties.py: `output_bin_counts`,
-    `prompt_bin_mask`). Made with the sampler, after the weights are counted and before profiling.
+    32 bit and one each (v1/worker/gpu/sample/penalties.py: `output_bin_counts`, `prompt_bin_mask`),
+    made after the weights are counted and before profiling.
     """
     if not settings.second_runner:
         return 0.0
@@ -256,8 +268,7 @@ def _cold(
     While it compiles, Inductor runs kernels on random tensors as large as their inputs
     (torch/_inductor/codegen/triton_combo_kernel.py: `codegen_kernel_benchmark`); the largest is
     the embedding. Where that is more than the peak of a step, it is the peak that is profiled. So
-    it is in ledgers of cold starts from 0.22.1 to 0.29.0: 0.05 GiB on an H100, whose steps are
-    large, 0.8 GiB for the 7B shape with steps of 2,048 tokens.
+    it is in ledgers of cold starts from 0.22.1 to 0.29.0.
 
     The block may stay reserved, since later tensors are cut out of it, and then counts twice.
     Nothing in the sources tells when; it did for unquantized models of 0.28.0 (four ledgers of

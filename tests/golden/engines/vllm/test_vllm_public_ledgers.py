@@ -12,7 +12,7 @@ from autotune.engines.vllm.kv_blocks import kv_layout, kv_tokens
 from autotune.engines.vllm.memory import MemoryModel
 from autotune.engines.vllm.releases import parse_release
 from autotune.records import FailureKind
-from autotune.units import BYTES_PER_GIB
+from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB
 from tests.support.vllm_ledgers import Start, content, facts, machines, starts
 
 LITTLE_GIB = 0.1
@@ -104,6 +104,14 @@ def test_weights_are_within_four_hundredths(start: Start) -> None:
     assert start.weights_gib is not None
     terms = MemoryModel().predict(start.configuration, start.context).terms
     assert terms.weights / BYTES_PER_GIB == pytest.approx(start.weights_gib, rel=0.04)
+
+
+def test_the_published_peak_under_load_is_within_a_twentieth() -> None:
+    """3B in 16 bit on a T4 with 0.31.0, which is no H100."""
+    (start,) = (s for s in starts() if s.peak_mib is not None)
+    assert start.peak_mib is not None
+    found = MemoryModel().predict(start.configuration, start.context).gpu_bytes
+    assert found == pytest.approx(start.peak_mib * BYTES_PER_MIB, rel=0.05)
 
 
 TOLD = [
