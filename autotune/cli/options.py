@@ -43,7 +43,11 @@ NameOption = Annotated[
 ]
 SeedOption = Annotated[int | None, typer.Option("--seed", min=0, help="Of sampler and prompts.")]
 TimeoutOption = Annotated[
-    str | None, typer.Option("--timeout", help="End after this time: 90m, 2h, 3600s.")
+    str | None,
+    typer.Option(
+        "--timeout",
+        help="Start no trial that would end after 90m, 2h, 3600s; each run counts anew.",
+    ),
 ]
 PreferOption = Annotated[
     Preference | None, typer.Option("--prefer", help="Which end of the front is recommended.")
@@ -180,4 +184,4 @@ def absolute_model(model: str) -> str:
     The engine serves a folder under its absolute path, and a study goes on from anywhere.
     """
     folder = Path(model).expanduser()
-    return str(folder.resolve()) if folder.is_dir() else model
+    return str(folder.resolve()) if model and folder.is_dir() else model

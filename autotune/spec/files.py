@@ -1,11 +1,12 @@
 """Reading YAML files strictly: an unknown key is an error, and an error names its field."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from types import UnionType
+from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from autotune.errors import SpecError
 from autotune.spec.vocabulary import nearest
@@ -16,8 +17,32 @@ class StrictModel(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
+    @field_validator("*", mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, value: Any, info: ValidationInfo) -> Any:
+        """YAML reads `yes` and `on` as true, and Python counts true as 1."""
+        field = cls.model_fields.get(info.field_name or "")
+        if isinstance(value, bool) and field is not None:
+            kinds = set(_alternatives(field.annotation))
+            if bool not in kinds and kinds & {int, float}:
+                message = f"it must be a number; found {str(value).lower()}"
+                raise ValueError(message)
+        return value
+
 
 M = TypeVar("M", bound=BaseModel)
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Kinds that a field takes, out of unions and annotations."""
+    inner = get_args(annotation)
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(inner[0])
+    elif get_origin(annotation) in {Union, UnionType}:
+        for one in inner:
+            yield from _alternatives(one)
+    else:
+        yield annotation
 
 
 class _UniqueKeys(yaml.SafeLoader):

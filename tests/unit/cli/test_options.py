@@ -85,6 +85,14 @@ def test_an_option_of_a_bad_value_is_blamed_on_the_option(tmp_path: Path) -> Non
     assert "mine.yaml" not in caught.value.message
 
 
+def test_an_empty_model_is_not_the_current_folder(tmp_path: Path) -> None:
+    """`--model "$MODEL"` with a variable that is not set: the option is named."""
+    file = tmp_path / "mine.yaml"
+    file.write_text("")
+    with pytest.raises(SpecError, match="--model '': it must be a hub id or a folder"):
+        load_study(str(file), {"model": ""})
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [

@@ -217,3 +217,25 @@ def test_a_study_survives_its_own_file_form() -> None:
     """What is written as resolved reads back equal."""
     spec = StudySpec(name="x", seeds=[{"block_size": 16}], workload={"requests": 8})
     assert study_from(spec.model_dump(mode="json"), where="study.yaml") == spec
+
+
+@pytest.mark.parametrize(
+    ("fields", "where"),
+    [
+        ({"seed": True}, "seed"),
+        ({"budget": {"trials": True}}, "budget -> trials"),
+        ({"budget": {"timeout_s": False}}, "budget -> timeout_s"),
+        ({"headroom": {"gpu_gib": False}}, "headroom -> gpu_gib"),
+        ({"limits": [{"metric": "ttft_8k_ns", "at_most_s": True}]}, "limits -> 0 -> at_most_s"),
+    ],
+)
+def test_yes_is_no_number(fields: dict[str, Any], where: str) -> None:
+    """YAML reads `yes` and `on` as true, and Python counts true as 1: a study of one trial."""
+    assert f"study.yaml: {where}: it must be a number; found " in error_of(**fields).message
+
+
+def test_true_stays_a_setting() -> None:
+    """Where yes and no are meant, they are taken."""
+    spec = study_from({"baseline": {"enforce_eager": True}, "engine": {"gpus": False}}, where="f")
+    assert spec.baseline == {"enforce_eager": True}
+    assert spec.engine.gpus is False
