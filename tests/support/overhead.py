@@ -24,6 +24,11 @@ def other_ns(record: TrialRecord) -> int:
     )
 
 
+def stopping_ns(record: TrialRecord) -> int:
+    """The wait for the server's end."""
+    return sum(span.duration_ns for span in record.phases if span.name == "stopping")
+
+
 def spans_s(record: TrialRecord) -> dict[str, float]:
     """Phases with their seconds, for whoever reads a failure."""
     return {span.name: span.duration_ns / 1e9 for span in record.phases}

@@ -6,7 +6,7 @@ from autotune.deployers.patience import LEAVING_GRACE_S
 from autotune.records import TrialRecord
 from autotune.store.codec import decode
 from autotune.units import NS_PER_S
-from tests.support.overhead import other_ns, whole_ns
+from tests.support.overhead import other_ns, stopping_ns, whole_ns
 
 TRIALS = Path(__file__).parents[3] / "docs/results/2026-11-26-h100/small-card-study/trials"
 
@@ -19,11 +19,6 @@ def measured() -> list[TrialRecord]:
     paths = sorted(TRIALS.glob("*/trial.json"))
     records = [decode(path.read_text(), where=str(path)) for path in paths]
     return [record for record in records if record.is_measured]
-
-
-def stopping_ns(record: TrialRecord) -> int:
-    """The wait for the server's end."""
-    return sum(span.duration_ns for span in record.phases if span.name == "stopping")
 
 
 def test_under_two_seconds_and_two_percent_of_a_real_trial_are_autotunes() -> None:
@@ -47,3 +42,10 @@ def test_what_went_over_was_the_servers_own_end_which_is_cut_short_now() -> None
     today_ns = other_ns(record) - too_long_ns + killing_ns
     assert today_ns < 2 * NS_PER_S
     assert today_ns < 0.02 * (whole_ns(record) - too_long_ns + killing_ns)
+
+
+def test_autotunes_own_part_is_a_fraction_of_a_percent() -> None:
+    """What is left without the server's end: preparing, evidence, and the gaps between phases."""
+    shares = [(other_ns(r) - stopping_ns(r)) / whole_ns(r) for r in measured()]
+    assert min(shares) >= 0
+    assert max(shares) < 0.002
