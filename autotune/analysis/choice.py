@@ -87,8 +87,11 @@ class Chooser:
         best = self.best
         if best is self._baseline:
             return best
-        rivals = [c for c in self._better if not self.is_worse(c, best)]
-        return min(rivals, key=lambda c: (*self._overrides(c), -self.score(c)))
+        return min(self.rivals(), key=lambda c: (*self._overrides(c), -self.score(c)))
+
+    def rivals(self) -> list[Measured]:
+        """Those that beat the default and that the best one does not beat."""
+        return [c for c in self._better if not self.is_worse(c, self.best)]
 
     def is_baseline(self, candidate: Measured) -> bool:
         """Whether it is the default."""

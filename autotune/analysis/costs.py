@@ -4,7 +4,7 @@ Objectives say what is wanted; a setting can please them and spoil something tha
 repeated prefix that is no longer cached, a queue in front of the first token. Such harm enters the
 score with a minor weight, beyond the noise only, the worst metric of each probe once, for the
 metrics of one probe tell of the same requests. What gets better beside the objectives earns
-nothing.
+nothing; a setting without which it would be lost again is kept (`analysis/beside.py`).
 """
 
 import math

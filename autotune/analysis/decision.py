@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from autotune.analysis.beside import nothing_missed
 from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
 from autotune.analysis.limits import Slack
@@ -97,7 +98,7 @@ def decide(
     )
     return Decision(
         chooser=chooser,
-        chosen=chooser.choose(),
+        chosen=nothing_missed(chooser.choose(), chooser, records, aside),
         candidates=candidates,
         everything=everything,
         baseline=baseline,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
+from autotune.analysis.beside import losses
 from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
 from autotune.analysis.default_name import engines_own
@@ -25,6 +26,7 @@ from autotune.analysis.pairs import (
 )
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
+from autotune.spec.space import DEFAULT
 from autotune.spec.study import Objective
 
 _SHOWN_COSTS: Final = 2
@@ -93,6 +95,7 @@ class _Reasons:
         self._reference = reference
         idle = () if self._baseline is None else idle_settings(self._chosen.latest, self._baseline)
         self._idle = frozenset(idle)
+        self._costs_of_chosen = decision.costs.ratios(self._chosen.records)
 
     def reason(self, name: str, value: Scalar) -> SettingReason:
         if self._baseline is not None and self._reference.get(name) == value:
@@ -151,9 +154,12 @@ class _Reasons:
         effects = tuple(effect for effect in found if effect is not None)
         costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
         parts = [self._gain(pair, effects)]
-        parts += [f"it costs {_told(costs)}"] if costs else []
-        if differences(pair.having.configuration, self._chosen.configuration):
-            parts.insert(0, f"measured beside other settings ({trials(pair.having.numbers)})")
+        others = differences(pair.having.configuration, self._chosen.configuration)
+        if others:  # what it costs beside them need not be what it costs here
+            costs = {tag: r for tag, r in costs.items() if tag in self._costs_of_chosen}
+            named = ", ".join(f"{n} {_shown(pair.having.configuration, n)}" for n in others)
+            parts.insert(0, f"measured with {named} ({trials(pair.having.numbers)})")
+        parts += [f"{'there it cost' if others else 'it costs'} {_told(costs)}"] if costs else []
         return self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
 
     def _gain(self, pair: MatchedPair, effects: Sequence[Effect]) -> str:
@@ -164,6 +170,10 @@ class _Reasons:
             return f"{without} {told}"
         if self._is_worse_together(pair.lacking, pair.having):
             return f"{without} no objective alone, yet all together are worse beyond the noise"
+        aside = [objective.metric for objective in self._objectives]
+        missed = losses(pair.lacking.records, pair.having.records, self._records, aside)
+        if missed:
+            return f"{without} no objective is worse beyond the noise, yet {_told(missed)}"
         return f"{without} no objective is worse beyond the noise: it is not shown to help"
 
     def _is_worse_together(self, lacking: Measured, having: Measured) -> bool:
@@ -188,6 +198,12 @@ class _Reasons:
             basis=basis,
             costs=dict(costs or {}),
         )
+
+
+def _shown(configuration: Configuration, name: str) -> Scalar:
+    """A setting's value; `default` where it is left to the engine."""
+    value = configuration.get(name)
+    return DEFAULT if value is None else value
 
 
 def _end(record: TrialRecord) -> str:
