@@ -1,6 +1,9 @@
 """What a Docker engine can do to a deployment, with an engine that does it on time."""
 
 import asyncio
+import os
+import signal
+import threading
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,7 +18,7 @@ from autotune.deployers.docker_deployment import DockerDeployment
 from autotune.deployers.marks import owner
 from autotune.errors import DeployerError, DockerUnavailableError
 from autotune.seams.deployment import ExitEvidence, Identity, LaunchPlan
-from tests.support.fake_docker import FakeEngine, refusal
+from tests.support.fake_docker import FakeClient, FakeContainer, FakeEngine, refusal
 
 CLOCK = MonotonicClock()
 PATIENCE_S = 60.0
@@ -293,3 +296,31 @@ def test_a_refusal_has_its_text() -> None:
     """The fake engine refuses in the form in which the real client raises."""
     assert refusal("no").explanation == "no"
     assert refusal("no").status_code == 500
+
+
+@pytest.mark.parametrize("slow", ["create", "start", "stop", "remove"])
+def test_three_ctrl_c_leave_no_container(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: str
+) -> None:
+    """All of them come while the engine is still busy with what was asked of it."""
+    pressed = threading.Event()
+    where = FakeClient if slow == "create" else FakeContainer
+    quick = getattr(where, slow)
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        for _ in range(3):
+            os.kill(os.getpid(), signal.SIGINT)
+        pressed.set()
+        return quick(*arguments, **options)
+
+    monkeypatch.setattr(where, slow, slowly)
+
+    async def main() -> None:
+        async with deployed(DockerDeployer(CLOCK, engine.connect), tmp_path):
+            if slow in {"create", "start"}:
+                await asyncio.Event().wait()
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main)
+    assert pressed.is_set()
+    assert engine.containers == {}
