@@ -117,7 +117,7 @@ class CorrectnessProbe(BaseProbe):
                 asker.records.remove(record)
                 notes.append(f"no teacher-forced log-probabilities: {record.error.message}")
                 return None
-            await asker.check([record])
+            await _check_told(asker, record, "prompt_logprobs")
             values = record.raw.get("prompt_logprobs") or ()
             if not values:
                 notes.append("the server gives no log-probabilities of prompts")
@@ -134,17 +134,18 @@ class CorrectnessProbe(BaseProbe):
             if longest is not None and rung > longest:
                 notes.append(f"continuations at {rung} tokens not asked: {longest} are held")
                 continue
-            tails[str(rung)] = [
-                _tail(await asker.one(_tail_request(asker, rung, index))) for index in range(count)
-            ]
+            tails[str(rung)] = []
+            for index in range(count):
+                record = await asker.attempt(_tail_request(asker, rung, index))
+                await _check_told(asker, record, "logprobs")
+                tails[str(rung)].append(_tail(record))
         return tails
 
     async def _answers(self, asker: Asker) -> list[dict[str, object]]:
         answers: list[dict[str, object]] = []
         for index, question in enumerate(QUESTIONS):
             record = await asker.attempt(_chat(f"answer-{index}", question, ANSWER_TOKENS))
-            empty = record.error is not None and record.error.kind is RequestErrorKind.EMPTY
-            if empty:
+            if _is_empty(record):
                 asker.records.remove(record)  # judged as a degenerate answer
             else:
                 await asker.check([record])
@@ -175,9 +176,30 @@ class CorrectnessProbe(BaseProbe):
                     asker.records.remove(record)  # a tokenizer that needs more than was reckoned
                     notes.append(f"no needle in {rung} tokens: {record.error.message}")
                     break
-                await asker.check([record])
+                if _is_empty(record):
+                    asker.records.remove(record)  # judged as a needle that was not found
+                else:
+                    await asker.check([record])
                 recalled[name] = number in record.text
         return recalled
+
+
+def _is_empty(record: RequestRecord) -> bool:
+    return record.error is not None and record.error.kind is RequestErrorKind.EMPTY
+
+
+async def _check_told(asker: Asker, record: RequestRecord, what: str) -> None:
+    """Stop at a failed request; one without text that tells its log-probabilities is none.
+
+    The text of a special token is empty, and a model may well end where a prompt ends.
+
+    Raises:
+        ProbeStoppedError: Naming the failure.
+    """
+    if _is_empty(record) and record.raw.get(what):
+        asker.records.remove(record)
+    else:
+        await asker.check([record])
 
 
 def haystack(tokens: int, owner: str) -> tuple[str, str]:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,6 +12,13 @@ from autotune.load.connect import http_connector
 from autotune.probes import PROBES
 from autotune.records import Applied, Configuration, FailureKind, ProbeResult, ProbeStatus
 from autotune.seams.probe import ProbeContext, Readiness
+from autotune.seams.requests import (
+    Client,
+    GenerationRequest,
+    RequestError,
+    RequestErrorKind,
+    RequestRecord,
+)
 from autotune.spec.workload import Workload
 from tests.support.golden import Golden, golden_server
 
@@ -167,3 +175,48 @@ def test_random_weights_step_aside_from_text_and_say_so(golden: Golden) -> None:
     assert result.metrics["degenerate_answers_count"] is None
     assert any("random weights" in note for note in result.notes)
     assert all(row["path"] == "/v1/completions" for row in golden.seen())
+
+
+class Speechless:
+    """A client whose completions say nothing, as where a model's next token is a special one."""
+
+    def __init__(self, inner: Client, *, tells: bool) -> None:
+        self._inner, self._tells = inner, tells
+        self.get, self.post = inner.get, inner.post
+
+    async def generate(
+        self, request: GenerationRequest, *, scheduled_ns: int | None = None
+    ) -> RequestRecord:
+        record = await self._inner.generate(request, scheduled_ns=scheduled_ns)
+        if request.prompt.chat:
+            return record
+        error = RequestError(kind=RequestErrorKind.EMPTY, message="the answer has no content")
+        return replace(record, error=error, text="", raw=record.raw if self._tells else {})
+
+
+@pytest.mark.parametrize("tells", [True, False])
+def test_a_silent_token_is_judged_by_its_log_probabilities(golden: Golden, tells: bool) -> None:
+    """With them it is an answer like any other; without, a failed request."""
+    golden.script(logprob_noise=0.0)
+
+    async def main() -> ProbeResult:
+        connect = http_connector(CLOCK, processes=0)
+        async with connect(base_url=golden.base_url, model="golden") as connection:
+            client = Speechless(connection.client, tells=tells)
+            return await PROBES["correctness"]().run(
+                ProbeContext(
+                    client=client,
+                    load=connection.load,
+                    clock=CLOCK,
+                    workload=WORKLOAD,
+                    configuration=Configuration(),
+                    applied=Applied(max_model_len_tokens=40_960),
+                    readiness=Readiness(started_ns=0, healthy_ns=0),
+                    timeline=(),
+                    seed=3,
+                )
+            )
+
+    result = CLOCK.run(main())
+    assert (result.status is ProbeStatus.MEASURED) is tells, result.reason
+    assert bool(result.requests_failed) is not tells
