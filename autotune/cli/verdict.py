@@ -21,17 +21,18 @@ from autotune.cli.conclude import Summary
 from autotune.cli.warnings import warn
 from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus
-from autotune.report.findings import Findings, verdict
+from autotune.report.findings import Findings
 from autotune.report.inputs import serve_command
 from autotune.report.quantities import change, in_sentence, readable, title
 from autotune.report.table import SIMULATED
 from autotune.report.tables import criterion_figure, criterion_found, criterion_title
 from autotune.report.untrusted import one_line
+from autotune.report.verdict import verdict
 
 _WIDEST: Final = 100
 """Lines longer than this are hard to read, however wide the terminal."""
 
-_ROOM: Final = 16
+_ROOM: Final = 13
 """Lines for the settings; where they need more, reasons that fit no line are left to `show`."""
 
 _SIGNS: Final = {

@@ -8,7 +8,7 @@ from typing import Final
 from autotune.paths import StudyPaths, TrialPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_telemetry
-from autotune.report.findings import Findings, verdict
+from autotune.report.findings import Findings
 from autotune.report.inputs import stored_findings
 from autotune.report.page import memory_panels
 from autotune.report.picture import plot_style
@@ -20,6 +20,7 @@ from autotune.report.table import SIMULATED, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text
 from autotune.report.trial_tables import metrics_table
 from autotune.report.untrusted import clean
+from autotune.report.verdict import verdict
 from autotune.spec.study import Objective, StudySpec
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
 

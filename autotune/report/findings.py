@@ -1,25 +1,24 @@
 """Everything that a report says of a study, computed once by `analysis`."""
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from autotune.analysis.comparable import Correction, comparable, corrections
 from autotune.analysis.costs import is_startup
-from autotune.analysis.criteria import Criterion, Verdict, success_criteria
+from autotune.analysis.criteria import Criterion, success_criteria
 from autotune.analysis.front import as_shown
 from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
-from autotune.analysis.recommend import Recommendation, forgone_text, recommend
+from autotune.analysis.recommend import Recommendation, recommend
+from autotune.analysis.spread import Spread, spread_of
 from autotune.errors import NothingFeasibleError
 from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialRecord
 from autotune.report.bounds import whole_bytes
-from autotune.report.quantities import change, display, in_sentence, readable, title
-from autotune.report.tables import any_simulated, criterion_title, outcome_text
-from autotune.spec.study import Objective, Preference, StudySpec
+from autotune.report.tables import any_simulated
+from autotune.spec.study import Preference, StudySpec
 
 if TYPE_CHECKING:
     from autotune.analysis.importance import Importance
@@ -47,6 +46,7 @@ class Findings:
         importances: Objective's metric to the parameters that decide it.
         parameters: Names that took more than one value.
         corrections: What was scaled in the records.
+        spreads: Of each objective that two configurations measured.
     """
 
     spec: StudySpec
@@ -58,6 +58,7 @@ class Findings:
     importances: "Mapping[str, tuple[Importance, ...]]"
     parameters: tuple[str, ...]
     corrections: tuple[Correction, ...] = ()
+    spreads: tuple[Spread, ...] = ()
 
     @property
     def simulated(self) -> bool:
@@ -182,6 +183,8 @@ def findings_of(
         )
     parameters = varied_parameters([record.configuration for record in records])
     tags = dict.fromkeys([*(o.metric for o in spec.objectives), *HEADLINES])
+    found = (spread_of(records, o.metric) for o in spec.objectives)
+    spreads = tuple(spread for spread in found if spread is not None)
     return Findings(
         spec=spec,
         records=tuple(records),
@@ -189,130 +192,30 @@ def findings_of(
         recommendation=recommendation,
         criteria=criteria,
         noise={tag: noise_of(records, tag) for tag in tags},
-        importances=_importances(spec, records, parameters) if with_importances else {},
+        importances=_importances(spec, records, parameters, spreads) if with_importances else {},
         parameters=parameters,
         corrections=corrected,
+        spreads=spreads,
     )
 
 
 def _importances(
-    spec: StudySpec, records: Sequence[TrialRecord], parameters: Sequence[str]
+    spec: StudySpec,
+    records: Sequence[TrialRecord],
+    parameters: Sequence[str],
+    spreads: Sequence[Spread],
 ) -> "dict[str, tuple[Importance, ...]]":
     # scikit-learn takes two seconds to import, which no other command should pay.
     from autotune.analysis.importance import importances  # noqa: PLC0415
 
-    return {o.metric: importances(records, o, parameters) for o in spec.objectives}
+    noise = {spread.metric for spread in spreads if spread.is_noise}
+    return {
+        o.metric: () if o.metric in noise else importances(records, o, parameters)
+        for o in spec.objectives
+    }
 
 
 def varied_parameters(configurations: Sequence[Configuration]) -> tuple[str, ...]:
     """Parameters that took more than one value, "not set" counting as one."""
     names = dict.fromkeys(name for c in configurations for name, _ in c.items)
     return tuple(sorted(n for n in names if len({str(c.get(n)) for c in configurations}) > 1))
-
-
-def verdict(findings: Findings) -> tuple[str, str]:
-    """What was found, and how sure it is: a sentence each."""
-    chosen = findings.recommendation
-    if chosen is None:
-        return _nothing(findings)
-    if chosen.keep_default:
-        first = f"Keep {chosen.default_name}: {_kept(chosen)}."
-    else:
-        first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
-    parts = (
-        f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
-        _criteria(findings.criteria),
-        _certainty(findings, findings.spec.objectives),
-        _baseline(findings.baseline),
-        *(f"{capital(str(correction))}." for correction in findings.corrections),
-    )
-    return first, " ".join(part for part in parts if part)
-
-
-def _kept(chosen: Recommendation) -> str:
-    """Why the default stays, as far as the records say it."""
-    if chosen.forgone:
-        return f"nothing measured is shown to be better by the {chosen.prefer} score"
-    return "nothing measured beats them beyond the noise"
-
-
-def capital(text: str) -> str:
-    """With a capital at its beginning."""
-    return text[:1].upper() + text[1:]
-
-
-def _gains(findings: Findings) -> str:
-    """The objectives that got better, at the cost of those that got worse; then the rest."""
-    changed: list[str] = []
-    worse: list[str] = []
-    same: list[str] = []
-    for objective in findings.spec.objectives:
-        tag = objective.metric
-        value = findings.figure(findings.chosen, tag)
-        other = findings.figure(findings.baseline, tag)
-        text = f"{in_sentence(title(tag))} {display(tag, value)}"
-        if value is None or not other:
-            changed.append(text)
-        elif value > 0 and abs(math.log(value / other)) < findings.floor(tag):
-            same.append(text)
-        else:
-            better = (value > other) == (objective.direction == "maximize")
-            told = f"{text} ({change(value, other)} against the baseline)"
-            (changed if better else worse).append(told)
-    told = ", ".join(changed)
-    if worse:
-        cost = " and ".join(worse)
-        told = f"{told}, at the cost of {cost}" if told else cost
-    if not same:
-        return told
-    verb = "is" if len(same) == 1 else "are"
-    rest = f"{' and '.join(same)} {verb} within the noise of the baseline's"
-    return f"{told}; {rest}" if told else rest
-
-
-def _criteria(criteria: Sequence[Criterion]) -> str:
-    if not criteria:
-        return ""
-    names = {verdict: [in_sentence(criterion_title(c)) for c in criteria if c.verdict is verdict]
-             for verdict in Verdict}  # fmt: skip
-    met = len(names[Verdict.MET])
-    parts = [
-        f"{word}: {', '.join(names[state])}"
-        for state, word in ((Verdict.NOT_MET, "not met"), (Verdict.NOT_MEASURED, "not measured"))
-        if names[state]
-    ]
-    return f"{met} of {len(criteria)} criteria are met" + (
-        f" ({'; '.join(parts)});" if parts else ";"
-    )
-
-
-def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
-    noises = [findings.noise[o.metric] for o in objectives]
-    worst = max(findings.floor(o.metric) for o in objectives)
-    basis = (
-        "by repeated measurements"
-        if any(noise.repeats for noise in noises)
-        else "assumed, for the study itself measured no configuration twice"
-    )
-    return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
-
-
-def _baseline(baseline: TrialRecord | None) -> str:
-    """What must be said of the baseline: that it is missing, or breaks a limit itself."""
-    if baseline is None:
-        return "The baseline was not measured, so there is nothing to compare with."
-    failure = baseline.outcome.failure
-    return "" if failure is None else f"The baseline itself is no choice: {failure.message}."
-
-
-def _nothing(findings: Findings) -> tuple[str, str]:
-    kinds = Counter(
-        outcome_text(r.outcome) for r in findings.records if r.outcome.failure is not None
-    )
-    if not kinds:
-        return "No trial has ended yet.", ""
-    kind, count = kinds.most_common(1)[0]
-    return (
-        f"None of the {len(findings.records)} trials kept every limit.",
-        f"The commonest end, {count} times: {kind}.",
-    )

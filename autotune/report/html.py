@@ -23,7 +23,7 @@ from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus, TrialRecord
 from autotune.report import page
 from autotune.report.failures import failure_groups, failure_table, outcome_map
-from autotune.report.findings import Findings, verdict
+from autotune.report.findings import Findings
 from autotune.report.inputs import ReportInputs, gather
 from autotune.report.markdown import report_markdown
 from autotune.report.quantities import readable
@@ -32,6 +32,7 @@ from autotune.report.table import SIMULATED, Table
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_details import as_script, details
 from autotune.report.untrusted import one_line
+from autotune.report.verdict import noise_notes, verdict
 from autotune.spec.study import StudySpec
 from autotune.store.files import write_atomically
 
@@ -129,6 +130,7 @@ def _analysis(findings: Findings) -> dict[str, Any]:
         "front": front_of(findings),
         "effects": page.parameter_effects(findings),
         "importance_known": any(findings.importances.values()),
+        "noise_notes": noise_notes(findings),
         "failures": failure_table(groups, simulated=simulated) if groups else None,
         "outcome_map": outcome_map(findings.records, findings.parameters),
         "statuses": [status.value for status in OutcomeStatus],

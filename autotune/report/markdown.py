@@ -3,7 +3,7 @@
 from typing import Final
 
 from autotune.report.failures import failure_groups, failure_table
-from autotune.report.findings import Findings, verdict
+from autotune.report.findings import Findings
 from autotune.report.inputs import ReportInputs
 from autotune.report.page import environment_rows, group_times
 from autotune.report.quantities import readable, title
@@ -18,6 +18,7 @@ from autotune.report.table import (
 )
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.untrusted import one_line
+from autotune.report.verdict import noise_notes, verdict
 
 _WARNING: Final = (
     f"**{SIMULATED}: no real engine was measured; every figure is the prediction of a model.**"
@@ -100,7 +101,10 @@ def _importance_table(findings: Findings) -> Table | None:
             (Cell.of(name), *(Cell.of(f"{shares[m].get(name, 0.0) * 100:.0f}%") for m in metrics))
             for name in names
         ),
-        notes=("Share of an objective's variation that a parameter explains.",),
+        notes=(
+            "Share of an objective's variation that a parameter explains.",
+            *noise_notes(findings),
+        ),
         simulated=findings.simulated,
     )
 

@@ -16,7 +16,7 @@ from autotune.cli.verify.arms import ExportedEngine, asking
 from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
 from autotune.cli.verify.proof import as_json, require_agreement, sentence, tables, write_proof
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, Arm, measure_rounds
-from autotune.cli.verify.verdict import Verification, judge
+from autotune.cli.verify.verdict import Verification, compared_default, judge
 from autotune.cli.views import View, make_view
 from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
@@ -39,7 +39,7 @@ def verify(
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Start the exported files as they are and measure them beside the engine's default.
+    """Start the exported files as they are and measure them beside the default.
 
     Example: autotune verify default --repeats 3
     """
@@ -100,7 +100,9 @@ def run(
     )
     by_engine = Trials(spec, study.paths, tools, owner=owner())
     by_files = Trials(spec, study.paths, from_files, owner=owner())
-    default = planned_baseline(spec, by_engine, view).configuration
+    default = compared_default(study.records)
+    if default is None:  # it was never measured
+        default = planned_baseline(spec, by_engine, view).configuration
     for line in changes(workbench, trial):
         view(Notice(text=line, level="warning"))
 

@@ -53,7 +53,7 @@ def sentence(found: Verification) -> str:
             "The exported files start and stand to the default as in the study, within the noise; "
             f"the machine itself moved: {', '.join(moved)}"
         )
-    return text + (": they are the engine's default." if found.is_default else ".")
+    return text + (": they are the default itself." if found.is_default else ".")
 
 
 def tables(found: Verification) -> tuple[Table, ...]:

@@ -49,7 +49,7 @@ class Compared:
 
     Attributes:
         exported: By the exported files, now.
-        default: By the engine's default, now.
+        default: By the default that the study compares with, now.
         study: By the study, of the same configuration.
         study_default: By the study, of the default.
         gain: Exported / default, over the interleaved pairs; 95% interval.
@@ -151,6 +151,12 @@ def judge(
         failure=_end(arms[EXPORTED]) if ends else None,
         broken=_broken(arms[EXPORTED]),
     )
+
+
+def compared_default(records: Sequence[TrialRecord]) -> Configuration | None:
+    """What the study compares with: where its default broke a memory bound, the lowered one."""
+    base = baseline_of([r for r in records if r.kind is not TrialKind.VERIFY])
+    return None if base is None else base.configuration
 
 
 def _end(exported: Sequence[TrialRecord]) -> Failure | None:

@@ -200,5 +200,5 @@ def test_files_of_the_default_are_verified_too(
     assert stored_study("short").trial(0).kind is TrialKind.BASELINE
     verify("short", 2, quiet=True)
     said = capsys.readouterr().out
-    assert "they are the engine's default" in " ".join(said.split())
+    assert "they are the default itself" in " ".join(said.split())
     assert {r.configuration.items for r in made()} == {()}

@@ -14,9 +14,10 @@ from autotune.records import (
     TrialRecord,
 )
 from autotune.report.failures import failure_groups, failure_table, outcome_map
-from autotune.report.findings import findings_of, varied_parameters, verdict
+from autotune.report.findings import findings_of, varied_parameters
 from autotune.report.quantities import readable
 from autotune.report.summary import trials_of
+from autotune.report.verdict import verdict
 from autotune.spec.study import StudySpec
 from tests.support.records import record, study_records
 

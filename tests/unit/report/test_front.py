@@ -5,11 +5,12 @@ import re
 from dataclasses import replace
 
 from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
-from autotune.report.findings import Findings, findings_of, verdict
+from autotune.report.findings import Findings, findings_of
 from autotune.report.page import pareto_plots
 from autotune.report.summary import front_of, trials_of
 from autotune.report.table import Tone
 from autotune.report.tables import change_tone, settings_table
+from autotune.report.verdict import noise_notes, verdict
 from autotune.spec.study import study_from
 from tests.support.records import record, study_records
 
@@ -149,3 +150,14 @@ def test_a_time_and_its_rate_are_noise_together_or_not_at_all() -> None:
     )
 
     assert longer is slower is Tone.BAD
+
+
+def test_noise_is_not_sold_as_importance() -> None:
+    """684 to 708 tok/s, whatever is set: a range and "within the noise", and no shares."""
+    varied = [trial(i, 684.0 + i, seqs=i % 5, block=i % 3, n=i) for i in range(24)]
+    found = findings_of(SPEC, varied)
+    (note,) = noise_notes(found)[:1]
+
+    assert found.importances["output_tokens_per_s"] == ()
+    assert note.startswith("Output throughput: all configurations lie within 684 to 707 tok/s")
+    assert "a spread within the noise" in note

@@ -5,12 +5,13 @@ from dataclasses import replace
 from autotune.analysis.criteria import THROUGHPUT
 from autotune.cli.conclude import Summary
 from autotune.records import Configuration, TrialKind, TrialRecord
-from autotune.report.findings import Findings, findings_of, verdict
+from autotune.report.findings import Findings, findings_of
 from autotune.report.html import report_html
 from autotune.report.inputs import ReportInputs
 from autotune.report.markdown import report_markdown
 from autotune.report.summary import cards, comparison_of, trials_of
 from autotune.report.table import Table
+from autotune.report.verdict import verdict
 from autotune.spec.study import StudySpec, study_from
 from tests.support.records import record
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED
-from autotune.cli.verify.verdict import Verdict, Verification, judge
+from autotune.cli.verify.verdict import Verdict, Verification, compared_default, judge
 from autotune.records import (
     Configuration,
     Failure,
@@ -20,6 +20,7 @@ from autotune.records import (
     TrialRecord,
 )
 from autotune.spec.study import StudySpec, study_from
+from tests.support.records import record
 
 SPEED = "output_tokens_per_s"
 TTFT = "ttft_8k_ns"
@@ -278,3 +279,17 @@ def test_a_loss_of_a_tenth_is_found(sd: float) -> None:
     """With three rounds, in at least 95 of 100."""
     missed = sum(agrees(seed, truth=0.9, sd=sd) for seed in range(100))
     assert missed <= 5
+
+
+def test_the_default_arm_is_what_the_study_compares_with() -> None:
+    """A default over its memory bound was lowered to 0.9: 0.92 would be another default."""
+    over = Failure(kind=FailureKind.MEMORY_LIMIT, phase="warming_up", message="GPU memory in use")
+    lowered = Configuration.of({"gpu_memory_utilization": 0.9})
+    records = [
+        record(0, kind=TrialKind.BASELINE, config=Configuration(), failure=over),
+        record(1, kind=TrialKind.REPAIR, config=lowered),
+        record(2, kind=TrialKind.VERIFY, config=Configuration()),
+    ]
+
+    assert compared_default(records) == lowered
+    assert compared_default(records[2:]) is None

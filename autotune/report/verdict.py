@@ -1,0 +1,132 @@
+"""What a study has come to, in sentences: the verdict, and what nobody can tell from noise."""
+
+import math
+from collections import Counter
+from collections.abc import Sequence
+
+from autotune.analysis.criteria import Criterion, Verdict
+from autotune.analysis.recommend import Recommendation, forgone_text
+from autotune.records import TrialRecord
+from autotune.report.findings import Findings
+from autotune.report.quantities import change, display, in_sentence, interval, readable, title
+from autotune.report.tables import criterion_title, outcome_text
+from autotune.spec.study import Objective
+
+
+def verdict(findings: Findings) -> tuple[str, str]:
+    """What was found, and how sure it is: a sentence each."""
+    chosen = findings.recommendation
+    if chosen is None:
+        return _nothing(findings)
+    if chosen.keep_default:
+        first = f"Keep {chosen.default_name}: {_kept(chosen)}."
+    else:
+        first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
+    parts = (
+        f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
+        _criteria(findings.criteria),
+        _certainty(findings, findings.spec.objectives),
+        _baseline(findings.baseline),
+        *(f"{capital(str(correction))}." for correction in findings.corrections),
+    )
+    return first, " ".join(part for part in parts if part)
+
+
+def _kept(chosen: Recommendation) -> str:
+    """Why the default stays, as far as the records say it."""
+    if chosen.forgone:
+        return f"nothing measured is shown to be better by the {chosen.prefer} score"
+    return "nothing measured beats them beyond the noise"
+
+
+def capital(text: str) -> str:
+    """With a capital at its beginning."""
+    return text[:1].upper() + text[1:]
+
+
+def _gains(findings: Findings) -> str:
+    """The objectives that got better, at the cost of those that got worse; then the rest."""
+    changed: list[str] = []
+    worse: list[str] = []
+    same: list[str] = []
+    for objective in findings.spec.objectives:
+        tag = objective.metric
+        value = findings.figure(findings.chosen, tag)
+        other = findings.figure(findings.baseline, tag)
+        text = f"{in_sentence(title(tag))} {display(tag, value)}"
+        if value is None or not other:
+            changed.append(text)
+        elif value > 0 and abs(math.log(value / other)) < findings.floor(tag):
+            same.append(text)
+        else:
+            better = (value > other) == (objective.direction == "maximize")
+            told = f"{text} ({change(value, other)} against the baseline)"
+            (changed if better else worse).append(told)
+    told = ", ".join(changed)
+    if worse:
+        cost = " and ".join(worse)
+        told = f"{told}, at the cost of {cost}" if told else cost
+    if not same:
+        return told
+    verb = "is" if len(same) == 1 else "are"
+    rest = f"{' and '.join(same)} {verb} within the noise of the baseline's"
+    return f"{told}; {rest}" if told else rest
+
+
+def _criteria(criteria: Sequence[Criterion]) -> str:
+    if not criteria:
+        return ""
+    names = {verdict: [in_sentence(criterion_title(c)) for c in criteria if c.verdict is verdict]
+             for verdict in Verdict}  # fmt: skip
+    met = len(names[Verdict.MET])
+    parts = [
+        f"{word}: {', '.join(names[state])}"
+        for state, word in ((Verdict.NOT_MET, "not met"), (Verdict.NOT_MEASURED, "not measured"))
+        if names[state]
+    ]
+    return f"{met} of {len(criteria)} criteria are met" + (
+        f" ({'; '.join(parts)});" if parts else ";"
+    )
+
+
+def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
+    noises = [findings.noise[o.metric] for o in objectives]
+    worst = max(findings.floor(o.metric) for o in objectives)
+    basis = (
+        "by repeated measurements"
+        if any(noise.repeats for noise in noises)
+        else "assumed, for the study itself measured no configuration twice"
+    )
+    return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
+
+
+def _baseline(baseline: TrialRecord | None) -> str:
+    """What must be said of the baseline: that it is missing, or breaks a limit itself."""
+    if baseline is None:
+        return "The baseline was not measured, so there is nothing to compare with."
+    failure = baseline.outcome.failure
+    return "" if failure is None else f"The baseline itself is no choice: {failure.message}."
+
+
+def _nothing(findings: Findings) -> tuple[str, str]:
+    kinds = Counter(
+        outcome_text(r.outcome) for r in findings.records if r.outcome.failure is not None
+    )
+    if not kinds:
+        return "No trial has ended yet.", ""
+    kind, count = kinds.most_common(1)[0]
+    return (
+        f"None of the {len(findings.records)} trials kept every limit.",
+        f"The commonest end, {count} times: {kind}.",
+    )
+
+
+def noise_notes(findings: Findings) -> tuple[str, ...]:
+    """A sentence for each objective in which configurations differ by no more than the noise."""
+    return tuple(
+        f"{title(s.metric)}: all configurations lie within "
+        f"{interval(s.metric, s.low, s.high)}, a spread within the noise. "
+        "No setting is shown to matter for it."
+        for s in findings.spreads
+        if s.is_noise
+    )
