@@ -166,10 +166,7 @@ class Passing:
         return f"a {self._prefer} score{cost} that leads the default's by less than the noise"
 
     def _behind(self, point: Measured) -> tuple[Rule, str]:
-        worse = self._worse(point)
-        worse = f"{worse} against what is recommended" if worse else ""
-        parts = [part for part in (worse, self._harm(point)) if part]
-        lost = " and ".join(parts) or "by a little in every objective"
+        lost = self._worse(point) or self._harm(point) or "by a little in every objective"
         return Rule.SCORE, f"a lower {self._prefer} score: {lost}"
 
     def _worse(self, point: Measured) -> str:

@@ -32,7 +32,7 @@ from autotune.report.verdict import verdict
 _WIDEST: Final = 100
 """Lines longer than this are hard to read, however wide the terminal."""
 
-_ROOM: Final = 13
+_ROOM: Final = 16
 """Lines for the settings; where they need more, reasons that fit no line are left to `show`."""
 
 _SIGNS: Final = {

@@ -95,7 +95,7 @@ def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
     basis = (
         "by repeated measurements"
         if any(noise.repeats for noise in noises)
-        else "assumed, for the study itself measured no configuration twice"
+        else "assumed: the study itself repeated no configuration"
     )
     return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
 
