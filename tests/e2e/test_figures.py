@@ -20,8 +20,8 @@ from autotune.units import NS_PER_S
 from tests.support.command import Place
 
 MOST_BYTES: Final = 400 * 10**6
-GROWTH_BYTES: Final = 12 * 10**6
-"""What the last 400 trials may add, of some 215 MB; measured: 9 MB, of which 7 by trial 275.
+GROWTH_BYTES: Final = 15 * 10**6
+"""What the last 400 trials may add, of some 215 MB; measured: 9 to 10 MB, 8 of them by trial 275.
 
 A trial leaves some 10 kB: its figures and settings (5 kB, and 2 kB for the watch on the machine),
 what the sampler knows of it (1 kB), Optuna's row without details (1 kB). Beside that the models'
@@ -64,7 +64,7 @@ def test_memory_stays_flat_over_five_hundred_trials(tmp_path: Path) -> None:
     """The controller stays under 400 MB to its end, and hardly grows after trial 100.
 
     Flat means: after any trial from the 100th on, by when imports, caches and the pool of
-    candidates are in place, at most 6% more memory is resident than after the 100th.
+    candidates are in place, at most 7% more memory is resident than after the 100th.
     """
     place = Place(folder=tmp_path)
     (tmp_path / "short.yaml").write_text(SHORT)
