@@ -50,8 +50,8 @@ def next_ablation(
     Args:
         records: Every trial so far.
         spec: Objectives, preference, and how many trials may be spent.
-        refusal: Why the space does not allow a configuration. A single setting without which the
-            rest is not allowed is returned all the same, for the refusal to be recorded.
+        refusal: Why the space does not allow a configuration. What it does not allow is never
+            returned: a setting without which the rest is not allowed stays, for that reason.
     """
     spent = sum(r.kind is TrialKind.ABLATION and _is_spent(r) for r in records)
     if spent >= ablation_trials(spec):
@@ -110,8 +110,7 @@ class _Elimination:
 
     def due(self) -> Configuration | None:
         return (
-            self._forbidden()
-            or self._owed(is_last=False)
+            self._owed(is_last=False)
             or self._unfinished()
             or self._in_doubt()
             or self._next_removal()
@@ -126,14 +125,6 @@ class _Elimination:
         lacking = self._spec.search.repeats - len(self._chosen.records)
         is_owed = lacking > 0 and (is_last or self._left <= lacking)
         return self._chosen.configuration if is_owed else None
-
-    def _forbidden(self) -> Configuration | None:
-        """A removal that the space refuses and nobody has recorded yet: it costs no trial."""
-        for name in differences(self._chosen.configuration, self._reference):
-            single = self._less([name])
-            if self._refusal(single) is not None and not self._is_out(single):
-                return single
-        return None
 
     def _unfinished(self) -> Configuration | None:
         """A removal from the choice that was begun and is not yet told."""
@@ -155,7 +146,9 @@ class _Elimination:
         return done < enough_left(self._spec.search.repeats)
 
     def _is_out(self, configuration: Configuration) -> bool:
-        """Whether it does not run, or is worse than the best beyond the noise."""
+        """Whether it is not allowed, does not run, or is worse than the best beyond the noise."""
+        if self._refusal(configuration) is not None:
+            return True
         group = self._tried.get(configuration, ())
         ours = sum(r.outcome.status is OutcomeStatus.FAILED for r in group)
         if ours > self._spec.search.repeats:  # the host's fault, too often to go on
@@ -256,8 +249,8 @@ class _Elimination:
 
     def _was_worse(self, larger: Measured, less: Configuration) -> bool:
         """Whether taking a setting from it did not run, or cost more than the noise."""
-        if less == larger.configuration:
-            return False
+        if less == larger.configuration or self._refusal(less) is not None:
+            return False  # forbidden beside what has gone since tells nothing of what is left
         measured = self._measured.get(less)
         if measured is None:
             return self._is_out(less)

@@ -1,11 +1,12 @@
 """Why each setting of a recommendation is as it is, as far as trials have shown it.
 
-In this order: it does nothing; without it the configuration does not run; a matched pair (two
-configurations that differ in it alone) measured what its removal does; or nobody measured it
-alone, and that is said. What a setting makes worse is its cost and never a reason for it.
+In this order: it does nothing; the space forbids the rest without it; without it the
+configuration does not run; a matched pair (two configurations that differ in it alone) measured
+what its removal does; or nobody measured it alone, and that is said. What a setting makes worse
+is its cost and never a reason for it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
@@ -29,6 +30,8 @@ from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, Tr
 from autotune.spec.space import DEFAULT
 from autotune.spec.study import Objective
 
+Refusal = Callable[[Configuration], str | None]
+
 _SHOWN_COSTS: Final = 2
 """Metrics made worse that a reason names; `costs` has them all."""
 
@@ -38,7 +41,7 @@ class Basis(StrEnum):
 
     DEFAULT     the default has it too
     IDLE        the server without it runs with the same value: it changes nothing
-    NEEDED      without it the configuration did not run or broke a limit
+    NEEDED      without it the configuration is forbidden, did not run or broke a limit
     MEASURED    a matched pair
     UNMEASURED  no two trials differ in it alone
     """
@@ -72,11 +75,27 @@ class SettingReason:
     costs: Mapping[str, float] = field(default_factory=dict)
 
 
+def no_refusal(_configuration: Configuration) -> str | None:
+    """For a space that is not known."""
+    return None
+
+
 def reasons_of(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective], decision: Decision
+    records: Sequence[TrialRecord],
+    objectives: Sequence[Objective],
+    decision: Decision,
+    *,
+    refusal: Refusal = no_refusal,
 ) -> tuple[SettingReason, ...]:
-    """A reason for each setting of the chosen configuration."""
-    made = _Reasons(records, objectives, decision)
+    """A reason for each setting of the chosen configuration.
+
+    Args:
+        records: Every trial.
+        objectives: What was to get better.
+        decision: What was chosen, and among what.
+        refusal: Why the space does not allow a configuration.
+    """
+    made = _Reasons(records, objectives, decision, refusal)
     return tuple(made.reason(name, value) for name, value in decision.chosen.configuration.items)
 
 
@@ -86,7 +105,9 @@ class _Reasons:
         records: Sequence[TrialRecord],
         objectives: Sequence[Objective],
         decision: Decision,
+        refusal: Refusal,
     ) -> None:
+        self._refusal = refusal
         self._records, self._objectives, self._decision = records, objectives, decision
         self._chosen = decision.chosen
         self._baseline = decision.baseline
@@ -103,7 +124,11 @@ class _Reasons:
         if name in self._idle:
             text = "the engine's default anyway: it changes nothing"
             return self._made(name, value, text, Basis.IDLE)
-        broken = self._broken(self._chosen.configuration, name)
+        less = with_values_of(self._chosen.configuration, [name], self._reference)
+        forbidden = self._refusal(less)
+        if forbidden is not None:
+            return self._forced(name, value, forbidden)
+        broken = self._broken(less)
         if broken is not None:
             return self._made(name, value, f"without it: {_end(broken)}", Basis.NEEDED)
         pair = self._nearest(name, value)
@@ -121,9 +146,25 @@ class _Reasons:
         made = self._made(name, value, f"the default without it: {_end(broken)}", Basis.NEEDED)
         return replace(made, default=engines_own(self._records, name))
 
-    def _broken(self, configuration: Configuration, name: str) -> TrialRecord | None:
+    def _forced(self, name: str, value: Scalar, forbidden: str) -> SettingReason:
+        """What a rule asks for has its own cost, measured where the rule does not hold."""
+        text = f"without it: {forbidden}"
+        costs: Mapping[str, float] = {}
+        pair = self._nearest(name, value)
+        if pair is not None:
+            costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
+        if pair is not None and costs:
+            text += f"; {self._measured_with(pair)}: there it cost {_told(costs)}"
+        return self._made(name, value, text, Basis.NEEDED, costs=costs)
+
+    def _measured_with(self, pair: MatchedPair) -> str:
+        """Where else a pair was measured."""
+        others = differences(pair.having.configuration, self._chosen.configuration)
+        named = ", ".join(f"{n} {_shown(pair.having.configuration, n)}" for n in others)
+        return f"measured with {named} ({trials(pair.having.numbers)})"
+
+    def _broken(self, less: Configuration) -> TrialRecord | None:
         """The trial of a configuration less one setting, where none of it was feasible."""
-        less = with_values_of(configuration, [name], self._reference)
         same = [r for r in self._records if r.configuration == less]
         bad = {OutcomeStatus.INFEASIBLE, OutcomeStatus.SCREENED}
         ends = [r for r in same if r.outcome.status in bad and r.outcome.failure is not None]
@@ -157,8 +198,7 @@ class _Reasons:
         others = differences(pair.having.configuration, self._chosen.configuration)
         if others:  # what it costs beside them need not be what it costs here
             costs = {tag: r for tag, r in costs.items() if tag in self._costs_of_chosen}
-            named = ", ".join(f"{n} {_shown(pair.having.configuration, n)}" for n in others)
-            parts.insert(0, f"measured with {named} ({trials(pair.having.numbers)})")
+            parts.insert(0, self._measured_with(pair))
         parts += [f"{'there it cost' if others else 'it costs'} {_told(costs)}"] if costs else []
         return self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
 

@@ -15,9 +15,10 @@ from autotune.analysis.effects import change
 from autotune.analysis.front import on_front, points_of
 from autotune.analysis.measurements import Measured, differences
 from autotune.analysis.passed_over import Forgone, PassedOver, Passing
-from autotune.analysis.reasons import Basis, SettingReason, reasons_of
+from autotune.analysis.reasons import Basis, Refusal, SettingReason, no_refusal, reasons_of
 from autotune.metrics import metric_named
 from autotune.records import Configuration, Scalar, TrialRecord
+from autotune.spec.space import space_from
 from autotune.spec.study import Preference, StudySpec
 
 __all__ = ["Basis", "Recommendation", "SettingReason", "differences", "recommend"]
@@ -96,7 +97,7 @@ def recommend(
         baseline=baseline,
         keep_default=decision.keeps_default,
         reason=_reason(decision, prefer, records, forgone),
-        settings=reasons_of(records, spec.objectives, decision),
+        settings=reasons_of(records, spec.objectives, decision, refusal=_refusal(spec)),
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
         front=tuple(point.latest.number for point in front),
@@ -111,6 +112,13 @@ def recommend(
         passed=passing.over(front),
         forgone=forgone,
     )
+
+
+def _refusal(spec: StudySpec) -> Refusal:
+    """Why the study's own space does not allow a configuration; a study names it or holds it."""
+    if isinstance(spec.space, str):
+        return no_refusal
+    return space_from(spec.space, where=f"study {spec.name}: space").refusal
 
 
 def _reason(

@@ -10,7 +10,7 @@ parameters:
 relations:
   - {at_least: [max_num_batched_tokens, max_num_seqs]}
 forbidden:
-  - {attention_backend: FLEX_ATTENTION, kv_cache_dtype: fp8}
+  - {attention_backend: FLEX_ATTENTION, kv_cache_dtype: fp8, because: it has no fp8 cache}
 ```
 
 The choice `default` leaves the parameter to the engine: it is absent from the configuration.
@@ -26,6 +26,7 @@ from pydantic import Field, model_validator
 from autotune.errors import SpecError
 from autotune.records import Configuration, Scalar
 from autotune.spec.files import StrictModel, validate
+from autotune.spec.forbidden import BECAUSE, Forbidden
 from autotune.spec.parameters import DEFAULT, MOST_VALUES, Choice, Condition, Parameter, Range
 from autotune.spec.vocabulary import Vocabulary
 
@@ -35,6 +36,7 @@ __all__ = [
     "AtLeast",
     "Choice",
     "Condition",
+    "Forbidden",
     "Parameter",
     "Range",
     "SearchSpace",
@@ -58,7 +60,7 @@ class SearchSpace:
     name: str
     parameters: tuple[Parameter, ...]
     relations: tuple[AtLeast, ...] = ()
-    forbidden: tuple[tuple[Condition, ...], ...] = ()
+    forbidden: tuple[Forbidden, ...] = ()
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of a name, None if there is none."""
@@ -102,10 +104,8 @@ class SearchSpace:
                 return (f"{relation.larger}={larger} must be at least "
                         f"{relation.smaller}={smaller}")  # fmt: skip
         for pattern in self.forbidden:
-            if all(condition.holds(values) for condition in pattern):
-                named = " with ".join(f"{c.parameter}={values.get(c.parameter, DEFAULT)}"
-                                      for c in pattern)  # fmt: skip
-                return f"{named} is forbidden in space {self.name!r}"
+            if pattern.hits(values):
+                return pattern.refusal(values, self.name)
         return None
 
     def without(self, *names: str) -> "SearchSpace":
@@ -130,10 +130,10 @@ class SearchSpace:
                 r for r in self.relations if r.larger not in gone and r.smaller not in gone
             ),
             forbidden=tuple(
-                kept
+                pattern.under(kept)
                 for pattern in self.forbidden
-                if not any(c.parameter in gone and not c.holds({}) for c in pattern)
-                and (kept := tuple(c for c in pattern if c.parameter not in gone))
+                if not any(c.parameter in gone and not c.holds({}) for c in pattern.conditions)
+                and (kept := [c for c in pattern.conditions if c.parameter not in gone])
             ),
         )
 
@@ -152,8 +152,8 @@ class SearchSpace:
             ),
             forbidden=tuple(
                 pattern
-                for pattern in (_possible(f, parameter) for f in self.forbidden)
-                if all(c.values for c in pattern)
+                for pattern in (f.under(_possible(f.conditions, parameter)) for f in self.forbidden)
+                if all(c.values for c in pattern.conditions)
             ),
         )
         dead = [p.name for p in narrowed.parameters if not all(c.values for c in p.when)]
@@ -244,8 +244,7 @@ def space_from(raw: Any, *, where: str, vocabulary: Vocabulary | None = None) ->
         parameters=tuple(_parameter(name, p) for name, p in model.parameters.items()),
         relations=tuple(AtLeast(larger=r["at_least"][0], smaller=r["at_least"][1])
                         for r in model.relations),
-        forbidden=tuple(_conditions({k: v if isinstance(v, list) else [v] for k, v in f.items()})
-                        for f in model.forbidden),
+        forbidden=tuple(_forbidden(f, where=where) for f in model.forbidden),
     )  # fmt: skip
     if vocabulary is not None:
         _check_known(space, vocabulary, where=f"{where}: parameters")
@@ -257,6 +256,15 @@ def space_from(raw: Any, *, where: str, vocabulary: Vocabulary | None = None) ->
 
 def _conditions(raw: Mapping[str, list[Scalar]]) -> tuple[Condition, ...]:
     return tuple(Condition(parameter=name, values=tuple(values)) for name, values in raw.items())
+
+
+def _forbidden(raw: Mapping[str, Scalar | list[Scalar]], *, where: str) -> Forbidden:
+    reason = raw.get(BECAUSE, "")
+    if not isinstance(reason, str):
+        message = f"{where}: forbidden: {BECAUSE} is why, in words, not {reason!r}"
+        raise SpecError(message, hint="Leave it out where there is no reason to tell.")
+    values = {k: v if isinstance(v, list) else [v] for k, v in raw.items() if k != BECAUSE}
+    return Forbidden(conditions=_conditions(values), reason=reason)
 
 
 def _parameter(name: str, model: ParameterModel) -> Parameter:
@@ -285,7 +293,7 @@ def _check_names(space: SearchSpace, *, where: str) -> None:
     mentioned = [(f"parameters -> {p.name} -> when", c.parameter)
                  for p in space.parameters for c in p.when]  # fmt: skip
     mentioned += [("relations", n) for r in space.relations for n in (r.larger, r.smaller)]
-    mentioned += [("forbidden", c.parameter) for f in space.forbidden for c in f]
+    mentioned += [("forbidden", c.parameter) for f in space.forbidden for c in f.conditions]
     for field, name in mentioned:
         if name not in names:
             message = f"{where}: {field}: there is no parameter {name!r} in this space"
@@ -295,7 +303,7 @@ def _check_names(space: SearchSpace, *, where: str) -> None:
 def _check_values(space: SearchSpace, *, where: str) -> None:
     """A condition on a value that its parameter never takes would fail in silence."""
     conditions = [(f"parameters -> {p.name} -> when", c) for p in space.parameters for c in p.when]
-    conditions += [("forbidden", c) for pattern in space.forbidden for c in pattern]
+    conditions += [("forbidden", c) for pattern in space.forbidden for c in pattern.conditions]
     for field, condition in conditions:
         parameter = space.parameter(condition.parameter)
         for value in condition.values:
@@ -347,5 +355,5 @@ def space_to_raw(space: SearchSpace) -> dict[str, Any]:
     if space.relations:
         raw["relations"] = [{"at_least": [r.larger, r.smaller]} for r in space.relations]
     if space.forbidden:
-        raw["forbidden"] = [{c.parameter: list(c.values) for c in f} for f in space.forbidden]
+        raw["forbidden"] = [pattern.to_raw() for pattern in space.forbidden]
     return raw

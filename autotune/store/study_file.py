@@ -1,12 +1,14 @@
 """`study.yaml`: the study as resolved, itself a study file that can be run."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any, Final
 
 import yaml
 
 from autotune.errors import StudyConflictError
 from autotune.paths import StudyPaths
+from autotune.spec.forbidden import bare
 from autotune.spec.space import SearchSpace, space_from, space_to_raw
 from autotune.spec.study import StudySpec, read_study
 from autotune.store.files import write_atomically
@@ -59,7 +61,7 @@ def ensure_same_study(paths: StudyPaths, spec: StudySpec, space: SearchSpace) ->
     if not paths.spec.exists():
         return
     stored, stored_space = read_stored_study(paths)
-    before, now = _raw(stored, stored_space), _raw(spec, space)
+    before, now = _raw(stored, _bare(stored_space)), _raw(spec, _bare(space))
     difference = next(_differences(_fixed(before), _fixed(now)), None)
     if difference is not None:
         field, old, new = difference
@@ -70,6 +72,11 @@ def ensure_same_study(paths: StudyPaths, spec: StudySpec, space: SearchSpace) ->
 
 def _raw(spec: StudySpec, space: SearchSpace) -> dict[str, Any]:
     return {**spec.model_dump(mode="json"), "space": space_to_raw(space)}
+
+
+def _bare(space: SearchSpace) -> SearchSpace:
+    """What a space allows, however it is told: reasons are worded anew between releases."""
+    return replace(space, forbidden=bare(space.forbidden))
 
 
 def _fixed(raw: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from typing import Final
 from autotune.analysis.ablation import ablation_trials, next_ablation
 from autotune.analysis.comparable import comparable
 from autotune.analysis.finalists import next_finalist, next_round, proof_trials
+from autotune.analysis.front import front_numbers
 from autotune.analysis.measurements import UTILIZATION
-from autotune.analysis.pareto import pareto_front
 from autotune.clock import Clock
 from autotune.errors import AutotuneError
 from autotune.records import (
@@ -226,16 +226,11 @@ class _Loop:
         return record
 
     def _screening(self, planned: Planned) -> Screening:
-        """What the engine or, where settings are taken away, the space says of a configuration.
+        """What the engine says of a configuration before its start.
 
-        A space may leave out what the engine would take: what is known to go wrong. A repair
-        rests on figures of a trial, so no model's doubt about the card keeps it from its start.
+        A repair rests on figures of a trial, so no model's doubt about the card keeps it from
+        its start.
         """
-        if planned.kind is TrialKind.ABLATION:
-            reason = self._ask_tell.space.refusal(planned.configuration)
-            if reason is not None:
-                kind = FailureKind.ILLEGAL
-                return Screening(failure=Failure(kind=kind, phase="screening", message=reason))
         screening = self._runner.screen(planned.configuration)
         failure = screening.failure
         is_doubt = failure is not None and failure.kind is FailureKind.WOULD_NOT_FIT
@@ -283,11 +278,11 @@ class _Loop:
 
     def _ended(self, record: TrialRecord) -> None:
         self._records.append(kept(record))
-        front = pareto_front(self._comparable(), self._spec.objectives)
+        front = front_numbers(self._comparable(), self._spec.objectives)
         self._observer(
             TrialEnded(
                 record=record,
-                front=tuple(r.number for r in front),
+                front=front,
                 remaining_s=self._watch.remaining_s(self._records),
             )
         )

@@ -14,6 +14,7 @@ from autotune.engines.vllm.parameters import Judgement, judge
 from autotune.records import Scalar
 from autotune.seams.engine import Capabilities, Fragile, ModelFacts, Removal, ResolvedSpace
 from autotune.seams.telemetry import Hardware
+from autotune.spec.forbidden import Forbidden, added
 from autotune.spec.space import DEFAULT, AtLeast, Choice, Condition, Parameter, SearchSpace
 
 
@@ -138,7 +139,7 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
         reason = rule.reason
         if len(pattern) > 1 and _has_safe_way(state.space, rule):
             reason += "; the search leaves this out"
-            _forbid(state, pattern, reason)
+            _forbid(state, pattern, rule.reason)
         state.fragile.append(Fragile(name=rule.name, settings=pattern, reason=reason))
     elif rule.verdict == "redundant" and not _has_default(state.space, rule.yields):
         return  # nothing else in this space says the same
@@ -154,8 +155,8 @@ def _apply_rule(state: _Narrowing, rule: Rule, at: Circumstances) -> None:
 
 def _forbid(state: _Narrowing, pattern: tuple[Condition, ...], reason: str) -> None:
     state.reasons.setdefault(pattern, reason)
-    if pattern not in state.space.forbidden:
-        state.space = replace(state.space, forbidden=(*state.space.forbidden, pattern))
+    new = Forbidden(conditions=pattern, reason=reason)
+    state.space = replace(state.space, forbidden=added(state.space.forbidden, new))
 
 
 def _has_safe_way(space: SearchSpace, rule: Rule) -> bool:

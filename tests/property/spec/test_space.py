@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from autotune.records import Configuration, Scalar
+from autotune.spec.forbidden import Forbidden
 from autotune.spec.parameters import DEFAULT, Choice, Condition, Parameter, Range
 from autotune.spec.space import AtLeast, SearchSpace, space_from, space_to_raw
 
@@ -72,7 +73,10 @@ def spaces(draw: st.DrawFn) -> SearchSpace:
             AtLeast(larger=x.name, smaller=y.name) for x, y in draw(st.lists(pairs, max_size=2))
         ),
         forbidden=tuple(
-            tuple(draw(conditions(p)) for p in pattern)
+            Forbidden(
+                conditions=tuple(draw(conditions(p)) for p in pattern),
+                reason=draw(st.sampled_from(["", "it goes wrong"])),
+            )
             for pattern in draw(st.lists(groups, max_size=2))
         ),
     )

@@ -1,5 +1,6 @@
 """Settings are taken away from what would be recommended, on landscapes whose truth is known."""
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -21,10 +22,12 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
+from autotune.spec.space import space_from
 from autotune.spec.study import StudySpec, study_from
 from autotune.trial.failure import outcome_of
 
-SPEC = study_from({"name": "s", "objectives": ["output_tokens_per_s", "ttft_8k_ns"]}, where="test")
+RAW = {"name": "s", "objectives": ["output_tokens_per_s", "ttft_8k_ns"]}
+SPEC = study_from(RAW, where="test")
 PATIENT = SPEC.model_copy(
     update={
         "budget": SPEC.budget.model_copy(update={"trials": 200}),
@@ -96,11 +99,8 @@ def ablated(
     """The records, and every ablation that is due after them."""
     records = list(records)
     while (due := next_ablation(records, spec, refusal=refusal)) is not None:
-        made = landscape.measure(len(records), TrialKind.ABLATION, due)
-        if reason := refusal(due):
-            failure = Failure(kind=FailureKind.ILLEGAL, phase="screening", message=reason)
-            made = replace(made, outcome=outcome_of(failure), metrics={}, applied=None)
-        records.append(made)
+        assert refusal(due) is None
+        records.append(landscape.measure(len(records), TrialKind.ABLATION, due))
         assert len(records) < 100
     return records
 
@@ -180,21 +180,50 @@ def test_what_does_not_start_without_a_setting_is_the_reason_for_it() -> None:
     assert "out of memory" in room.text
 
 
-def test_what_a_space_forbids_is_not_started() -> None:
-    """The rest of the settings is tested all the same, and the refusal is the reason."""
+RULE = "a has given wrong text without safe"
+FORBIDDING = study_from(
+    {
+        **RAW,
+        "space": {
+            "parameters": {n: {"choices": ["default", 1, 2]} for n in ("a", "safe", "idle")},
+            "forbidden": [{"a": [1, 2], "safe": "default", "because": RULE}],
+        },
+    },
+    where="test",
+)
 
-    def refusal(configuration: Configuration) -> str | None:
-        alone = configuration.get("a") is not None and configuration.get("safe") is None
-        return "a is not safe alone" if alone else None
 
+def test_what_a_space_forbids_is_not_proposed() -> None:
+    """The rest of the settings is tested all the same, and the declared rule is the reason."""
+    space = space_from(FORBIDDING.space, where="test")
     landscape = Landscape({"a": 0.3})
-    records = ablated(
-        landscape, proved(landscape, {"a": 1, "safe": 1, "idle": 1}, {"a": 1, "safe": 1}), refusal
-    )
-    chosen = recommend(records, SPEC)
+    found = proved(landscape, {"a": 1, "safe": 1, "idle": 1}, {"a": 1, "safe": 1})
+    chosen = recommend(ablated(landscape, found, space.refusal, FORBIDDING), FORBIDDING)
     assert values(chosen) == {"a": 1, "safe": 1}
     safe = {s.parameter: s for s in chosen.settings}["safe"]
-    assert "a is not safe alone" in safe.text
+    assert safe.basis is Basis.NEEDED
+    assert safe.text == f"without it: a=1 with safe=default: {RULE}"
+
+
+def test_what_a_rule_asks_for_tells_its_own_cost() -> None:
+    """Measured where the rule does not hold: beside the default of what it belongs to."""
+    space = space_from(FORBIDDING.space, where="test")
+    landscape = Landscape({"a": 0.5, "safe": -0.1})
+    found = proved(landscape, {"a": 1, "safe": 1}, {"safe": 1})
+    chosen = recommend(ablated(landscape, found, space.refusal, FORBIDDING), FORBIDDING)
+    safe = {s.parameter: s for s in chosen.settings}["safe"]
+    assert RULE in safe.text
+    assert "measured with a default" in safe.text
+    assert safe.costs["output_tokens_per_s"] == pytest.approx(math.exp(-0.1), rel=0.03)
+
+
+def test_what_was_forced_beside_a_setting_goes_with_it() -> None:
+    """The rule held the two together; it says nothing of what is left of them."""
+    space = space_from(FORBIDDING.space, where="test")
+    landscape = Landscape({"idle": 0.3})
+    found = proved(landscape, {"a": 1, "safe": 1, "idle": 1}, {"a": 2, "safe": 1, "idle": 1})
+    chosen = recommend(ablated(landscape, found, space.refusal, FORBIDDING), FORBIDDING)
+    assert values(chosen) == {"idle": 1}
 
 
 def test_harm_beside_the_objectives_that_exceeds_the_gain_is_not_recommended() -> None:

@@ -265,6 +265,22 @@ def test_a_configuration_that_the_space_forbids_says_why(
     assert says in refusal
 
 
+def test_a_declared_reason_is_what_a_refusal_says() -> None:
+    """`because` beside the values that clash."""
+    reason = "it has given wrong text"
+    made = space({"kv": {"choices": ["default", "fp8"]}, "backend": BACKENDS},
+                 forbidden=[{"backend": "FLASHINFER", "kv": "fp8", "because": reason}])  # fmt: skip
+    refusal = made.refusal(Configuration.of({"backend": "FLASHINFER", "kv": "fp8"}))
+    assert refusal == f"backend=FLASHINFER with kv=fp8: {reason}"
+    assert space_from(space_to_raw(made), where=WHERE).forbidden[0].reason == reason
+
+
+def test_a_reason_is_words() -> None:
+    """A parameter of that name cannot be forbidden."""
+    with pytest.raises(SpecError, match="because is why, in words"):
+        space({"kv": {"choices": ["default", "fp8"]}}, forbidden=[{"kv": "fp8", "because": 3}])
+
+
 @pytest.mark.parametrize(
     "values",
     [

@@ -82,3 +82,13 @@ def test_another_space_is_a_conflict(paths: StudyPaths) -> None:
            "gpu_memory_utilization": {"low": 0.8, "high": 0.96, "step": 0.02}}}  # fmt: skip
     with pytest.raises(StudyConflictError, match=r"gpu_memory_utilization -> high: 0\.9 there"):
         ensure_same_study(paths, SPEC, space_from(raw, where="t"))
+
+
+def test_a_study_of_before_goes_on_where_its_space_forbids_the_same(paths: StudyPaths) -> None:
+    """Stored twice and without a reason then, once and with one now."""
+    parameters = {"a": {"choices": ["default", 1, 2]}, "b": {"choices": ["default", "x"]}}
+    once = {"a": ["default", 1], "b": ["x"]}
+    before = {"parameters": parameters, "forbidden": [{"a": [1], "b": ["x"]}, once]}
+    now = {"parameters": parameters, "forbidden": [{**once, "because": "it crashes"}]}
+    write_study(paths, SPEC, space_from(before, where="test"))
+    ensure_same_study(paths, SPEC, space_from(now, where="test"))

@@ -14,7 +14,9 @@ from autotune.records import (
     TrialKind,
 )
 from autotune.seams.events import Notice
+from autotune.spec.forbidden import Forbidden
 from autotune.spec.parameters import Condition
+from autotune.spec.space import space_to_raw
 from autotune.study.agenda import counts
 from autotune.study.ask_tell import AskTell
 from autotune.study.loop import StudyEnd, run_study
@@ -76,14 +78,17 @@ def test_settings_are_taken_away_after_the_proofs(tmp_path: Path) -> None:
     assert "kv_offload_gib" not in recommend(end.records, bench.spec).configuration.values
 
 
-def test_what_the_space_forbids_is_not_started_by_ablation(tmp_path: Path) -> None:
-    """A setting without which the rest is forbidden stays, and its record says why."""
+def test_what_the_space_forbids_is_not_proposed_by_ablation(tmp_path: Path) -> None:
+    """A setting without which the rest is forbidden stays, for the declared reason."""
     space = replace(
         SPACE,
         forbidden=(
-            (
-                Condition(parameter="kv_cache_dtype", values=("fp8",)),
-                Condition(parameter="max_num_seqs", values=("default",)),
+            Forbidden(
+                conditions=(
+                    Condition(parameter="kv_cache_dtype", values=("fp8",)),
+                    Condition(parameter="max_num_seqs", values=("default",)),
+                ),
+                reason="fp8 needs a bound on the batch",
             ),
         ),
     )
@@ -94,12 +99,14 @@ def test_what_the_space_forbids_is_not_started_by_ablation(tmp_path: Path) -> No
         run_study(bench.spec, runner=bench.runner, store=bench.store, ask_tell=ask_tell,
                   observer=bench.events.append, clock=bench.clock)
     )  # fmt: skip
-    chosen = recommend(end.records, bench.spec)
+    resolved = bench.spec.model_copy(update={"space": space_to_raw(space)})
+    chosen = recommend(end.records, resolved)
     assert chosen.configuration.get("kv_cache_dtype") == "fp8"
     reasons = {setting.parameter: setting.text for setting in chosen.settings}
-    assert "forbidden" in reasons["max_num_seqs"]
-    started = [request.configuration for request in bench.runner.requests]
-    assert all(space.refusal(configuration) is None for configuration in started)
+    assert "fp8 needs a bound on the batch" in reasons["max_num_seqs"]
+    taken = [r for r in end.records if r.kind is TrialKind.ABLATION]
+    assert taken
+    assert all(space.refusal(record.configuration) is None for record in taken)
 
 
 def test_ablations_go_on_after_an_interruption(tmp_path: Path) -> None:

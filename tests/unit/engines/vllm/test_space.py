@@ -192,6 +192,20 @@ def test_settings_that_cannot_meet_become_forbidden() -> None:
     assert allowed == {("default", "default"), ("default", "fp8"), ("FLEX_ATTENTION", "default")}
 
 
+def test_a_rule_that_the_space_states_already_is_held_once_with_its_reason() -> None:
+    """A part of what a rule forbids, and the whole of it, by the user's own hand."""
+    space = space_from(
+        {
+            "parameters": {"attention_backend": {"choices": ["default", "FLEX_ATTENTION"]},
+                           "kv_cache_dtype": {"choices": ["default", "fp8"]}},
+            "forbidden": [{"attention_backend": "FLEX_ATTENTION", "kv_cache_dtype": "fp8"}],
+        },
+        where="test",
+    )  # fmt: skip
+    (pattern,) = resolved(space, hardware=machine((9, 0))).space.forbidden
+    assert pattern.reason == "FLEX_ATTENTION has no quantized KV cache"
+
+
 def test_a_value_that_can_meet_nothing_goes_and_says_why_for_each() -> None:
     """FLASH_ATTN on an RTX 5070: refused with fp8, the engine's own pick without."""
     space = space_of(attention_backend={"choices": ["default", "FLASH_ATTN", "TRITON_ATTN"]},
@@ -252,6 +266,8 @@ def test_the_search_takes_the_safe_way_where_the_engines_own_pick_is_fragile(rel
     }  # fmt: skip
     (warning,) = result.warnings
     assert warning.endswith("the search leaves this out")
+    (pattern,) = result.space.forbidden
+    assert "has given wrong text and crashes" in pattern.reason
 
 
 @pytest.mark.parametrize("capability", [(8, 9), (9, 0), (10, 0)])
