@@ -6,6 +6,7 @@ plot, outcomes           share what is left; on a low terminal the plot gives wa
 notices                  always, few
 """
 
+from collections.abc import Sequence
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -13,6 +14,7 @@ from rich.rule import Rule
 from rich.table import Table
 from rich.text import Text
 
+from autotune.analysis.limits import mean_of
 from autotune.cli.live_state import LiveState
 from autotune.cli.plain import ended_text
 from autotune.records import OutcomeStatus, TrialRecord
@@ -154,12 +156,12 @@ def bar(share: float, width: int) -> str:
 
 
 def _front(state: LiveState, width: int, height: int) -> RenderableType | None:
-    """The first two objectives of the measured trials as a plot of so many lines."""
+    """Means of the measured configurations in two objectives as a plot of so many lines."""
     if len(state.objectives) < 2:
         return None
-    points = [Point(x, y, _mark(state, number))
-              for number, (x, y, *_) in state.figures.items()
-              if x is not None and y is not None]  # fmt: skip
+    points = [Point(x, y, _mark(state, numbers))
+              for numbers in state.alike.values()
+              if (x := _mean(state, numbers, 0)) and (y := _mean(state, numbers, 1))]  # fmt: skip
     if not points:
         return None
     columns = [[f[i] for f in state.figures.values()] for i in (0, 1)]
@@ -181,10 +183,15 @@ def _front(state: LiveState, width: int, height: int) -> RenderableType | None:
     return plot
 
 
-def _mark(state: LiveState, number: int) -> str:
-    if number == state.baseline:
+def _mean(state: LiveState, numbers: Sequence[int], objective: int) -> float | None:
+    values = [v for number in numbers if (v := state.figures[number][objective]) is not None]
+    return mean_of(values) if values else None
+
+
+def _mark(state: LiveState, numbers: Sequence[int]) -> str:
+    if state.reference is not None and numbers is state.alike.get(state.reference):
         return BASELINE
-    return ON_FRONT if number in state.front else MEASURED
+    return ON_FRONT if any(number in state.front for number in numbers) else MEASURED
 
 
 def _recent(state: LiveState, width: int, *, most: int) -> list[RenderableType]:

@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from autotune.analysis.pareto import pareto_front
+from autotune.analysis.front import front_numbers
+from autotune.analysis.measurements import PROVING
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.seams.events import Notice, PhaseStarted, TrialEnded, TrialStarted
 from autotune.spec.study import Objective
@@ -25,6 +26,7 @@ class LiveState:
 
     Attributes:
         figures: Trial number to its objectives.
+        alike: Configuration to the trials that its shown figures are means of.
         reference: The baseline's configuration; others are told by what differs from it.
         measured_s: Durations of the trials that were measured, summed, and how many.
     """
@@ -41,6 +43,7 @@ class LiveState:
     telemetry: Mapping[str, float | None] = field(default_factory=dict)
     front: tuple[int, ...] = ()
     figures: dict[int, tuple[float | None, ...]] = field(default_factory=dict)
+    alike: dict[Configuration, list[int]] = field(default_factory=dict)
     baseline: int | None = None
     reference: Configuration | None = None
     counts: dict[OutcomeStatus, int] = field(default_factory=dict)
@@ -50,6 +53,7 @@ class LiveState:
     remaining_s: float | None = None
     started_ns: int | None = None
     trial_started_ns: int = 0
+    _proved: set[Configuration] = field(default_factory=set)
 
     @property
     def typical_s(self) -> float | None:
@@ -61,7 +65,7 @@ class LiveState:
         """Take up the trials of earlier runs."""
         for record in records:
             self._note(record)
-        self.front = tuple(r.number for r in pareto_front(records, self.objectives))
+        self.front = front_numbers(records, self.objectives)
 
     def notice(self, event: Notice) -> None:
         """Keep the last ones; news make room for news, not for a warning."""
@@ -96,5 +100,17 @@ class LiveState:
         total_s, number = self.measured_s
         self.measured_s = total_s + s_from_ns(duration_ns(record)), number + 1
         self.figures[record.number] = tuple(record.metrics.get(o.metric) for o in self.objectives)
+        if record.is_feasible:
+            self._group(record)
         if record.kind is TrialKind.BASELINE:
             self.baseline, self.reference = record.number, record.configuration
+
+    def _group(self, record: TrialRecord) -> None:
+        """Proofs alone tell a configuration's figures where it has some."""
+        group = self.alike.setdefault(record.configuration, [])
+        proving = record.kind in PROVING
+        if proving and record.configuration not in self._proved:
+            group.clear()
+            self._proved.add(record.configuration)
+        if proving or record.configuration not in self._proved:
+            group.append(record.number)

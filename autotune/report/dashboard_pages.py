@@ -5,6 +5,7 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from autotune.analysis.front import rounded
 from autotune.paths import StudyPaths, TrialPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_telemetry
@@ -20,10 +21,14 @@ from autotune.report.table import SIMULATED, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text
 from autotune.report.trial_tables import metrics_table
 from autotune.report.untrusted import clean
-from autotune.report.verdict import verdict
+from autotune.report.verdict import noise_notes, verdict
 from autotune.spec.study import Objective, StudySpec
+from autotune.study.attributes import displayed
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
 
+_VALUES: Final = (
+    "Objectives are the means over each configuration's trials; a trial's own page has its figures."
+)
 _LOG_BYTES: Final = 4_000_000
 """Most of a log that is handed out; its end."""
 
@@ -37,6 +42,7 @@ def dashboard_pages(paths: StudyPaths, spec: StudySpec) -> Pages:
         study=lambda records: study_page(
             stored_findings(paths, spec, records, with_importances=False)
         ),
+        importances=lambda records: importances_of(stored_findings(paths, spec, records)),
         mark=SIMULATED if spec.engine.name == "simulated" else "",
     )
 
@@ -105,12 +111,38 @@ def study_page(findings: Findings) -> StudyPage:
     first, second = verdict(findings)
     mark = f"**{SIMULATED}**: no real engine was measured.\n\n" if findings.simulated else ""
     note = f"{mark}**{escape_markdown(first)}**\n\n{escape_markdown(second)}\n"
+    for noise in noise_notes(findings):
+        note += f"\n{escape_markdown(noise)}\n"
     if findings.chosen is not None:
-        note += "\n" + to_markdown(front_of(findings))
+        note += f"\n{_VALUES}\n\n" + to_markdown(front_of(findings))
     figures = {}
     if len(spec.objectives) >= 2 and any(r.is_feasible for r in records):
         figures["pareto-front"] = pareto_figure(findings)
-    return StudyPage(note=note, figures=figures)
+    front = None if findings.chosen is None else findings.front
+    return StudyPage(note=note, figures=figures, front=front, values=shown_values(findings))
+
+
+def shown_values(findings: Findings) -> dict[int, tuple[float, ...]]:
+    """Feasible trial to the means of its configuration, as tables round them."""
+    objectives = findings.spec.objectives
+    found: dict[int, tuple[float, ...]] = {}
+    for point in findings.points:
+        values = tuple(
+            displayed(o.metric, rounded(o.metric, value))[1]
+            for o in objectives
+            if (value := point.metrics.get(o.metric)) is not None
+        )
+        same = (r for r in findings.records if r.configuration == point.configuration)
+        found |= {r.number: values for r in same if r.is_feasible}
+    return found
+
+
+def importances_of(findings: Findings) -> list[dict[str, float]]:
+    """For each objective, parameter to its share: those of the report."""
+    return [
+        {item.parameter: item.share for item in findings.importances.get(o.metric, ())}
+        for o in findings.spec.objectives
+    ]
 
 
 def pareto_figure(findings: Findings) -> str:

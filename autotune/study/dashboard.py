@@ -3,16 +3,16 @@
 optuna-dashboard 0.21.0 shows every trial as feasible, for it reads the constraints of Optuna 4
 (one system attribute) and not those of Optuna 5 (`FrozenTrial.constraints`), and its "Best
 Trials" ignore constraints in any case. So its answers are amended on their way out: constraints,
-best trials, a note and files per trial, figures per study. Nothing of it is written to the
+best trials, objectives as the report's front has them (means), importances, a note and files per
+trial, figures per study. Nothing of it is written to the
 database: the trial records and folders say it, whenever the page is looked at.
 
 Read-only unless asked otherwise: it has no authentication, and every writer in it is open.
 """
 
 import uuid
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qs
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
@@ -27,64 +27,17 @@ from autotune.errors import StoreError
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.store.codec import DamagedRecordError, decode
+from autotune.study.dashboard_drawn import Attachment, Pages, StudyPage, TrialPage
 from autotune.study.dashboard_http import answer, answer_file, call, host_of
 from autotune.study.storage import open_storage
+
+__all__ = ["Attachment", "Pages", "StudyPage", "TrialPage", "dashboard_app"]
 
 LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _NAMESPACE: Final = uuid.UUID("6f1b3c1e-6a55-4f0e-9d5c-0f4f4e0c7a11")
 """For ids of files that are the same at every look; drawn once."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Attachment:
-    """A file on a trial's page.
-
-    Attributes:
-        read: Gives its content when somebody looks.
-    """
-
-    name: str
-    mimetype: str
-    read: Callable[[], bytes]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrialPage:
-    """What a trial's page shows beside Optuna's own.
-
-    Attributes:
-        note: Markdown; text from elsewhere must be escaped already.
-    """
-
-    note: str = ""
-    attachments: tuple[Attachment, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class StudyPage:
-    """What a study's page shows beside Optuna's own.
-
-    Attributes:
-        figures: Name to a plotly figure as JSON.
-    """
-
-    note: str = ""
-    figures: Mapping[str, str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Pages:
-    """Draws what is shown; given by the command, for it is the report's business.
-
-    Attributes:
-        mark: Stands behind the study's name at the head of every page, and so over every plot.
-    """
-
-    trial: Callable[[TrialRecord], TrialPage]
-    study: Callable[[Sequence[TrialRecord]], StudyPage]
-    mark: str = ""
 
 
 def dashboard_app(
@@ -128,6 +81,7 @@ class _Shown:
         self._paths, self._pages = paths, pages
         self._trials: dict[int, tuple[TrialRecord, TrialPage]] = {}
         self._study: tuple[int, StudyPage] | None = None
+        self._importances: tuple[int, Sequence[Mapping[str, float]]] | None = None
 
     def trial(self, number: int) -> tuple[TrialRecord, TrialPage] | None:
         """Record and page of a trial; None while it runs, or if its record is damaged."""
@@ -145,6 +99,16 @@ class _Shown:
         if self._study is None or self._study[0] != len(records):
             self._study = len(records), self._pages.study(records)
         return self._study[1]
+
+    def importances(self, numbers: Sequence[int]) -> Sequence[Mapping[str, float]] | None:
+        """Of each objective, computed anew when there are more trials; None: not ours."""
+        if self._pages.importances is None:
+            return None
+        if self._importances is None or self._importances[0] != len(numbers):
+            shown = (self.trial(number) for number in numbers)
+            records = [one[0] for one in shown if one is not None]
+            self._importances = len(numbers), self._pages.importances(records)
+        return self._importances[1]
 
     def name(self, name: str) -> str:
         """A study's name with its mark."""
@@ -176,6 +140,10 @@ class _Amended:
                 return self._studies(environ, start_response)
             case ["api", "studies", study_id] if method == "GET" and study_id.isdecimal():
                 return self._study(int(study_id), environ, start_response)
+            case ["api", "studies", study_id, "param_importances"] if study_id.isdecimal():
+                found = self._importances(int(study_id))
+                if found is not None:
+                    return answer(start_response, "200 OK", {"param_importances": found})
             case ["artifacts", _, trial_id, file_id] if method == "GET" and trial_id.isdecimal():
                 content = self._attachment(int(trial_id), file_id)
                 if content is not None:
@@ -215,13 +183,39 @@ class _Amended:
             if shown is not None:
                 records.append(shown[0])
                 self._amend_trial(trial, shown[1])
-        best = {t.number for t in self._best(study_id)}
-        detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
         page = self._shown.study(records)
+        for trial in detail["trials"]:
+            if trial["number"] in page.values:
+                trial["values"] = list(page.values[trial["number"]])
+        best = {t.number for t in self._best(study_id)} if page.front is None else {*page.front}
+        detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
         detail["name"] = self._shown.name(detail["name"])
         detail["note"] = _noted(detail["note"], page.note)
         detail["plotly_graph_objects"] += [
             {"id": name, "graph_object": figure} for name, figure in page.figures.items()
+        ]
+
+    def _importances(self, study_id: int) -> list[list[dict[str, Any]]] | None:
+        """As optuna-dashboard gives its own; None where they are left to it."""
+        try:
+            trials = self._storage.get_all_trials(study_id, deepcopy=False)
+        except KeyError:
+            return None
+        shares = self._shown.importances([t.number for t in trials if t.state.is_finished()])
+        kinds = {
+            name: type(distribution).__name__
+            for trial in trials
+            for name, distribution in trial.distributions.items()
+        }
+        if shares is None:
+            return None
+        return [
+            [
+                {"name": name, "importance": share, "distribution": kinds[name]}
+                for name, share in of_one.items()
+                if name in kinds
+            ]
+            for of_one in shares
         ]
 
     def _best(self, study_id: int) -> Sequence[optuna.trial.FrozenTrial]:

@@ -242,3 +242,14 @@ def test_ctrl_c_writes_nothing_into_the_screen(monkeypatch: pytest.MonkeyPatch) 
         with control_keys_unseen():
             assert not termios.tcgetattr(stdin)[3] & termios.ECHOCTL
         assert termios.tcgetattr(stdin)[3] & termios.ECHOCTL
+
+
+def test_a_configuration_is_one_point_by_the_trials_that_prove_it() -> None:
+    """The search's own measurement goes once it was proved; other configurations keep theirs."""
+    screen = Screen()
+    first, other, *_ = [r for r in study_records(8) if r.is_feasible]
+    proofs = [replace(first, number=100 + i, kind=TrialKind.FINALIST) for i in range(2)]
+    screen.view.state.recall([first, other, *proofs])
+
+    assert screen.view.state.alike[first.configuration] == [100, 101]
+    assert screen.view.state.alike[other.configuration] == [other.number]

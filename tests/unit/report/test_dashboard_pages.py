@@ -1,18 +1,21 @@
 """Notes, files and figures for the dashboard."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
 import pytest
 
 from autotune.paths import StudyPaths
-from autotune.records import Configuration, Failure, FailureKind
-from autotune.report.dashboard_pages import dashboard_pages, trial_note
+from autotune.records import Configuration, Failure, FailureKind, TrialKind
+from autotune.report.dashboard_pages import dashboard_pages, importances_of, study_page, trial_note
+from autotune.report.findings import findings_of
 from autotune.spec.study import StudySpec
 from tests.support.records import record, study_records, telemetry
 
 SPEC = StudySpec(name="sample")
+SPEED = "output_tokens_per_s"
 
 
 @pytest.fixture
@@ -87,3 +90,31 @@ def test_a_simulated_study_marks_its_name(paths: StudyPaths) -> None:
     simulated = StudySpec.model_validate({"engine": {"name": "simulated"}})
     assert dashboard_pages(paths, simulated).mark == "SIMULATED"
     assert dashboard_pages(paths, SPEC).mark == ""
+
+
+def test_the_dashboard_is_given_the_report_s_front_and_its_figures() -> None:
+    """A configuration that was measured twice has one pair of means, whichever trial is shown."""
+    twice = Configuration.of({"max_num_seqs": 64})
+    records = [
+        replace(record(n, config=twice), metrics={**record(1).metrics, SPEED: speed})
+        for n, speed in ((1, 690.0), (2, 710.0))
+    ]
+    found = findings_of(SPEC, [record(0, kind=TrialKind.BASELINE), *records])
+    page = study_page(found)
+
+    assert page.front == found.front
+    assert page.values[1] == page.values[2]
+    assert page.values[1][0] == 700.0
+    assert "means over each configuration" in page.note
+
+
+def test_the_dashboard_is_given_no_importance_of_noise() -> None:
+    """As the report says of it: a spread within the noise."""
+    records = [
+        replace(record(n), metrics={**record(1).metrics, "output_tokens_per_s": 684.0 + n})
+        for n in range(24)
+    ]
+    found = findings_of(SPEC, records)
+
+    assert importances_of(found)[0] == {}
+    assert "a spread within the noise" in study_page(found).note

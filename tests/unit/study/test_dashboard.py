@@ -5,6 +5,7 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -291,3 +292,33 @@ def test_a_simulated_study_is_marked_at_the_head_of_every_page(paths: StudyPaths
         finally:
             server.shutdown()
             thread.join()
+
+
+def test_front_values_and_importances_are_those_of_the_report(paths: StudyPaths) -> None:
+    """The page computes its own from single trials; it is given the report's instead."""
+    drawn = pages()
+
+    def study(records: Sequence[TrialRecord]) -> StudyPage:
+        return StudyPage(front=(1, 2), values={2: (950.0, 1000.0, 50_000.0)})
+
+    told = replace(
+        drawn, study=study, importances=lambda _: [{"max_num_seqs": 1.0, "unknown": 0.5}, {}, {}]
+    )
+    app = dashboard_app(paths, told)
+    with make_server(app, host="127.0.0.1", port=0) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            browser = Browser(server.server_port)
+            found = browser.study()
+            status, body = browser.ask("/api/studies/1/param_importances")
+        finally:
+            server.shutdown()
+            thread.join(timeout=20)
+
+    assert [t["number"] for t in found["best_trials"]] == [1, 2]
+    assert found["trials"][2]["values"] == [950.0, 1000.0, 50_000.0]
+    assert status == 200
+    (first, *others) = json.loads(body)["param_importances"]
+    assert [(one["name"], one["importance"]) for one in first] == [("max_num_seqs", 1.0)]
+    assert others == [[], []]
