@@ -42,6 +42,16 @@ def ablation_trials(spec: StudySpec) -> int:
     return kept if proofs and kept >= spec.search.repeats else 0
 
 
+def untested_notice(spec: StudySpec) -> str:
+    """What is to be known where the budget leaves no room for ablations; empty where it does."""
+    if not spec.search.ablations or ablation_trials(spec):
+        return ""
+    return (
+        f"{spec.budget.trials} trials are too few to take settings away again from the best one: "
+        "some of what is recommended may do nothing"
+    )
+
+
 def next_ablation(
     records: Sequence[TrialRecord], spec: StudySpec, *, refusal: Refusal = lambda _: None
 ) -> Configuration | None:

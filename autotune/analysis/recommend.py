@@ -92,12 +92,13 @@ def recommend(
     front = on_front(points, spec.objectives)
     passing = Passing(decision, spec.objectives, prefer, records)
     forgone = passing.forgone(points)
+    settings = reasons_of(records, spec.objectives, decision, refusal=_refusal(spec))
     return Recommendation(
         record=chosen.latest,
         baseline=baseline,
         keep_default=decision.keeps_default,
-        reason=_reason(decision, prefer, records, forgone),
-        settings=reasons_of(records, spec.objectives, decision, refusal=_refusal(spec)),
+        reason=_reason(decision, prefer, records, forgone, settings),
+        settings=settings,
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
         front=tuple(point.latest.number for point in front),
@@ -126,6 +127,7 @@ def _reason(
     prefer: Preference,
     records: Sequence[TrialRecord],
     forgone: Sequence[Forgone],
+    settings: Sequence[SettingReason],
 ) -> str:
     """Why it was chosen, one line."""
     chooser, chosen = decision.chooser, decision.chosen
@@ -152,9 +154,10 @@ def _reason(
     named = ", ".join(_change(tag, ratio) for tag, ratio in costs[:3])
     worse = f"; worse beyond the noise: {named}" if costs else ""
     passed = f". {forgone_text(forgone)}" if forgone else ""
-    return (
-        f"best {prefer} score, with the fewest changes among equals: {told}{against}{worse}{passed}"
-    )
+    # Without what changes nothing there would be fewer, and nobody measured that.
+    is_bare = all(setting.basis is not Basis.IDLE for setting in settings)
+    fewest = ", with the fewest changes among equals" if is_bare else ""
+    return f"best {prefer} score{fewest}: {told}{against}{worse}{passed}"
 
 
 def forgone_text(forgone: Sequence[Forgone]) -> str:

@@ -17,7 +17,7 @@ from autotune.records import OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.findings import Findings
-from autotune.report.inputs import stored_findings
+from autotune.report.inputs import stored_findings, untested
 from autotune.report.summary import comparison_of, front_of, trials_of
 from autotune.report.table import Table, to_rich
 from autotune.report.tables import criteria_table, settings_table
@@ -146,7 +146,8 @@ def summarise(
         () if found.chosen is None
         else read_resolution(paths).concerning(found.chosen.configuration)
     )  # fmt: skip
-    return Summary(findings=found, warnings=(*damaged, *concerning), reason=reason)
+    warnings = (*damaged, *concerning, *untested(found))
+    return Summary(findings=found, warnings=warnings, reason=reason)
 
 
 def conclude(

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from autotune.analysis.ablation import untested_notice
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.report.evidence import read_log_tail, read_telemetry
@@ -47,7 +48,15 @@ class ReportInputs:
         chosen = self.findings.chosen
         if chosen is None:
             return (*self.damaged, *self.resolution.warnings)
-        return (*self.damaged, *self.resolution.concerning(chosen.configuration))
+        concerning = self.resolution.concerning(chosen.configuration)
+        return (*self.damaged, *concerning, *untested(self.findings))
+
+
+def untested(findings: Findings) -> tuple[str, ...]:
+    """That settings of the recommendation were not tested one less, where they were not."""
+    chosen = findings.recommendation
+    notice = untested_notice(findings.spec)
+    return (notice,) if notice and chosen is not None and not chosen.keep_default else ()
 
 
 def stored_findings(

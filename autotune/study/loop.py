@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from autotune.analysis.ablation import ablation_trials, next_ablation
+from autotune.analysis.ablation import ablation_trials, next_ablation, untested_notice
 from autotune.analysis.comparable import comparable
 from autotune.analysis.finalists import next_finalist, next_round, proof_trials
 from autotune.analysis.front import front_numbers
@@ -180,10 +180,8 @@ class _Loop:
 
     def _tell_of_small_budgets(self) -> None:
         """Say so where settings will not be tested one less."""
-        if self._spec.search.ablations and not ablation_trials(self._spec):
-            trials = self._spec.budget.trials
-            text = f"{trials} trials are too few to take settings away again from the best one"
-            self._observer(Notice(text=f"{text}: some of what is recommended may do nothing"))
+        if text := untested_notice(self._spec):
+            self._observer(Notice(text=text))
 
     def _stop_searching(self, reason: str) -> None:
         self._stopped = self._stopped or reason

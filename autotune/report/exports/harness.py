@@ -1,15 +1,23 @@
 """What a trial's start has only for the measuring, and an ordinary service does not take along."""
 
+import math
 from collections.abc import Mapping
 from pathlib import PurePosixPath
 from typing import Final
 
-from autotune.engines.vllm.launch import CONTAINER_CACHE, CONTAINER_HUB, shm_bytes
+from autotune.engines.vllm.launch import (
+    BASE_SHM_BYTES,
+    CONTAINER_CACHE,
+    CONTAINER_HUB,
+    shm_bytes,
+)
 from autotune.engines.vllm.releases import parse_release
 from autotune.errors import EngineError
 from autotune.records import TrialRecord
+from autotune.report.bounds import whole_bytes
 from autotune.seams.deployment import LaunchPlan, Mount
 from autotune.spec.study import StudySpec
+from autotune.units import BYTES_PER_GIB
 
 HARNESS_ENVIRONMENT: Final[Mapping[str, str]] = {
     "VLLM_SERVER_DEV_MODE": "opens /server_info and other endpoints to whoever reaches the port",
@@ -56,11 +64,22 @@ def service_mounts(launch: LaunchPlan, spec: StudySpec) -> tuple[Mount, ...]:
 
 
 def service_shm_bytes(record: TrialRecord, launch: LaunchPlan) -> int | None:
-    """Of the trial's container; of a trial without one, what a container would have got."""
-    if launch.image is not None or launch.shm_bytes is not None:
-        return launch.shm_bytes
-    try:
-        release = parse_release(record.environment.get("engine_release", ""))
-    except EngineError:
-        return None
-    return shm_bytes(record.configuration, release)
+    """Of the trial's container; of a trial without one, what a container would have got.
+
+    Room for the worst rounding of an offload may be more than the machine has: then what the
+    trial was seen to need, and where that was not measured, the machine's memory.
+    """
+    wanted = launch.shm_bytes
+    if launch.image is None and wanted is None:
+        try:
+            release = parse_release(record.environment.get("engine_release", ""))
+        except EngineError:
+            return None
+        wanted = shm_bytes(record.configuration, release)
+    memory_bytes = whole_bytes(record.environment.get("host_memory_bytes"))
+    if wanted is None or memory_bytes is None or wanted <= memory_bytes:
+        return wanted
+    seen = record.metrics.get("shm_peak_bytes")
+    if seen is None:
+        return memory_bytes
+    return min(memory_bytes, BASE_SHM_BYTES + math.ceil(seen / BYTES_PER_GIB) * BYTES_PER_GIB)

@@ -165,9 +165,12 @@ def test_without_ablation_a_setting_that_does_nothing_is_said_to() -> None:
     """A study without such trials still tells it from those that do something."""
     landscape = Landscape({"a": 0.3})
     records = proved(landscape, {"a": 1, "seqs": 256}, {"a": 2, "seqs": 256})
-    seqs = {s.parameter: s for s in recommend(records, SPEC).settings}["seqs"]
+    chosen = recommend(records, SPEC)
+    seqs = {s.parameter: s for s in chosen.settings}["seqs"]
     assert seqs.basis is Basis.IDLE
     assert "changes nothing" in seqs.text
+    assert "fewest changes" not in chosen.reason
+    assert "fewest changes" in answer(landscape, {"a": 1}, {"a": 2}).reason
 
 
 def test_what_does_not_start_without_a_setting_is_the_reason_for_it() -> None:

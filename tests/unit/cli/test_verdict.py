@@ -15,7 +15,8 @@ from autotune.cli.verdict import print_verdict
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.report.exports.folder import Written
-from autotune.report.inputs import serve_command
+from autotune.report.inputs import gather, serve_command
+from autotune.report.markdown import report_markdown
 from autotune.report.trial_tables import trials_table
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import StudySpec
@@ -53,6 +54,19 @@ def test_a_study_ends_on_one_screen(tmp_path: Path, count: int) -> None:
     assert len(lines) <= 40
     free = ("start it:", "report:", "warning:")
     assert max(len(line) for line in lines if not line.startswith(free)) <= 80
+
+
+@pytest.mark.parametrize(("trials", "is_said"), [(14, True), (40, False)])
+def test_a_result_says_that_its_settings_were_not_tested_one_less(
+    tmp_path: Path, trials: int, is_said: bool
+) -> None:
+    """On the last screen, in the JSON result, and in the report."""
+    spec = SPEC.model_copy(update={"budget": SPEC.budget.model_copy(update={"trials": trials})})
+    paths, records = StudyPaths(tmp_path / "s"), study_records(40)
+    summary = summarise(spec, paths, records)
+    report = report_markdown(gather(paths, spec, records))
+    for text in ("\n".join(printed_of(summary, paths)), summary.as_json(), report):
+        assert ("14 trials are too few to take settings away" in text) == is_said
 
 
 def test_it_tells_settings_costs_criteria_and_at_last_the_verdict(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ from autotune.report.exports.command_line import split_command
 from autotune.report.exports.service import Service, service_from
 from autotune.seams.deployment import LaunchPlan
 from autotune.spec.study import EngineModel, StudySpec
-from tests.support.launches import CONFIGURATION, DOCKER, MODEL
+from autotune.units import BYTES_PER_GIB
+from tests.support.launches import CONFIGURATION, DOCKER, MODEL, PROCESS
 from tests.support.records import record
 
 
@@ -136,3 +137,21 @@ def test_the_trial_of_a_verification_is_not_exported() -> None:
 def test_the_model_is_what_was_served() -> None:
     """As in the trial's command."""
     assert service().model == MODEL
+
+
+@pytest.mark.parametrize(
+    ("launch", "seen_gib", "room_gib"),
+    [(PROCESS, 64, 65), (PROCESS, 63.2, 65), (PROCESS, None, 94),
+     (replace(DOCKER, shm_bytes=129 * BYTES_PER_GIB), 64, 65)],
+)  # fmt: skip
+def test_shared_memory_is_never_larger_than_the_machine(
+    launch: LaunchPlan, seen_gib: float | None, room_gib: int
+) -> None:
+    """64 GiB of offload may be rounded to 128: on 94 GiB it gets what the trial needed."""
+    seen = None if seen_gib is None else seen_gib * BYTES_PER_GIB
+    trial = record(
+        5, config=CONFIGURATION.updated({"kv_offload_gib": 64}), metrics={"shm_peak_bytes": seen}
+    )
+    here = {**trial.environment, "host_memory_bytes": str(94 * BYTES_PER_GIB)}
+    made = service_from(replace(trial, environment=here), launch, StudySpec())
+    assert made.shm_bytes == room_gib * BYTES_PER_GIB
