@@ -21,7 +21,7 @@ from tests.support.command import Place
 
 MOST_BYTES: Final = 400 * 10**6
 GROWTH_BYTES: Final = 15 * 10**6
-"""What the last 400 trials may add, of some 215 MB; measured: 9 to 10 MB, 8 of them by trial 275.
+"""What the last 400 trials may add, of some 215 MB; measured: 9 to 11 MB, 8 of them by trial 275.
 
 A trial leaves some 10 kB: its figures and settings (5 kB, and 2 kB for the watch on the machine),
 what the sampler knows of it (1 kB), Optuna's row without details (1 kB). Beside that the models'
