@@ -167,7 +167,7 @@ class Passing:
 
     def _behind(self, point: Measured) -> tuple[Rule, str]:
         lost = self._worse(point) or self._harm(point) or "by a little in every objective"
-        return Rule.SCORE, f"a lower {self._prefer} score: {lost}"
+        return Rule.SCORE, f"a lower {self._prefer} score ({lost})"
 
     def _worse(self, point: Measured) -> str:
         """Objectives in which it is behind what is recommended beyond the noise."""

@@ -157,6 +157,8 @@ def _reason(
     # Without what changes nothing there would be fewer, and nobody measured that.
     is_bare = all(setting.basis is not Basis.IDLE for setting in settings)
     fewest = ", with the fewest changes among equals" if is_bare else ""
+    if fewest and chosen.configuration != chooser.choose().configuration:
+        fewest += " that lose nothing beside the objectives"
     return f"best {prefer} score{fewest}: {told}{against}{worse}{passed}"
 
 

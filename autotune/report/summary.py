@@ -7,7 +7,7 @@ from autotune.analysis.measurements import repeats_of
 from autotune.analysis.passed_over import PassedOver
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings
-from autotune.report.quantities import change, display, in_sentence, readable, title
+from autotune.report.quantities import change, display, readable, title
 from autotune.report.table import Table, Tone
 from autotune.report.tables import change_tone, comparison_table
 from autotune.report.trial_tables import front_table, trials_table
@@ -62,9 +62,11 @@ def passed_notes(passed: Sequence[PassedOver]) -> tuple[str, ...]:
     """Why points of the front are not recommended, those with one reason together."""
     by_text: dict[str, list[int]] = {}
     for point in passed:
-        by_text.setdefault(in_sentence(readable(point.text)), []).append(point.number)
-    told = [f"{', '.join(map(str, numbers))}: {text}." for text, numbers in by_text.items()]
-    return (f"Not recommended: {' '.join(told)}",) if told else ()
+        text = readable(point.text)
+        text = text if text[1:2].isupper() else text[:1].lower() + text[1:]
+        by_text.setdefault(text, []).append(point.number)
+    told = "; ".join(f"{', '.join(map(str, n))}: {text}" for text, n in by_text.items())
+    return (f"Not recommended: {told}.",) if told else ()
 
 
 def comparison_of(

@@ -30,7 +30,9 @@ _MEANS: Final = (
     "A row is a configuration: the last of its n trials, and their means. "
     "No row of the front is beaten by another one in every objective."
 )
-_OFF_THE_FRONT: Final = "The recommended one is not on it; what passed over those that are is said."
+_OFF_THE_FRONT: Final = (
+    "The recommended one is not on it: why those that are were passed over is said with it."
+)
 
 _BRIEF_WIDTH: Final = 11
 """Of an objective's column where a table must fit 80 columns."""

@@ -126,7 +126,7 @@ def noise_notes(findings: Findings) -> tuple[str, ...]:
     return tuple(
         f"{title(s.metric)}: all configurations lie within "
         f"{interval(s.metric, s.low, s.high)}, a spread within the noise. "
-        "No setting is shown to matter for it."
+        "What a setting explains of it is not told from luck."
         for s in findings.spreads
         if s.is_noise
     )

@@ -55,6 +55,7 @@ def test_a_setting_whose_removal_loses_a_factor_beside_the_objectives_is_kept() 
     chosen = choice(3.0)
 
     assert chosen.configuration.get("kv_offload_gib") == 8
+    assert "fewest changes among equals that lose nothing beside the objectives" in chosen.reason
     (reason,) = [s for s in chosen.settings if s.parameter == "kv_offload_gib"]
     assert "no objective is worse beyond the noise, yet TTFT, documents re-visited x25" in (
         reason.text

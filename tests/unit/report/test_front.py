@@ -4,10 +4,11 @@ import itertools
 import re
 from dataclasses import replace
 
+from autotune.analysis.passed_over import PassedOver, Rule
 from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
 from autotune.report.findings import Findings, findings_of
 from autotune.report.page import pareto_plots
-from autotune.report.summary import front_of, trials_of
+from autotune.report.summary import front_of, passed_notes, trials_of
 from autotune.report.table import Tone
 from autotune.report.tables import change_tone, settings_table
 from autotune.report.verdict import noise_notes, verdict
@@ -161,3 +162,18 @@ def test_noise_is_not_sold_as_importance() -> None:
     assert found.importances["output_tokens_per_s"] == ()
     assert note.startswith("Output throughput: all configurations lie within 684 to 707 tok/s")
     assert "a spread within the noise" in note
+
+
+def test_why_points_were_passed_over_stands_below_the_front() -> None:
+    """Those with one reason together, with the figures of the rule."""
+    passed = [
+        PassedOver(number=7, rule=Rule.HARM, text="TTFT under load x3.54 against the default"),
+        PassedOver(number=9, rule=Rule.SCORE, text="a lower balanced score (TTFT at 8K +9.3%)"),
+        PassedOver(number=12, rule=Rule.HARM, text="TTFT under load x3.54 against the default"),
+    ]
+
+    (note,) = passed_notes(passed)
+    assert note == (
+        "Not recommended: 7, 12: TTFT under load \N{MULTIPLICATION SIGN}3.54 against the default; "
+        "9: a lower balanced score (TTFT at 8K +9.3%)."
+    )
