@@ -20,6 +20,7 @@ from autotune.cli.options import (
     load_matrix,
     load_study,
 )
+from autotune.cli.refused import no_trace_of_a_refusal
 from autotune.cli.running import announce, gpu_locks, open_study, say
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.views import View, make_view
@@ -90,7 +91,8 @@ def matrix(
     workbench = opened.workbench
     if not json:
         say(Console(stderr=True), opened.banner)
-    with StudyLock(workbench.paths.lock), gpu_locks(workbench):
+    no_trace = no_trace_of_a_refusal(workbench.paths)
+    with StudyLock(workbench.paths.lock), no_trace, gpu_locks(workbench):
         ensure_same_study(workbench.paths, workbench.spec, workbench.space.space)
         write_study(workbench.paths, workbench.spec, workbench.space.space)
         notes = workbench.context.capabilities.warnings

@@ -26,6 +26,7 @@ from autotune.cli.options import (
     load_study,
     study_overrides,
 )
+from autotune.cli.refused import no_trace_of_a_refusal
 from autotune.cli.running import announce, changes, gpu_locks, open_study, say, today
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.verdict import print_verdict
@@ -79,7 +80,8 @@ def study(
     if not json:
         say(Console(stderr=True), opened.banner)
     knowledge = knowledge_for(workbench, source=source, fresh=fresh)
-    with StudyLock(paths.lock), gpu_locks(workbench):
+    no_trace = no_trace_of_a_refusal(paths)
+    with StudyLock(paths.lock), no_trace, gpu_locks(workbench):
         ensure_same_study(paths, spec, workbench.space.space)
         write_study(paths, spec, workbench.space.space)
         write_resolution(paths, workbench.space, workbench.context.capabilities.warnings)
