@@ -143,8 +143,10 @@ class _Reasons:
         broken = next((r for r in asked if r.configuration.get(name) != value), None)
         if broken is None or broken.outcome.failure is None:
             return self._made(name, value, "as in the baseline", Basis.DEFAULT)
-        made = self._made(name, value, f"the default without it: {_end(broken)}", Basis.NEEDED)
-        return replace(made, default=engines_own(self._records, name))
+        own = engines_own(self._records, name)
+        told = "the default without it" if own is None else f"by default {own}, with which"
+        made = self._made(name, value, f"{told}: {_end(broken)}", Basis.NEEDED)
+        return replace(made, default=own)
 
     def _forced(self, name: str, value: Scalar, forbidden: str) -> SettingReason:
         """What a rule asks for has its own cost, measured where the rule does not hold."""

@@ -119,6 +119,7 @@ def test_a_lowered_default_is_called_by_what_was_lowered() -> None:
     assert found.recommendation is not None
     (row,) = settings_table(found.recommendation).rows
     assert [cell.text for cell in row[:3]] == ["gpu_memory_utilization", "0.9", "0.92"]
+    assert "default 0.92, with which: GPU memory in use is 10.99 GiB" in row[3].text
     assert trials_of(found, brief=True).rows[1][-1].text == "util=0.9"
 
 
