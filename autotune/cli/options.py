@@ -46,7 +46,7 @@ TimeoutOption = Annotated[
     str | None,
     typer.Option(
         "--timeout",
-        help="Start no trial that would end after 90m, 2h, 3600s; each run counts anew.",
+        help="End after 90m, 2h, 3600s, in a trial too; each run counts anew.",
     ),
 ]
 PreferOption = Annotated[

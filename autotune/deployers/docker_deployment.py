@@ -118,6 +118,11 @@ class DockerDeployment:
         """How it ended; None while it runs."""
         return self._exit.result() if self._exit.done() else None
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Whether the Docker engine is away; its ports' proxies may have gone with it."""
+        return self._watch is not None and self._watch.is_away
+
     async def wait_exit(self) -> ExitEvidence:
         """Return as soon as the engine tells that it has ended."""
         return await asyncio.shield(self._exit)

@@ -51,7 +51,13 @@ class ExitWatch:
         self._tell = tell
         self._returned = returned
         self._is_over = threading.Event()
+        self._is_away = threading.Event()
         threading.Thread(target=self._run, name="container-exit", daemon=True).start()
+
+    @property
+    def is_away(self) -> bool:
+        """Whether the engine did not answer when it was last asked."""
+        return self._is_away.is_set()
 
     def give_up(self) -> None:
         """Nobody wants to know any more."""
@@ -68,6 +74,7 @@ class ExitWatch:
                 return
             except (*FOREIGN, ValueError) as error:  # ValueError: an answer cut off in the middle
                 away_since_ns, was_away = away_since_ns or self._clock.now_ns(), True
+                self._is_away.set()
                 if self._is_lost(away_since_ns):
                     detail = f"lost with its engine: {translated(error)}"
                     self._tell(_broken(ExitEvidence(), detail))
@@ -84,8 +91,11 @@ class ExitWatch:
         """The state of the container once it has ended; raises if the connection breaks."""
         client = self._connect()
         try:
-            if was_away and client.api.inspect_container(self._container_id)["State"]["Running"]:
-                self._returned()
+            if was_away:
+                is_running = client.api.inspect_container(self._container_id)["State"]["Running"]
+                self._is_away.clear()
+                if is_running:
+                    self._returned()
             client.api.wait(self._container_id, timeout=None)
             state: dict[str, Any] = client.api.inspect_container(self._container_id)["State"]
             return state

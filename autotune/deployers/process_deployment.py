@@ -80,6 +80,11 @@ class ProcessDeployment:
         """How it ended; None while it runs."""
         return self._exit.result() if self._exit.done() else None
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Never."""
+        return False
+
     async def wait_exit(self) -> ExitEvidence:
         """Return as soon as the supervisor has seen it end."""
         return await asyncio.shield(self._exit)

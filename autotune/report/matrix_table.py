@@ -155,7 +155,7 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
     heads = ["configuration", "title", "settings", "status", "simulated"]
     heads += [f"{tag} [{METRICS[tag].unit.value}]" for tag in tags]
     heads += [f"test {test} note" for test in tests]
-    heads += ["left out", "fragile"]
+    heads += ["left out", "notes", "fragile"]
     lines = []
     for row in rows:
         record = row.record
@@ -168,6 +168,7 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
             *(_raw(tag, _value(row, test, tag)) for test in tests for tag in _tags(test)),
             *(_reason(row, test) for test in tests),
             "; ".join(f"{name}: {why}" for name, why in left_out.items()),
+            "" if record is None else "; ".join(record.notes),
             "; ".join(row.fragile),
         ])  # fmt: skip
     return to_csv(heads, lines)
@@ -273,6 +274,7 @@ def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list
     if record is None:
         return []
     notes = [f"{row.cell.title}: {name} left out: {why}" for name, why in record.left_out.items()]
+    notes += [f"{row.cell.title}: {note}" for note in record.notes]
     notes += [f"{row.cell.title}: {why}" for why in row.fragile]
     if row.cell.image is not None:
         release = record.environment.get("engine_release", "of unknown release")

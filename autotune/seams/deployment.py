@@ -121,6 +121,11 @@ class Deployment(Protocol):
         """How it ended; None while it runs."""
         ...
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Whether nobody can tell at the moment if it still runs: whoever started it is away."""
+        ...
+
     async def wait_exit(self) -> ExitEvidence:
         """Return within a second of the server's end."""
         ...

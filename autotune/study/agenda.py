@@ -22,6 +22,8 @@ from autotune.study.lowered import lowered_default
 
 BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
 """Kinds that do not count against the budget of trials."""
+KILLED: Final = "autotune itself was killed while this trial ran"
+"""The message of a trial that no record was written of."""
 _ALWAYS_DISTURBED: Final = 3
 """Repeated trials that were disturbed again: then this machine is so, and nothing is gained."""
 _NOT_REPAIRED: Final = frozenset({TrialKind.REPAIR, TrialKind.ABLATION})
@@ -86,12 +88,23 @@ def next_planned(
     return (
         _baseline_again(finished, baseline, repeats=baseline_repeats, every=baseline_every)
         or _retry(finished, retries)
+        or _never_seen(finished, baseline)
         or _disturbed(finished, retries)
         or _lowered(finished, baseline, share)
         or _repair(finished, seen)
         or _cut_off(records, seen)
         or next((s for s in seeds if s.configuration not in seen), None)
     )
+
+
+def _never_seen(finished: Sequence[TrialRecord], baseline: Planned) -> Planned | None:
+    """The baseline, while autotune was killed in each trial of it: without it nothing compares.
+
+    Anything else is not tried for ever, since it may be what kills.
+    """
+    tried = [r.outcome.failure for r in finished if r.configuration == baseline.configuration]
+    is_due = bool(tried) and all(f is not None and f.message == KILLED for f in tried)
+    return baseline if is_due else None
 
 
 def _baseline_again(

@@ -25,6 +25,7 @@ from autotune.records import (
 from autotune.spec.space import SearchSpace
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
+from autotune.study.agenda import KILLED
 from autotune.study.attributes import attributes_of
 from autotune.study.distributions import distributions_of, raw_values, suggest
 from autotune.study.outcomes import constraints_of, told_as
@@ -187,7 +188,7 @@ def _orphan(trial: FrozenTrial, spec: StudySpec) -> TrialRecord:
     failure = Failure(
         kind=FailureKind.KILLED_FROM_OUTSIDE,
         phase="unknown",
-        message="autotune itself was killed while this trial ran",
+        message=KILLED,
     )
     start = trial.datetime_start  # Optuna keeps it local and naive
     record = TrialRecord(

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -147,6 +148,10 @@ class Session:
         answer = await client.get(self._plan.health_path, timeout_s=5.0)
         if answer is None or answer.status != 200:
             await asyncio.wait({exited}, timeout=DYING_GRACE_S)
+            if not exited.done() and self._deployment.is_out_of_sight:
+                message = f"out of reach, and whoever started it is away: {seen.message}"
+                kind = FailureKind.DEPLOYER_FAULT
+                return replace(seen, kind=kind, message=message)
         return self._named(exited.result() if exited.done() else None, seen)
 
     def _named(self, ended: ExitEvidence | None, seen: Failure | None) -> Failure:

@@ -49,6 +49,7 @@ class Script:
         healthy_after_s: None never.
         sick_after_s: From then on /health is not answered; None never.
         dies_after_s: Since its start; None never.
+        out_of_sight: Whether whoever started it is away.
         exit: How it then ended.
         log: What it wrote by then.
         memory: Bytes of host memory in use, by virtual seconds since the start.
@@ -59,6 +60,7 @@ class Script:
     sick_after_s: float | None = None
     dies_after_s: float | None = None
     exit: ExitEvidence = field(default_factory=lambda: ExitEvidence(exit_code=1))
+    out_of_sight: bool = False
     log: str = ""
     memory: Callable[[float], float | None] = lambda _seconds: None
     gpu: Callable[[float], float | None] = lambda _seconds: None
@@ -106,6 +108,11 @@ class FakeDeployment:
     def exit_evidence(self) -> ExitEvidence | None:
         """By the script."""
         return self._script.exit if self.is_dead else None
+
+    @property
+    def is_out_of_sight(self) -> bool:
+        """As scripted."""
+        return self._script.out_of_sight
 
     async def wait_exit(self) -> ExitEvidence:
         """Return at the scripted time, never without one."""

@@ -28,6 +28,11 @@ class StillDeployment:
         """It runs."""
         return None
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Never."""
+        return False
+
     async def wait_exit(self) -> ExitEvidence:
         """It has ended."""
         return ExitEvidence()

@@ -72,6 +72,11 @@ class SimulatedDeployment:
         """How it ended; None while it runs."""
         return self._exit
 
+    @property
+    def is_out_of_sight(self) -> bool:
+        """Never."""
+        return False
+
     async def wait_exit(self) -> ExitEvidence:
         """Wait for its end."""
         await self._ended.wait()

@@ -13,7 +13,7 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
-from autotune.study.agenda import Planned, counts, next_planned
+from autotune.study.agenda import KILLED, Planned, counts, next_planned
 
 BASE = Configuration()
 ONE = Configuration.of({"a": 1})
@@ -206,3 +206,19 @@ def test_a_disturbed_trial_is_run_again() -> None:
     assert due(base, slow, disturbed(ended(2, TrialKind.RETRY, ONE))) is None
     hot = [disturbed(ended(n, TrialKind.RETRY, TWO)) for n in (2, 3, 4)]
     assert due(base, slow, *hot) is None
+
+
+def test_a_baseline_in_which_autotune_was_always_killed_comes_again() -> None:
+    """Also beyond its retries: a search without it would compare with nothing. A seed does not."""
+    killed = Failure(kind=FailureKind.KILLED_FROM_OUTSIDE, phase="unknown", message=KILLED)
+    outcome = Outcome(status=OutcomeStatus.FAILED, failure=killed)
+    first = replace(ended(0, TrialKind.BASELINE), outcome=outcome)
+    again = replace(ended(1, TrialKind.RETRY), outcome=outcome)
+    retried = due(first)
+    assert retried is not None
+    assert retried.kind is TrialKind.RETRY
+    assert due(first, again) == BASELINE
+    assert due(first, again, ended(2, TrialKind.BASELINE)) == SEEDS[0]
+    seeds = [replace(ended(n, kind, ONE), outcome=outcome)
+             for n, kind in ((1, TrialKind.SEED), (2, TrialKind.RETRY))]  # fmt: skip
+    assert due(ended(0, TrialKind.BASELINE), *seeds) is None

@@ -196,6 +196,17 @@ def test_failed_requests_are_a_death_if_the_server_dies_of_it(tmp_path: Path) ->
     assert failure_of(record).kind is FailureKind.DIED_UNDER_LOAD
 
 
+def test_a_server_out_of_reach_and_out_of_sight_is_its_deployers_fault(tmp_path: Path) -> None:
+    """A Docker engine that dies takes its ports along: nothing is known of the configuration."""
+    seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="refused")
+    probes = (FakeProbe("ttft", takes_s=5, failure=seen), FakeProbe("long_context"))
+
+    record = bench(tmp_path, Script(sick_after_s=14, out_of_sight=True), probes).run()
+
+    assert failure_of(record).kind is FailureKind.DEPLOYER_FAULT
+    assert "whoever started it is away: refused" in failure_of(record).message
+
+
 def test_failed_requests_of_a_healthy_server_stay_failed_requests(tmp_path: Path) -> None:
     """Nothing died, so nothing else is to blame."""
     seen = Failure(kind=FailureKind.REQUESTS_FAILED, phase="probe:ttft", message="status 400")

@@ -135,6 +135,10 @@ def test_sources_look_at_simulated_deployments_only() -> None:
         def exit_evidence(self) -> ExitEvidence | None:
             return None
 
+        @property
+        def is_out_of_sight(self) -> bool:
+            return False
+
         async def wait_exit(self) -> ExitEvidence:
             return ExitEvidence()
 
