@@ -151,12 +151,13 @@ class _Reasons:
     def _forced(self, name: str, value: Scalar, forbidden: str) -> SettingReason:
         """What a rule asks for has its own cost, measured where the rule does not hold."""
         text = f"without it: {forbidden}"
-        costs: Mapping[str, float] = {}
         pair = self._nearest(name, value)
-        if pair is not None:
-            costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
-        if pair is not None and costs:
-            text += f"; {self._measured_with(pair)}: there it cost {_told(costs)}"
+        if pair is None:
+            text += "; what it costs was not measured alone"
+            return self._made(name, value, text, Basis.NEEDED)
+        costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
+        told = _told(costs) if costs else "nothing beyond the noise"
+        text += f"; {self._measured_with(pair)}: there it cost {told}"
         return self._made(name, value, text, Basis.NEEDED, costs=costs)
 
     def _measured_with(self, pair: MatchedPair) -> str:

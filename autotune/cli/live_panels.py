@@ -66,19 +66,18 @@ def screen(state: LiveState, *, now_ns: int, width: int, height: int) -> Rendera
 
 
 def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
+    """What runs, how far, how long; on a narrow terminal the time that is left stays whole."""
     total = "" if state.total is None else f"/{state.total}"
-    parts = [shorten(state.study, 20), f"{state.done}{total} trials"]
-    times = []
-    if state.started_ns is not None:
-        times.append(duration_text(s_from_ns(now_ns - state.started_ns)))
-    if state.remaining_s is not None:
-        times.append(f"~{duration_text(state.remaining_s)} left")
-    if times:
-        parts.append(", ".join(times) + (" (virtual)" if state.virtual else ""))
-    if state.simulated:
-        parts.insert(0, SIMULATED)
+    parts = [SIMULATED] if state.simulated else []
+    parts += [shorten(state.study, 20), f"{state.done}{total} trials"]
+    gone = "" if state.started_ns is None else duration_text(s_from_ns(now_ns - state.started_ns))
+    left = "" if state.remaining_s is None else f"~{duration_text(state.remaining_s)} left"
+    whole = ", ".join(filter(None, (gone, left)))
+    virtual = f"{whole} (virtual)" if whole and state.virtual else whole
+    heads = [" · ".join([*parts, *filter(None, [times])]) for times in (virtual, whole, left)]
+    head = next((h for h in heads if len(h) <= width - 4), heads[-1])
     style = "bold yellow" if state.simulated else "bold cyan"
-    return Rule(Text(shorten(" · ".join(parts), width - 4), style=style), style=style)
+    return Rule(Text(shorten(head, width - 4), style=style), style=style)
 
 
 def _progress(state: LiveState, width: int) -> list[RenderableType]:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Final
 
 import typer
 
+from autotune.cli.stored import study_names
 from autotune.engines import vocabulary
 from autotune.errors import UsageError
 from autotune.paths import declared_file
@@ -24,8 +25,18 @@ from autotune.spec.study import (
 StudyArgument = Annotated[
     str, typer.Argument(help="A declared study: a name in studies/ or a path.", metavar="[STUDY]")
 ]
+
+
+def names_like(incomplete: str) -> list[str]:
+    """Studies here whose name begins so: what the shell completes."""
+    return [name for name in study_names() if name.startswith(incomplete)]
+
+
 NameArgument = Annotated[
-    str, typer.Argument(help="Name of a study that was run.", metavar="[NAME]")
+    str,
+    typer.Argument(
+        help="Name of a study that was run.", metavar="[NAME]", autocompletion=names_like
+    ),
 ]
 TrialsOption = Annotated[
     int | None, typer.Option("--trials", min=1, help="How many trials, those before included.")
@@ -53,7 +64,10 @@ PreferOption = Annotated[
     Preference | None, typer.Option("--prefer", help="Which end of the front is recommended.")
 ]
 FromOption = Annotated[
-    str | None, typer.Option("--from", help="Measure this earlier study's best first.")
+    str | None,
+    typer.Option(
+        "--from", help="Measure this earlier study's best first.", autocompletion=names_like
+    ),
 ]
 FreshOption = Annotated[bool, typer.Option("--fresh", help="Take nothing from earlier studies.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="One JSON object per line.")]

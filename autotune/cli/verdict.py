@@ -42,14 +42,16 @@ _SIGNS: Final = {
 }
 
 
-def print_verdict(console: Console, summary: Summary, paths: StudyPaths, page: Path) -> None:
+def print_verdict(
+    console: Console, summary: Summary, paths: StudyPaths, page: Path | None = None
+) -> None:
     """What a study has come to, on one screen.
 
     Args:
         console: Where to write.
         summary: The study's end; its files are written already.
         paths: The study's.
-        page: The report.
+        page: The report; None where none was written, and the command for it is told.
     """
     found = summary.findings
     width = min(console.width, _WIDEST)
@@ -71,7 +73,8 @@ def print_verdict(console: Console, summary: Summary, paths: StudyPaths, page: P
     elif summary.written is not None:  # without files there is nothing to start
         start = serve_command(paths, found.spec)
         console.print(f"start it: {start}", markup=False, soft_wrap=True)
-    console.print(f"report:   {page}", markup=False, soft_wrap=True)
+    report = f"autotune report {paths.name}" if page is None else page
+    console.print(f"report:   {report}", markup=False, soft_wrap=True)
     console.print(f"trials:   autotune show {paths.name}", markup=False, soft_wrap=True)
 
 

@@ -5,6 +5,9 @@ from typing import Final
 
 from autotune.records import Configuration, Outcome, Scalar
 
+DEFAULTS: Final = "defaults"
+"""What a configuration is called that sets nothing; with room, `Configuration` has it longer."""
+
 SHORT: Final[Mapping[str, str]] = {
     "attention_backend": "attn",
     "async_scheduling": "async",
@@ -24,14 +27,18 @@ SHORT: Final[Mapping[str, str]] = {
 
 
 def brief_settings(configuration: Configuration, against: Configuration | None = None) -> str:
-    """What differs from a reference, short: "attn=FLASHINFER seqs=64 prefix=off"."""
+    """What differs from a reference, short: "attn=FLASHINFER seqs=64 prefix=off".
+
+    Where nothing is set, and where nothing differs, the configuration's own name: "defaults"
+    beside a default that was lowered, which is "util=0.9".
+    """
+    if not configuration.items:
+        return DEFAULTS
     other = {} if against is None else against.values
     mine = configuration.values
     parts = [f"{_name(n)}={_value(v)}" for n, v in mine.items() if other.get(n) != v]
     parts += [f"{_name(n)}=default" for n in other if n not in mine]
-    if not parts and against is not None and against.items:
-        return brief_settings(configuration)  # a default that was lowered is not the engine's
-    return " ".join(parts) or "defaults"
+    return " ".join(parts) or brief_settings(configuration)
 
 
 def brief_outcome(outcome: Outcome) -> str:

@@ -50,13 +50,16 @@ def outcome_text(outcome: Outcome) -> str:
 def configuration_text(
     configuration: Configuration, *, against: Configuration | None = None
 ) -> str:
-    """Settings in one line; only those that differ where a reference is given."""
-    if against is None:
+    """Settings in one line; only those that differ where a reference is given.
+
+    The engine's defaults and the reference itself go by their own names in every table.
+    """
+    if against is None or against == configuration or not configuration.items:
         return str(configuration)
     mine, other = configuration.values, against.values
     changed = [f"{n}={mine[n]}" for n in mine if n not in other or other[n] != mine[n]]
     changed += [f"{name} back to default" for name in other if name not in mine]
-    return ", ".join(changed) or "the same settings"
+    return ", ".join(changed)
 
 
 def criteria_table(criteria: Sequence[Criterion], *, simulated: bool = False) -> Table:

@@ -15,6 +15,7 @@ from autotune.analysis.effects import percent
 from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
+from autotune.cli.options import names_like
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.errors import UsageError
 from autotune.metrics import METRICS
@@ -54,9 +55,18 @@ class Side:
 
 
 def compare(
-    first: Annotated[str, typer.Argument(help="STUDY (its recommendation) or STUDY:TRIAL.")],
+    first: Annotated[
+        str,
+        typer.Argument(
+            help="STUDY (its recommendation) or STUDY:TRIAL.", autocompletion=names_like
+        ),
+    ],
     second: Annotated[
-        str, typer.Argument(help="The same; or a trial of STUDY, where a third argument follows.")
+        str,
+        typer.Argument(
+            help="The same; or a trial of STUDY, where a third argument follows.",
+            autocompletion=names_like,
+        ),
     ],
     third: Annotated[str, typer.Argument(help="Another trial of STUDY.")] = "",
 ) -> None:

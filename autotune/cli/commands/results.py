@@ -10,6 +10,7 @@ from rich.console import Console
 from autotune.cli.conclude import conclude, summarise, warnings_of
 from autotune.cli.options import JsonOption, NameArgument, PreferOption
 from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.verdict import print_verdict
 from autotune.cli.warnings import warn
 from autotune.report.table import to_rich
 from autotune.report.trial_tables import metrics_table, trial_settings_table
@@ -79,5 +80,8 @@ def recommend(
     if json:
         typer.echo(summary.as_json())
     else:
-        summary.print(Console(file=sys.stdout, highlight=False))
+        console = Console(file=sys.stdout, highlight=False)
+        print_verdict(console, summary, study.paths)
+        for path in () if summary.written is None else summary.written.files:
+            console.print(f"written:  {path}", markup=False, soft_wrap=True)
     summary.require_feasible()

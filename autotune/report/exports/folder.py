@@ -229,6 +229,11 @@ def latest(folder: Path) -> Path:
     return _beside(folder) if (_beside(folder) / MANIFEST).is_file() else folder
 
 
+def written_trial(folder: Path) -> int | None:
+    """The trial that the last recommendation was written for; None where there is none."""
+    return _manifest(latest(folder)).trial
+
+
 def _beside(folder: Path) -> Path:
     return folder.with_name(f"{folder.name}.new")
 

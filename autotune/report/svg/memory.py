@@ -44,7 +44,7 @@ def memory_plot(
     if not curves:
         return ""
     canvas = Canvas(size, panel.title)
-    frame = Frame(left=56, top=48, right=size.width - 12, bottom=size.height - 40)
+    frame = Frame(left=56, top=62, right=size.width - 12, bottom=size.height - 40)
     start_ns = phases[0].start_ns if phases else samples[0].at_ns
     end_ns = max(samples[-1].at_ns, *(p.end_ns for p in phases), start_ns + 1)
     across = Linear(start_ns, end_ns, frame.left, frame.right)
@@ -82,13 +82,14 @@ def _curve(samples: Sequence[Sample], key: str) -> list[tuple[int, float]]:
 
 
 def _phases(canvas: Canvas, frame: Frame, across: Linear, phases: Sequence[PhaseSpan]) -> None:
+    """Bands, with their names over the frame: inside it some curve runs through them."""
     for index, phase in enumerate(phases):
         left, right = across(phase.start_ns), across(phase.end_ns)
         if index % 2:
             canvas.rect(left, frame.top, right - left, frame.bottom - frame.top, "band")
         label = phase.name.removeprefix("probe:").replace("_", " ")
         if right - left > 6.2 * len(label) + 4:
-            canvas.text((left + right) / 2, frame.bottom - 5, label, "phase-label", "middle")
+            canvas.text((left + right) / 2, frame.top - 5, label, "phase-label", "middle")
 
 
 def _time_axis(canvas: Canvas, frame: Frame, across: Linear, length_ns: int, start_ns: int) -> None:

@@ -205,7 +205,10 @@ def test_what_a_space_forbids_is_not_proposed() -> None:
     assert values(chosen) == {"a": 1, "safe": 1}
     safe = {s.parameter: s for s in chosen.settings}["safe"]
     assert safe.basis is Basis.NEEDED
-    assert safe.text == f"without it: a=1 with safe=default: {RULE}"
+    assert safe.text.startswith(f"without it: a=1 with safe=default: {RULE}; measured with a def")
+    assert safe.text.endswith("there it cost nothing beyond the noise")
+    before = {s.parameter: s for s in recommend(found, FORBIDDING).settings}["safe"]
+    assert before.text.endswith("what it costs was not measured alone")
 
 
 def test_what_a_rule_asks_for_tells_its_own_cost() -> None:

@@ -156,7 +156,7 @@ def test_the_terminal_is_given_back() -> None:
         assert written.rindex(given) > written.rindex(taken)
 
 
-@pytest.mark.parametrize("height", [16, 24, 40])
+@pytest.mark.parametrize("height", [12, 15, 16, 24, 40])
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_it_fits_every_terminal(width: int, height: int) -> None:
     """Nothing is wider or higher than the screen, however much there is to tell."""
@@ -167,6 +167,14 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
     lines = screen.lines()
     assert len(lines) <= height
     assert max(map(len, lines)) <= width
+    assert "rtx5070 · 30/40 trials" in lines[0]
+
+
+def test_a_narrow_head_tells_the_time_that_is_left_whole() -> None:
+    """A simulated study's times are virtual anyway."""
+    screen = Screen(width=60, height=15, simulated=True)
+    screen.run(30)
+    assert "~1 h 02 min left ─" in screen.lines()[0]
 
 
 def test_a_common_terminal_has_room_for_plot_outcomes_and_warnings() -> None:

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from autotune.cli.options import load_matrix, load_study, seconds_from, study_overrides
+from autotune.cli.program import app
 from autotune.errors import SpecError, UsageError
 
 
@@ -162,3 +163,22 @@ def test_an_unknown_study_lists_those_that_there_are() -> None:
         load_study("nothing-of-the-kind", {})
 
     assert "default" in caught.value.hint
+
+
+@pytest.mark.parametrize("line", ["show sa", "compare sa", "compare other sa", "study --from sa"])
+def test_a_shell_completes_the_names_of_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], line: str
+) -> None:
+    """Those that were run here; by the protocol of bash."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("sample", "saturated", "other"):
+        folder = tmp_path / "studies" / name
+        folder.mkdir(parents=True)
+        (folder / "study.yaml").write_text("name: s")
+    words = ["autotune", *line.split()]
+    monkeypatch.setenv("_AUTOTUNE_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", " ".join(words))
+    monkeypatch.setenv("COMP_CWORD", str(len(words) - 1))
+    with pytest.raises(SystemExit):
+        app(prog_name="autotune")
+    assert capsys.readouterr().out.split() == ["sample", "saturated"]

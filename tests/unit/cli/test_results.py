@@ -1,6 +1,7 @@
 """Commands that read a study: what they show, and that they write nothing."""
 
 import io
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,14 @@ from autotune.cli.commands.results import recommend, show
 from autotune.cli.conclude import summarise
 from autotune.cli.stored import stored_study
 from autotune.paths import StudyPaths
-from autotune.records import Failure, FailureKind, Outcome, OutcomeStatus, TrialRecord
+from autotune.records import (
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.seams.deployment import LaunchPlan
 from autotune.seams.engine import Fragile, ResolvedSpace
 from autotune.spec.space import Condition, space_from
@@ -110,6 +118,44 @@ def test_one_broken_study_hides_no_other(
     assert "sample" in told
     assert "unreadable" in told
     assert "warning: broken: " in told
+
+
+def test_a_list_tells_a_matrix_from_a_study_with_answer_and_last_change(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On 80 columns, each study in rows of its own."""
+    stored(tuple(replace(r, kind=TrialKind.MATRIX) for r in study_records(3)), "cells")
+    recommend("sample")
+    chosen = summarise(StudySpec(name="sample"), paths, study_records(30)).recommendation
+    assert chosen is not None
+    os.utime(paths.spec, (0, 0))
+    for record in paths.trials.glob("*/trial.json"):
+        os.utime(record, (86400 * 366, 86400 * 366))
+    capsys.readouterr()
+    list_studies()
+    lines = capsys.readouterr().out.splitlines()
+    (head, *_), matrix, study = (
+        [line for line in lines if line.startswith(name)] for name in ("name", "cells", "sample")
+    )
+    assert head.split() == ["name", "kind", "trials", "answer", "changed", "model", "engine"]
+    assert matrix[0].split()[1] == "matrix"
+    assert study[0].split()[1] == "study"
+    assert f"trial {chosen.record.number}" in study[0]
+    assert "1971-01-02" in study[0]
+
+
+def test_choosing_again_prints_the_verdict_and_not_every_trial(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One screen, as a study ends; the tables are in `show`."""
+    recommend("sample", "latency")
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) <= 45
+    text = "\n".join(lines)
+    assert "Recommended: trial" in text
+    assert "criteria are met" in " ".join(text.split())
+    assert f"written:  {paths.recommended / 'docker-compose.yml'}" in text
+    assert "Pareto front" not in text
 
 
 def test_a_trial_is_shown_with_its_settings_and_its_command(

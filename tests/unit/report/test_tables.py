@@ -2,12 +2,15 @@
 
 import csv
 import io
+from collections.abc import Callable
 
+import pytest
 from rich.console import Console
 
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation, SettingReason
 from autotune.records import Configuration, Failure, FailureKind
+from autotune.report.brief import brief_settings
 from autotune.report.table import Table, to_csv, to_markdown, to_rich
 from autotune.report.tables import (
     comparison_table,
@@ -83,7 +86,20 @@ def test_a_configuration_is_told_by_its_difference() -> None:
     other = Configuration.of({"max_num_seqs": 128, "kv_cache_dtype": "fp8"})
     text = configuration_text(other, against=reference)
     assert text == "kv_cache_dtype=fp8, max_num_seqs=128, block_size back to default"
-    assert configuration_text(reference, against=reference) == "the same settings"
+
+
+@pytest.mark.parametrize("told", [str, brief_settings])
+def test_defaults_have_one_name_in_every_table(told: Callable[[Configuration], str]) -> None:
+    """The engine's own, and one that was lowered, whatever they are held against."""
+    lowered = Configuration.of({"gpu_memory_utilization": 0.9})
+    compared = brief_settings if told is brief_settings else _compared
+    for name in (Configuration(), lowered):
+        assert {compared(name, Configuration()), compared(name, lowered)} == {told(name)}
+    assert told(Configuration()) in {"engine defaults", "defaults"}
+
+
+def _compared(configuration: Configuration, against: Configuration) -> str:
+    return configuration_text(configuration, against=against)
 
 
 def test_a_criterion_is_met_not_met_or_not_measured() -> None:

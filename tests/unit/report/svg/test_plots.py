@@ -191,4 +191,6 @@ def test_memory_curves_show_peaks_limits_and_phases() -> None:
     highest = min(float(y) for _, y in points)
     limit = next(e for e in elements(svg) if e.get("class") == "limit")
     assert highest < float(re.findall(r" ([\d.]+)L", limit.attrib["d"])[0])
-    assert "throughput" in svg
+    labels = [e for e in elements(svg) if e.get("class") == "phase-label"]
+    assert "throughput" in {label.text for label in labels}
+    assert max(float(label.attrib["y"]) for label in labels) < highest  # no curve crosses them
