@@ -34,7 +34,7 @@ from autotune.seams.events import Event, Observer
 from autotune.seams.requests import Client, Connector
 from autotune.seams.telemetry import Hardware, Source
 from autotune.spec.files import read_yaml
-from autotune.spec.space import SearchSpace, space_from
+from autotune.spec.space import SearchSpace, space_from, space_to_raw
 from autotune.spec.study import StudySpec
 from autotune.telemetry import deployment_sources, machine_sources
 from autotune.trial.tools import TrialTools
@@ -72,6 +72,11 @@ class Workbench:
     backend: Backend
     context: LaunchContext
     space: ResolvedSpace
+
+    @property
+    def resolved(self) -> StudySpec:
+        """The study with the space that is left of it, as `study.yaml` holds it."""
+        return self.spec.model_copy(update={"space": space_to_raw(self.space.space)})
 
     def tools(self, observer: Observer) -> TrialTools:
         """What a trial of this study works with."""

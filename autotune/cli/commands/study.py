@@ -98,8 +98,9 @@ def study(
         )
         with told_when_stopped(store), view:
             end = run(workbench, view, knowledge)
-        summary = conclude(spec, paths, end.records, reason=end.reason)
-        page = write_report(paths, spec, end.records, written=today())
+        resolved = workbench.resolved  # what the reports of later read, for the same words
+        summary = conclude(resolved, paths, end.records, reason=end.reason)
+        page = write_report(paths, resolved, end.records, written=today())
     if json:
         typer.echo(summary.as_json())
     else:
