@@ -135,7 +135,21 @@ def memory_table(workbench: Workbench) -> Table:
             Column(head="settings", fold=True, least=14),
         ),
         rows=tuple(rows),
+        notes=_how_predicted(workbench.backend.simulated),
     )
+
+
+def _how_predicted(simulated: bool) -> tuple[str, ...]:
+    """Why a trial's own figures will differ, and when they no longer do."""
+    before = (
+        "Predicted before any trial, by the engine's sources and what was read from starts on "
+        "other cards; what the first trials read back corrects it."
+    )
+    own = (
+        "A simulated card has constants of its own, CUDA graphs and the peak of a step among "
+        "them, as a card has that nobody has measured: its first trial differs from this."
+    )
+    return (before, own) if simulated else (before,)
 
 
 def _prediction(screening: Screening) -> tuple[Cell, ...]:

@@ -1,10 +1,16 @@
 """`autotune plan` on what a start leaves of the card."""
 
 from dataclasses import replace
+from pathlib import Path
 
-from autotune.cli.commands.plan import _fits
+import pytest
+
+from autotune.cli.commands.plan import _fits, memory_table
+from autotune.cli.options import load_study
+from autotune.cli.running import open_study
 from autotune.records import Failure, FailureKind
 from autotune.seams.engine import Screening
+from autotune.seams.telemetry import Hardware
 from autotune.units import BYTES_PER_GIB
 from tests.support.vllm_contexts import context
 
@@ -25,3 +31,18 @@ def test_a_start_that_leaves_less_than_the_headroom_does_not_fit() -> None:
     assert shown(over) == "over the headroom's 11.0 GiB"
     assert shown(replace(kept, headroom=CERTAIN)) == shown(replace(kept, failure=CERTAIN))
     assert shown(replace(kept, headroom=CERTAIN)) == "it takes too much"
+
+
+@pytest.mark.parametrize("engine", ["simulated", "vllm"])
+def test_it_says_why_a_trial_will_differ_from_the_prediction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, engine: str
+) -> None:
+    """Nothing has been read back yet; a simulated card has constants of its own besides."""
+    monkeypatch.chdir(tmp_path)
+    spec = load_study("default", {"engine.name": "simulated"})
+    workbench = open_study(spec, hardware=Hardware()).workbench
+    simulated = engine == "simulated"
+    backend = replace(workbench.backend, simulated=simulated)
+    notes = " ".join(memory_table(replace(workbench, backend=backend)).notes)
+    assert "what the first trials read back corrects it" in notes
+    assert ("constants of its own" in notes) == simulated
