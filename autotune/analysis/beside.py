@@ -14,6 +14,7 @@ from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
 from autotune.analysis.measurements import Measured, differences
 from autotune.analysis.pairs import with_values_of
+from autotune.metrics import metric_named
 from autotune.records import Configuration, TrialRecord
 
 MISSED: Final = 1.5
@@ -40,6 +41,25 @@ def losses(
         for tag, ratio in ratios.items()
         if tag not in aside and abs(math.log(ratio)) > math.log(MISSED)
     }
+
+
+def harms_beside(
+    simpler: Sequence[TrialRecord],
+    larger: Sequence[TrialRecord],
+    records: Sequence[TrialRecord],
+    aside: Sequence[str],
+) -> Mapping[str, float]:
+    """Metric to ratio of what the simpler one makes worse beyond the noise; worst first.
+
+    The worst of each kind of figure of a probe, by the first word of their tags (`revisit`,
+    `prefix`, `ttft`): such metrics tell of the same requests. The arguments are those of `losses`.
+    """
+    worst: dict[tuple[str, str], str] = {}
+    ratios = Costs(larger, records).ratios(simpler)
+    for tag in ratios:
+        if tag not in aside:
+            worst.setdefault((metric_named(tag).probe, tag.partition("_")[0]), tag)
+    return {tag: ratios[tag] for tag in worst.values()}
 
 
 def nothing_missed(

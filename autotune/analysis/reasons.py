@@ -11,13 +11,13 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
-from autotune.analysis.beside import losses
+from autotune.analysis.beside import harms_beside
 from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
 from autotune.analysis.default_name import engines_own
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
-from autotune.analysis.noise import noise_of
+from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.pairs import (
     MatchedPair,
     idle_settings,
@@ -34,6 +34,8 @@ Refusal = Callable[[Configuration], str | None]
 
 _SHOWN_COSTS: Final = 2
 """Metrics made worse that a reason names; `costs` has them all."""
+_SHOWN_HARMS: Final = 3
+"""Metrics that would be worse without a setting, one of a kind, that a reason names."""
 
 
 class Basis(StrEnum):
@@ -43,7 +45,7 @@ class Basis(StrEnum):
     IDLE        the server without it runs with the same value: it changes nothing
     NEEDED      without it the configuration is forbidden, did not run or broke a limit
     MEASURED    a matched pair
-    UNMEASURED  no two trials differ in it alone
+    UNMEASURED  no two trials have it and the default's value and are alike in all else
     """
 
     DEFAULT = "default"
@@ -133,9 +135,15 @@ class _Reasons:
             return self._made(name, value, f"without it: {_end(broken)}", Basis.NEEDED)
         pair = self._nearest(name, value)
         if pair is None:
-            text = "not measured alone: no two trials differ in it and in nothing else"
-            return self._made(name, value, text, Basis.UNMEASURED)
+            return self._made(name, value, self._unmeasured(name, value), Basis.UNMEASURED)
         return self._measured(name, value, pair)
+
+    def _unmeasured(self, name: str, value: Scalar) -> str:
+        """That the default's value was not tried in its place; other values may have been."""
+        own = None if self._baseline is None else known_setting(self._baseline, name)
+        default = "the default" if own is None else f"the default {own}"
+        pair = f"no two trials have {value} and {default} and are alike in all else"
+        return f"not measured alone: {pair}"
 
     def _of_default(self, name: str, value: Scalar) -> SettingReason:
         """The default's own, or what repaired the default."""
@@ -211,16 +219,21 @@ class _Reasons:
         if gains:
             told = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)
             return f"{without} {told}"
-        if self._is_worse_together(pair.lacking, pair.having):
-            return f"{without} no objective alone, yet all together are worse beyond the noise"
         aside = [objective.metric for objective in self._objectives]
-        missed = losses(pair.lacking.records, pair.having.records, self._records, aside)
-        if missed:
-            return f"{without} no objective is worse beyond the noise, yet {_told(missed)}"
+        harms = harms_beside(pair.lacking.records, pair.having.records, self._records, aside)
+        missed = _told(harms, most=_SHOWN_HARMS)
+        if self._is_worse_together(pair.lacking, pair.having):
+            text = f"{without} no objective alone, yet all together are worse beyond the noise"
+            return f"{text}, and beside them {missed}" if harms else text
+        if harms:
+            return f"{without} no objective is worse beyond the noise, yet {missed}"
         return f"{without} no objective is worse beyond the noise: it is not shown to help"
 
     def _is_worse_together(self, lacking: Measured, having: Measured) -> bool:
-        return self._decision.chooser.is_worse(lacking, having)
+        """By the objectives alone: what is lost beside them is told by its name."""
+        chooser = self._decision.chooser
+        ahead = chooser.gain(having) - chooser.gain(lacking)
+        return ahead > SIGNIFICANT * chooser.error(lacking, having)
 
     def _made(  # noqa: PLR0917
         self,
@@ -254,7 +267,7 @@ def _end(record: TrialRecord) -> str:
     return f"{failure.message if failure else 'it did not run'} (trial {record.number})"
 
 
-def _told(costs: Mapping[str, float]) -> str:
+def _told(costs: Mapping[str, float], *, most: int = _SHOWN_COSTS) -> str:
     shown = [f"{metric_named(tag).title} {change(ratio)}" for tag, ratio in costs.items()]
-    more = len(shown) - _SHOWN_COSTS
-    return ", ".join(shown[:_SHOWN_COSTS]) + (f" and {more} more" if more > 0 else "")
+    more = len(shown) - most
+    return ", ".join(shown[:most]) + (f" and {more} more" if more > 0 else "")

@@ -1,0 +1,81 @@
+"""The sentences that say why a setting is as it is hold for the trials that they name."""
+
+from collections.abc import Mapping
+
+from autotune.analysis.reasons import Basis, SettingReason
+from autotune.analysis.recommend import recommend
+from autotune.records import Configuration, Scalar, TrialKind, TrialRecord
+from autotune.spec.study import StudySpec, study_from
+from tests.support.records import record
+
+SPEC = StudySpec.model_validate(
+    study_from({"name": "sample"}, where="test").model_dump() | {"budget": {"trials": 40}}
+)
+PLAIN: Mapping[str, float] = {
+    "output_tokens_per_s": 700.0,
+    "ttft_8k_ns": 2.5e9,
+    "context_capacity_tokens": 70_000.0,
+    "ttft_loaded_p50_ns": 2.0e9,
+    "revisit_warm_ttft_ns": 3.0e9,
+    "revisit_total_tokens_per_s": 3_400.0,
+}
+LARGER: Mapping[str, float] = {**PLAIN, "context_capacity_tokens": 150_000.0}
+BACK_AT_ONCE = {"revisit_warm_ttft_ns": 0.08e9, "revisit_total_tokens_per_s": 118_000.0}
+
+
+def trials(
+    first: int, kind: TrialKind, metrics: Mapping[str, float], **values: Scalar
+) -> list[TrialRecord]:
+    """Three trials of a configuration that differ by nothing."""
+    config = Configuration.of(values)
+    return [record(first + i, kind=kind, config=config, metrics=metrics) for i in range(3)]
+
+
+def reasons(*groups: list[TrialRecord]) -> Mapping[str, SettingReason]:
+    """Of what a study with these trials, and a default, recommends."""
+    baseline = record(0, kind=TrialKind.BASELINE, config=Configuration(), metrics=PLAIN)
+    records = [baseline, *trials(1, TrialKind.FINALIST, PLAIN)]
+    chosen = recommend([*records, *(r for group in groups for r in group)], SPEC)
+    return {setting.parameter: setting for setting in chosen.settings}
+
+
+def test_what_is_lost_beside_the_objectives_is_told_by_name() -> None:
+    """Without the offload every objective is as good or better, and documents come back slowly."""
+    better_without = {**LARGER, "output_tokens_per_s": 706.0, "ttft_8k_ns": 2.48e9}
+    found = reasons(
+        trials(4, TrialKind.FINALIST, {**LARGER, **BACK_AT_ONCE}, kv="fp8", offload=8),
+        trials(7, TrialKind.ABLATION, better_without, kv="fp8"),
+    )["offload"]
+
+    assert "all together" not in found.text
+    assert found.text.startswith(
+        "without it (trials 7, 8, 9) no objective is worse beyond the noise, yet TTFT, "
+        "documents re-visited x37.50"
+    )
+    assert "Re-visit throughput" not in found.text, "of the same requests"
+
+
+def test_the_harms_that_are_named_are_each_of_another_kind() -> None:
+    """Documents that come back later, and a longer queue: both are told."""
+    with_it = {**LARGER, "revisit_warm_ttft_ns": 2.0e9, "ttft_loaded_p50_ns": 1.5e9}
+    without = {**LARGER, "revisit_warm_ttft_ns": 3.2e9, "ttft_loaded_p50_ns": 2.0e9}
+    found = reasons(
+        trials(4, TrialKind.FINALIST, with_it, kv="fp8", scheduler="own"),
+        trials(7, TrialKind.ABLATION, without, kv="fp8"),
+    )["scheduler"]
+
+    assert "yet TTFT, documents re-visited x1.60, TTFT under load +33%" in found.text
+    assert "not shown to help" not in found.text
+
+
+def test_a_pair_against_another_value_is_no_pair_against_the_default() -> None:
+    """128 and 64 differ in nothing else: what is missing is the default, and that is said."""
+    found = reasons(
+        trials(4, TrialKind.FINALIST, LARGER, kv="fp8", seqs=128),
+        trials(7, TrialKind.SEARCH, PLAIN, kv="fp8", seqs=64),
+    )["seqs"]
+
+    assert found.basis is Basis.UNMEASURED
+    assert found.text == (
+        "not measured alone: no two trials have 128 and the default and are alike in all else"
+    )
