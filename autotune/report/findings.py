@@ -130,7 +130,8 @@ class Findings:
         sides = [() if record is None else self.trials_behind(record, tag)
                  for record in (self.chosen, self.baseline)]  # fmt: skip
         counts = [sum(r.metrics.get(tag) is not None for r in side) for side in sides]
-        return self.noise[tag].floor_of(*counts)
+        noise = self.noise.get(tag) or noise_of(self.records, tag)
+        return noise.floor_of(*counts)
 
     def intervals(self) -> dict[str, tuple[float | None, float | None]]:
         """Metric to the 95% interval of the recommended configuration's figure."""

@@ -90,7 +90,7 @@ def comparison_of(
         {tag: findings.figure(chosen, tag) for tag in tags},
         {tag: findings.figure(baseline, tag) for tag in tags},
         intervals=findings.intervals() if with_intervals else None,
-        floors={tag: findings.floor(tag) for tag in findings.noise},
+        floors={tag: findings.floor(tag) for tag in tags},
         unlike=() if findings.recommendation is None else findings.recommendation.unlike,
         notes=_means(findings, chosen, baseline),
         simulated=findings.simulated,

@@ -194,8 +194,7 @@ def comparison_table(
         if mine is None and other is None:
             continue
         scale = scale_for(tag, (mine, other))
-        exact = _is_counted(tag)
-        spread = "" if exact else interval(tag, *(intervals or {}).get(tag, (None, None)))
+        spread = "" if is_counted(tag) else interval(tag, *(intervals or {}).get(tag, (None, None)))
         rows.append((
             Cell.of(title(tag)),
             Cell.of(scale.text(mine), Tone.STRONG),
@@ -203,7 +202,7 @@ def comparison_table(
             Cell.of(scale.text(other)),
             Cell.of("not alike", Tone.MUTED)
             if tag in unlike
-            else _change(tag, mine, other, None if exact else (floors or {}).get(tag)),
+            else _change(tag, mine, other, (floors or {}).get(tag)),
         ))  # fmt: skip
     return Table(
         title="Recommended against baseline",
@@ -220,8 +219,8 @@ def comparison_table(
     )
 
 
-def _is_counted(tag: str) -> bool:
-    """Whether a figure is counted and not timed: the noise between two starts is none of its."""
+def is_counted(tag: str) -> bool:
+    """Whether a figure is counted and not timed: no interval of time's noise is drawn for it."""
     metric = METRICS.get(tag)
     if metric is None or metric.unit in {Unit.TOKENS, Unit.COUNT}:
         return metric is not None
@@ -237,6 +236,20 @@ def _change(tag: str, mine: float | None, other: float | None, floor: float | No
     return Cell(f"{text} (noise)" if within else text, tone)
 
 
+def is_noise(value: float, reference: float, floor: float) -> bool:
+    """Whether two means differ by less than the noise: the one rule of every table and sentence.
+
+    Args:
+        value: Raw.
+        reference: Raw.
+        floor: Smallest difference that counts between means over so many trials, as a logarithm
+            (`analysis.noise.Noise.floor_of`).
+    """
+    return value == reference or (
+        value * reference > 0 and abs(math.log(value / reference)) < floor
+    )
+
+
 def change_tone(
     tag: str, value: float | None, reference: float | None, floor: float | None
 ) -> Tone:
@@ -244,7 +257,7 @@ def change_tone(
     if value is None or not reference:
         return Tone.MUTED
     ratio = value / reference
-    if floor is not None and ratio > 0 and abs(math.log(ratio)) < floor:
+    if floor is not None and is_noise(value, reference, floor):
         return Tone.MUTED
     direction = METRICS[tag].direction if tag in METRICS else Direction.NEITHER
     if ratio == 1 or direction is Direction.NEITHER:

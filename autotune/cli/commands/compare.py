@@ -149,7 +149,7 @@ def metrics(one: Side, other: Side) -> Table:
             continue
         interval = interval_of(tag, one, other)
         clear = mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
-        said = "yes" if clear else "within the noise"
+        said = "the same" if mine == theirs else "yes" if clear else "within the noise"
         if not _are_alike(tag, one, other):
             clear, said = False, "not alike: a first start"
         rows.append(

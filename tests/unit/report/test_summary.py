@@ -3,7 +3,10 @@
 from dataclasses import replace
 
 from autotune.analysis.criteria import THROUGHPUT
+from autotune.analysis.measurements import repeats_of
+from autotune.cli.commands.compare import Side, metrics
 from autotune.cli.conclude import Summary
+from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialKind, TrialRecord
 from autotune.report.findings import Findings, findings_of
 from autotune.report.html import report_html
@@ -28,11 +31,11 @@ def trial(
     startup_s: float = 60.0,
 ) -> TrialRecord:
     """A trial whose other objectives are always the same."""
-    metrics = {
+    figures = {
         THROUGHPUT: speed, "ttft_8k_ns": 1.5e9, "context_capacity_tokens": 60_000.0,
         "failed_requests_count": failed, "startup_ns": startup_s * 1e9,
     }  # fmt: skip
-    return record(number, kind=kind, config=configuration, metrics=metrics)
+    return record(number, kind=kind, config=configuration, metrics=figures)
 
 
 def proved() -> Findings:
@@ -64,8 +67,8 @@ def test_a_change_of_means_is_held_against_the_noise_of_means() -> None:
         for shift in shifts[:repeats] if repeats > 1 else (1.0,):
             for configuration, speed, context in plan:
                 made = trial(len(records), TrialKind.FINALIST, configuration, speed * shift)
-                metrics = {**made.metrics, "context_capacity_tokens": context}
-                records.append(replace(made, metrics=metrics))
+                figures = {**made.metrics, "context_capacity_tokens": context}
+                records.append(replace(made, metrics=figures))
         for configuration in (Configuration.of({"other": 1}),):  # what tells the noise in both
             records += [
                 trial(50 + i, TrialKind.RETRY, configuration, 1000.0 * shift)
@@ -75,6 +78,38 @@ def test_a_change_of_means_is_held_against_the_noise_of_means() -> None:
 
     assert row(comparison_of(of(3)), "Output throughput")[-1] == "+9.0%"
     assert row(comparison_of(of(1)), "Output throughput")[-1] == "+9.0% (noise)"
+
+
+def test_every_metric_has_its_noise_and_compare_has_the_same() -> None:
+    """Phases of the start-up and what no headline names: 1% is noise and 50% is none."""
+    slower = {
+        "startup_weights_ns": 1.5,
+        "startup_compile_ns": 1.01,
+        "decode_32k_tokens_per_s": 1.01,
+    }
+    tags = ("startup_weights_ns", "startup_compile_ns", "decode_32k_tokens_per_s",
+            "max_model_len_tokens")  # fmt: skip
+    records = []
+    for number in range(6):
+        made = trial(number, TrialKind.FINALIST if number else TrialKind.BASELINE,
+                     WIDER if number % 2 else Configuration(), 2000.0 if number % 2 else 1000.0)  # fmt: skip
+        extra = {tag: 3e9 * (slower.get(tag, 1.0) if number % 2 else 1.0) for tag in tags}
+        records.append(replace(made, metrics={**made.metrics, **extra}))
+    found = findings_of(StudySpec(name="sample"), records)
+    table = comparison_of(found, tags)
+    changes = [row(table, METRICS[tag].title)[-1] for tag in tags]
+    assert changes == ["+50.0%", "+1.0% (noise)", "+1.0% (noise)", "the same"]
+
+    assert found.chosen is not None
+    assert found.baseline is not None
+    mine, theirs = (
+        Side(name="s", record=r, trials=repeats_of(records, r), records=tuple(records))
+        for r in (found.baseline, found.chosen)
+    )
+    said = {cells[0].text: cells[-1].text for cells in metrics(mine, theirs).rows}
+    assert [said[METRICS[tag].title] for tag in tags] == [
+        "yes", "within the noise", "within the noise", "the same",
+    ]  # fmt: skip
 
 
 def test_the_comparison_holds_means_over_the_proofs() -> None:
