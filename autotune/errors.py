@@ -14,6 +14,7 @@
     │   └── StudyConflictError  12  the study exists with another space, or is in use
     ├── ProbeError              13  a server that was asked about does not answer as one should
     ├── NothingFeasibleError    14  the study ended without one feasible trial
+    │   └── NothingJudgedError  16  none of its trials ran to an end that tells of its settings
     └── OutputLostError         15  nobody takes what the command writes
 
 A trial that fails is not an error: it is an outcome in a record (`autotune.records`). These
@@ -119,6 +120,12 @@ class NothingFeasibleError(AutotuneError):
     """The study ended without one feasible trial."""
 
     exit_code = 14
+
+
+class NothingJudgedError(NothingFeasibleError):
+    """Every trial was cut off, interrupted, or failed by no fault of its settings."""
+
+    exit_code = 16
 
 
 class OutputLostError(AutotuneError):

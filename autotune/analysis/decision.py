@@ -24,7 +24,7 @@ from autotune.analysis.limits import Slack
 from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
 from autotune.analysis.noise import SIGNIFICANT, noise_floor, noise_of
 from autotune.analysis.score import noise_of_score, weights_of
-from autotune.errors import NothingFeasibleError
+from autotune.analysis.unjudged import nothing_feasible
 from autotune.records import TrialKind, TrialRecord
 from autotune.spec.study import Preference, StudySpec
 
@@ -72,13 +72,12 @@ def decide(
 
     Raises:
         NothingFeasibleError: If no trial kept every limit.
+        NothingJudgedError: If none ran to its end.
     """
     prefer = prefer or spec.prefer
     everything = grouped(records, spec.objectives)
     if not everything:
-        message = f"none of the {len(records)} trials of {spec.name!r} is feasible"
-        hint = "Look at the failures, loosen a limit, or widen the space."
-        raise NothingFeasibleError(message, hint=hint)
+        raise nothing_feasible(spec.name, records)
     baseline = baseline_of(records)
     everything += _default_at_a_limit(records, spec, everything, baseline)
     proved = _proved(records, spec, everything, baseline) if prefer == spec.prefer else ()

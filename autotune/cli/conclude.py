@@ -9,6 +9,7 @@ from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from autotune.analysis.recommend import Recommendation
+from autotune.analysis.unjudged import nothing_feasible
 from autotune.cli.json_lines import record_as_json
 from autotune.cli.warnings import warn
 from autotune.errors import NothingFeasibleError, StoreError, UsageError
@@ -110,6 +111,7 @@ class Summary:
 
         Raises:
             NothingFeasibleError: If there is nothing to recommend.
+            NothingJudgedError: If no trial ran to its end.
         """
         name, records = self.findings.spec.name, self.findings.records
         if records and all(r.kind is TrialKind.MATRIX for r in records):
@@ -117,9 +119,7 @@ class Summary:
             hint = "`autotune study` searches and recommends; the matrix's table is beside it."
             raise NothingFeasibleError(message, hint=hint)
         if self.recommendation is None:
-            message = f"none of the {len(records)} trials of {name!r} is feasible"
-            hint = f"`autotune report {name}` shows why each one failed."
-            raise NothingFeasibleError(message, hint=hint)
+            raise nothing_feasible(name, records)
 
 
 def summarise(

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation, forgone_text
+from autotune.analysis.unjudged import GO_ON, judged, nothing_judged
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, in_sentence, interval, readable, title
@@ -109,15 +110,20 @@ def _baseline(baseline: TrialRecord | None) -> str:
 
 
 def _nothing(findings: Findings) -> tuple[str, str]:
-    kinds = Counter(
-        outcome_text(r.outcome) for r in findings.records if r.outcome.failure is not None
-    )
+    """What a study has come to of which no trial is feasible."""
+    tried = judged(findings.records)
+    if not tried:
+        first = f"{capital(nothing_judged(findings.records))}."
+        return first, GO_ON if findings.records else ""
+    kinds = Counter(outcome_text(r.outcome) for r in tried if r.outcome.failure is not None)
     if not kinds:
-        return "No trial has ended yet.", ""
+        return f"None of the {len(tried)} trials has a figure of every objective.", ""
     kind, count = kinds.most_common(1)[0]
+    rest = len(findings.records) - len(tried)
     return (
-        f"None of the {len(findings.records)} trials kept every limit.",
-        f"The commonest end, {count} times: {kind}.",
+        f"None of the {len(tried)} trials kept every limit.",
+        f"The commonest end, {count} times: {kind}."
+        + (f" Another {rest} did not run to an end that tells of the settings." if rest else ""),
     )
 
 

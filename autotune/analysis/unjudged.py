@@ -1,0 +1,53 @@
+"""What a study without a feasible trial has come to: limits that were broken, or nothing judged.
+
+A trial that was cut off, interrupted, or that failed by no fault of its settings says nothing of
+them: no limit was broken.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from autotune.errors import NothingFeasibleError, NothingJudgedError
+from autotune.records import OutcomeStatus, TrialRecord
+
+GO_ON = "The same command goes on with the study; its trials need the time to run to their end."
+
+
+def judged(records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
+    """Trials that say something of their configuration."""
+    return tuple(r for r in records if r.outcome.status is not OutcomeStatus.FAILED)
+
+
+def nothing_judged(records: Sequence[TrialRecord]) -> str:
+    """What became of trials none of which was judged: a part of a sentence, with its causes."""
+    if not records:
+        return "no trial has ended yet"
+    ends = Counter(map(_end, records))
+    told = "; ".join(f"{count} {end}" for end, count in ends.most_common())
+    return f"no trial has run to its end: {told}"
+
+
+def nothing_feasible(name: str, records: Sequence[TrialRecord]) -> NothingFeasibleError:
+    """The error that ends a command which needs a feasible trial.
+
+    Args:
+        name: The study's.
+        records: Every trial, none of them feasible.
+    """
+    tried = judged(records)
+    if not tried:
+        return NothingJudgedError(f"of {name!r} {nothing_judged(records)}", hint=GO_ON)
+    count = f"the {len(tried)} trials of {name!r}"
+    if len(tried) < len(records):
+        count += " that were judged"
+    message = f"none of {count} is feasible"
+    return NothingFeasibleError(
+        message, hint=f"`autotune report {name}` shows why each one failed."
+    )
+
+
+def _end(record: TrialRecord) -> str:
+    """Like "cut off (the study's time was over)"."""
+    failure = record.outcome.failure
+    verb = "cut off" if record.is_interrupted else "failed by no fault of the settings"
+    return verb if failure is None else f"{verb} ({failure.message})"
