@@ -15,6 +15,7 @@ from dataclasses import dataclass, field, replace
 from statistics import fmean
 from typing import Final, Literal
 
+from autotune.analysis.alike import told_once
 from autotune.analysis.costs import is_startup
 from autotune.analysis.measurements import baseline_of, logs_by_configuration, logs_of
 from autotune.analysis.noise import pooled
@@ -89,13 +90,16 @@ def comparable(
     """The records with speeds that can be held against each other, in the order given.
 
     Speeds of a disturbed trial are taken out where its configuration was measured undisturbed.
+    Configurations that ran alike have one name (`analysis/alike.py`), but for a sampler, which
+    learns of each as it was asked for.
 
     Args:
         records: Of one study, as measured.
         objectives: Whose drift is looked at.
         towards: The machine that figures are given for: the first one with a baseline or the
-            last.
+            last. A sampler learns the first one's.
     """
+    records = told_once(records) if towards == "latest" else records
     factors: dict[int, Mapping[str, float]] = {}
     for correction in corrections(records, objectives, towards=towards):
         factors |= dict.fromkeys(correction.trials, correction.ratios)
