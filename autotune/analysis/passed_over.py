@@ -12,9 +12,11 @@ from enum import StrEnum
 
 from autotune.analysis.decision import Decision
 from autotune.analysis.effects import change
+from autotune.analysis.front import on_front
 from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_floor
 from autotune.analysis.pairs import told_apart
+from autotune.analysis.spread import spread_of
 from autotune.metrics import Direction, metric_named
 from autotune.records import TrialRecord
 from autotune.spec.study import Objective, Preference
@@ -23,7 +25,7 @@ from autotune.spec.study import Objective, Preference
 class Rule(StrEnum):
     """What a configuration was passed over by.
 
-    HARM     it is ahead by its objectives, and what it makes worse beside them takes that away
+    HARM     what it makes worse beside its objectives outweighs what it is ahead by in them
     SCORE    by the weights of the preference its objectives are behind
     NOISE    its lead is within the noise
     CHANGES  within the noise of what is recommended, and it changes more
@@ -86,6 +88,8 @@ class Passing:
     ) -> None:
         self._decision, self._objectives, self._prefer = decision, objectives, prefer
         self._noise: Mapping[str, Noise] = noise_floor(records, objectives)
+        spreads = (spread_of(records, objective.metric) for objective in objectives)
+        self._luck = frozenset(s.metric for s in spreads if s is not None and s.is_noise)
         self._groups = {m.configuration: m for m in (*decision.everything, *decision.candidates)}
 
     def over(self, points: Sequence[Measured]) -> tuple[PassedOver, ...]:
@@ -97,8 +101,10 @@ class Passing:
     def forgone(self, points: Sequence[Measured]) -> tuple[Forgone, ...]:
         """Of each objective the best point, where it beats recommendation and default clearly.
 
-        Beyond the noise of the means of both.
+        Beyond the noise of the means of both. Of points that are alike in it as shown, the one
+        that none beats in the rest: one of the front.
         """
+        points = on_front(points, self._objectives)
         chosen, found = self._decision.chosen, []
         for index, objective in enumerate(self._objectives):
             sign = 1.0 if objective.direction == "maximize" else -1.0
@@ -166,13 +172,22 @@ class Passing:
         return f"a {self._prefer} score{cost} that leads the default's by less than the noise"
 
     def _behind(self, point: Measured) -> tuple[Rule, str]:
-        lost = self._worse(point) or self._harm(point) or "by a little in every objective"
+        """By its objectives, where one is clearly worse; else by harm; else by a little."""
+        lost, harm = self._worse(point), self._harm(point)
+        if harm and not lost:
+            return Rule.HARM, f"no better in its weighted objectives, and {harm}"
+        lost = lost or "in no objective by more than the noise"
         return Rule.SCORE, f"a lower {self._prefer} score ({lost})"
 
     def _worse(self, point: Measured) -> str:
-        """Objectives in which it is behind what is recommended beyond the noise."""
+        """Objectives in which it is behind what is recommended beyond the noise.
+
+        None in which all configurations lie within it: the extremes of many differ by luck.
+        """
         chosen, told = self._decision.chosen, []
         for index, objective in enumerate(self._objectives):
+            if objective.metric in self._luck:
+                continue
             sign = 1.0 if objective.direction == "maximize" else -1.0
             gap = point.logs[index] - chosen.logs[index]
             if sign * gap < -self._reach(objective, point):
