@@ -84,7 +84,9 @@ def knowledge_for(workbench: Workbench, *, source: str | None, fresh: bool) -> K
             seeds, what = good, "are measured first"
         else:
             hints, what = good + hints, "are among the candidates"
-        text = f"{len(good)} good configurations of study {earlier} {what}"
+        told = "1 good configuration" if len(good) == 1 else f"{len(good)} good configurations"
+        verb = what.replace("are ", "is ", 1) if len(good) == 1 else what
+        text = f"{told} of study {earlier} {verb}"
         said += (f"{text}; --fresh leaves them out",)
     return Knowledge(prior=prior, seeds=seeds, hints=hints, earlier=earlier, said=said)
 

@@ -33,6 +33,7 @@ class PlainLines:
         clock: Gives the wall time in front of each line; None leaves it out.
         objectives: Their figures are told with each outcome.
         quiet: Only warnings.
+        virtual: The study's time is virtual: nobody waits for what is left of it.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class PlainLines:
         clock: Clock | None = None,
         objectives: Sequence[Objective] = (),
         quiet: bool = False,
+        virtual: bool = False,
     ) -> None:
         self._stream = stream
         self._clock = clock
         self._objectives = tuple(objectives)
         self._quiet = quiet
+        self._virtual = virtual
 
     def __enter__(self) -> Self:
         self.start()
@@ -92,7 +95,7 @@ class PlainLines:
         parts = [f"trial {event.record.number}: {ended_text(event.record, self._objectives)}"]
         if event.record.number in event.front:
             parts.append("on the front")
-        if event.remaining_s is not None:
+        if event.remaining_s is not None and not self._virtual:
             parts.append(f"about {duration_text(event.remaining_s)} left")
         return "; ".join(parts)
 

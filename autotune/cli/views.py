@@ -48,6 +48,7 @@ def make_view(
             clock=MonotonicClock(),
             objectives=spec.objectives,
             quiet=quiet,
+            virtual=clock.is_virtual,
         )
         return Lasting(plain)
     live = LiveView(

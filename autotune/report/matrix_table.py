@@ -138,7 +138,8 @@ def matrix_table(
         notes=(
             *_places(rows),
             *_unchecked(rows),
-            *(note for row in rows for note in _notes(row, tests, spec)),
+            *(note for row in rows for note in _notes(row)),
+            *_over_notes(rows, tests, spec),
         ),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
@@ -269,7 +270,25 @@ def _unchecked(rows: Sequence[MatrixRow]) -> list[str]:
     return [text]
 
 
-def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list[str]:
+def _over_notes(
+    rows: Sequence[MatrixRow], tests: Sequence[int], spec: StudySpec | None
+) -> list[str]:
+    """One line for each bound that is broken: what each cell that breaks it uses."""
+    found: dict[tuple[str, float], dict[str, list[str]]] = {}
+    for row in rows:
+        for test in tests:
+            for tag, bound in _over(row, test, spec).items():
+                figure = display(tag, _value(row, test, tag))
+                found.setdefault((tag, bound), {}).setdefault(figure, []).append(row.cell.title)
+    return [
+        f"{in_sentence(title(tag))}: {display(tag, bound)} leave the headroom that the study "
+        f"wants; over it are "
+        + "; ".join(f"{', '.join(names)} ({figure})" for figure, names in figures.items())
+        for (tag, bound), figures in found.items()
+    ]
+
+
+def _notes(row: MatrixRow) -> list[str]:
     record = row.record
     if record is None:
         return []
@@ -282,11 +301,4 @@ def _notes(row: MatrixRow, tests: Sequence[int], spec: StudySpec | None) -> list
     failure = record.outcome.failure
     if failure is not None and not any(why in failure.message for why in record.left_out.values()):
         notes.append(f"{row.cell.title}: {failure.message}")
-    for test in tests:
-        notes += [
-            f"{row.cell.title}: {in_sentence(title(tag))} is "
-            f"{display(tag, _value(row, test, tag))}; "
-            f"{display(tag, bound)} leave the headroom that the study wants"
-            for tag, bound in _over(row, test, spec).items()
-        ]
     return notes

@@ -28,7 +28,13 @@ from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.store.codec import DamagedRecordError, decode
 from autotune.study.dashboard_drawn import Attachment, Pages, StudyPage, TrialPage
-from autotune.study.dashboard_http import answer, answer_file, call, host_of
+from autotune.study.dashboard_http import (
+    answer,
+    answer_file,
+    answer_read_only,
+    call,
+    host_of,
+)
 from autotune.study.storage import open_storage
 
 __all__ = ["Attachment", "Pages", "StudyPage", "TrialPage", "dashboard_app"]
@@ -136,6 +142,11 @@ class _Amended:
             reason = "read-only: start `autotune dashboard --write` to change anything"
             return answer(start_response, "405 Method Not Allowed", {"reason": reason})
         match path.strip("/").split("/"):
+            case ["dashboard", *_] if method == "GET" and not self._write:
+                # Never "not modified": what the browser has kept may be the page that writes.
+                whole = {k: v for k, v in environ.items() if not k.startswith("HTTP_IF_")}
+                status, page = call(self._inner, whole)
+                return answer_read_only(start_response, status, page)
             case ["api", "studies"] if method == "GET":
                 return self._studies(environ, start_response)
             case ["api", "studies", study_id] if method == "GET" and study_id.isdecimal():

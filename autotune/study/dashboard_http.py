@@ -2,8 +2,17 @@
 
 import json
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 from wsgiref.types import StartResponse, WSGIApplication, WSGIEnvironment
+
+_READ_ONLY: Final = (
+    "[aria-label='rename study'],[aria-label='delete study'],"
+    "button:has(>[data-testid=EditIcon]),button:has(>[data-testid=DeleteIcon]),"
+    "button:has([data-testid=AddBoxIcon]),"
+    ".MuiCard-root:has(>.MuiCardActionArea-root [data-testid=UploadFileIcon])"
+    "{display:none!important}"
+)
+"""Hides what creates, renames, edits, uploads and deletes (labels of optuna-dashboard 0.21)."""
 
 
 def host_of(environ: WSGIEnvironment) -> str:
@@ -37,6 +46,14 @@ def answer(start_response: StartResponse, status: str, values: Any) -> Iterable[
     headers = [("Content-Type", "application/json"), ("Content-Length", str(len(body)))]
     start_response(status, headers)
     return [body]
+
+
+def answer_read_only(start_response: StartResponse, status: str, page: bytes) -> Iterable[bytes]:
+    """optuna-dashboard's page without the buttons that a read-only one would refuse."""
+    page = page.replace(b"</head>", f"<style>{_READ_ONLY}</style></head>".encode(), 1)
+    headers = [("Content-Type", "text/html; charset=UTF-8"), ("Content-Length", str(len(page)))]
+    start_response(status, headers)
+    return [page]
 
 
 def answer_file(start_response: StartResponse, mimetype: str, content: bytes) -> Iterable[bytes]:

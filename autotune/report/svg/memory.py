@@ -12,6 +12,8 @@ from autotune.seams.telemetry import Sample
 from autotune.units import BYTES_PER_GIB, NS_PER_S, s_from_ns
 
 _MOST_POINTS: Final = 240
+_LABEL: Final = 18.0
+"""Height of a label over its line, in pixels."""
 _GIB: Final = Scale(unit="GiB", divisor=BYTES_PER_GIB, decimals=1)
 
 
@@ -50,7 +52,9 @@ def memory_plot(
     across = Linear(start_ns, end_ns, frame.left, frame.right)
     tops = [value for curve in curves.values() for _, value in curve]
     total = next((v for s in reversed(samples) if (v := s.values.get(panel.total))), None)
-    ceiling = max([*tops, *(b for b in (total, panel.bound_bytes) if b is not None)]) * 1.05
+    highest = max([*tops, *(b for b in (total, panel.bound_bytes) if b is not None)])
+    # Room for a line's label under the frame's top: over it are the names of the phases.
+    ceiling = highest * (frame.bottom - frame.top) / (frame.bottom - frame.top - _LABEL)
     up = Linear(0.0, ceiling, frame.bottom, frame.top)
     _phases(canvas, frame, across, phases)
     frame.grid_y(canvas, up, ticks(0.0, ceiling, _GIB, 4))

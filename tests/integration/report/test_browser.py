@@ -106,6 +106,12 @@ def test_it_opens_without_complaint_and_without_the_network(watched: Watched) ->
     assert watched.page.evaluate(overflow) == 0
 
 
+def test_no_objective_of_the_front_is_cut_off(watched: Watched) -> None:
+    """On a phone too the table needs no scrolling sideways."""
+    beyond = watched.page.locator("#front .scroll").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert beyond == 0
+
+
 def test_a_point_opens_its_trial(watched: Watched) -> None:
     """Configuration, figures, and the end of the log; Escape closes it."""
     page = watched.page

@@ -78,7 +78,10 @@ def test_an_earlier_study_of_the_model_is_measured_first_and_said(
     known = knowledge_for(workbench, source=None, fresh=False)
     own = workbench.spec.model_copy(update={"seeds": [{"max_num_seqs": 16}]})
     assert known.seeded(own).seeds == [{"max_num_seqs": 16}, dict(GOOD.values)]
-    assert any("old (simulated 0.32.0" in line for line in known.said)
+    assert any(
+        line.startswith("1 good configuration of study old (simulated 0.32.0")
+        for line in known.said
+    )
 
 
 def test_a_fresh_study_takes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -57,6 +57,13 @@ def test_each_event_is_one_line_with_the_time() -> None:
     ]
 
 
+def test_of_virtual_time_nothing_is_left_to_wait_for() -> None:
+    """A simulated study ends in seconds, whatever its clock says."""
+    stream = io.StringIO()
+    PlainLines(stream, virtual=True)(TrialEnded(record=record(7), remaining_s=720))
+    assert "left" not in stream.getvalue()
+
+
 def test_a_failure_tells_its_message_and_by_how_much() -> None:
     """Kind, line and the GiB that were short."""
     failure = Failure(

@@ -161,6 +161,21 @@ def test_tests_that_were_measured_apart_stand_in_one_row() -> None:
     assert line["output_tokens_per_s [tokens/s]"]
 
 
+def test_cells_over_one_bound_share_a_note() -> None:
+    """Seven cells over the same headroom are one line, those of one figure together."""
+    titles = {"baseline": 11.5, "A": 11.5, "D": 11.7}
+    made = [
+        record(number, label=name, kind=TrialKind.MATRIX, config=Configuration(),
+               metrics={"gpu_memory_peak_bytes": gib * BYTES_PER_GIB})
+        for number, (name, gib) in enumerate(titles.items())
+    ]  # fmt: skip
+    notes = matrix_table(rows_of(CELLS, made), (6,), spec=StudySpec()).notes
+    (told,) = (note for note in notes if "headroom" in note)
+    assert told.endswith(
+        "over it are Baseline, A: V1 + async (11.50 GiB); D: KV 32 GiB (11.70 GiB)"
+    )
+
+
 def test_memory_over_the_headroom_is_marked() -> None:
     """12,820,938,752 bytes less 1 GiB are 10.94 GiB."""
 
@@ -171,9 +186,9 @@ def test_memory_over_the_headroom_is_marked() -> None:
 
     over, kept = table(11.5), table(10.9)
     assert over.rows[0][1].text.startswith("GPU 11.50 GiB (over the headroom)")
-    assert any(
-        "GPU memory, peak is 11.50 GiB; 10.94 GiB leave the headroom" in n for n in over.notes
-    )
+    (note,) = (n for n in over.notes if "headroom" in n)
+    assert note.startswith("GPU memory, peak: 10.94 GiB leave the headroom")
+    assert note.endswith("over it are Baseline (11.50 GiB)")
     assert "headroom" not in kept.rows[0][1].text
     assert not any("headroom" in note for note in kept.notes)
 

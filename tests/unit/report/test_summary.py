@@ -91,8 +91,12 @@ def test_every_metric_has_its_noise_and_compare_has_the_same() -> None:
             "max_model_len_tokens")  # fmt: skip
     records = []
     for number in range(6):
-        made = trial(number, TrialKind.FINALIST if number else TrialKind.BASELINE,
-                     WIDER if number % 2 else Configuration(), 2000.0 if number % 2 else 1000.0)  # fmt: skip
+        kind = TrialKind.FINALIST if number else TrialKind.BASELINE
+        made = (
+            trial(number, kind, WIDER, 2000.0)
+            if number % 2
+            else trial(number, kind, Configuration(), 1000.0)
+        )
         extra = {tag: 3e9 * (slower.get(tag, 1.0) if number % 2 else 1.0) for tag in tags}
         records.append(replace(made, metrics={**made.metrics, **extra}))
     found = findings_of(StudySpec(name="sample"), records)

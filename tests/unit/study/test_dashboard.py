@@ -141,6 +141,17 @@ def test_the_page_itself_is_served(browser: Browser) -> None:
     assert browser.ask("/static/bundle.js")[0] == 200
 
 
+@pytest.mark.parametrize(
+    ("browser", "hidden"), [(False, True), (True, False)], indirect=["browser"]
+)
+def test_what_read_only_cannot_do_is_not_offered(browser: Browser, *, hidden: bool) -> None:
+    """Upload, edit and delete are hidden on every page; with --write they are there."""
+    for path in ("/dashboard", "/dashboard/studies/1"):
+        _, body = browser.ask(path)
+        assert (b"UploadFileIcon" in body) is hidden
+        assert (b"delete study" in body) is hidden
+
+
 def test_infeasible_trials_look_infeasible(browser: Browser) -> None:
     """Each trial carries its constraints; that of the failed one is violated."""
     trials = browser.study()["trials"]

@@ -194,3 +194,6 @@ def test_memory_curves_show_peaks_limits_and_phases() -> None:
     labels = [e for e in elements(svg) if e.get("class") == "phase-label"]
     assert "throughput" in {label.text for label in labels}
     assert max(float(label.attrib["y"]) for label in labels) < highest  # no curve crosses them
+    total = next(e for e in elements(svg) if e.get("class") == "total-label")
+    # A line's label is 11 pixels high and stays below the names of the phases.
+    assert float(total.attrib["y"]) - 11 > max(float(label.attrib["y"]) for label in labels)
