@@ -8,7 +8,7 @@ import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
-from autotune.analysis.recommend import Recommendation
+from autotune.analysis.recommend import Recommendation, SettingReason
 from autotune.analysis.unjudged import nothing_feasible
 from autotune.cli.json_lines import record_as_json
 from autotune.cli.warnings import warn
@@ -98,6 +98,7 @@ class Summary:
             "recommended": None if chosen is None else record_as_json(chosen.record),
             "keep_default": None if chosen is None else chosen.keep_default,
             "why": "" if chosen is None else chosen.reason,
+            "settings": [] if chosen is None else list(map(_setting_as_json, chosen.settings)),
             "criteria": {c.name: c.verdict.value for c in found.criteria},
             "corrections": list(map(str, found.corrections)),
             "warnings": list(self.warnings),
@@ -120,6 +121,17 @@ class Summary:
             raise NothingFeasibleError(message, hint=hint)
         if self.recommendation is None:
             raise nothing_feasible(name, records)
+
+
+def _setting_as_json(setting: SettingReason) -> dict[str, object]:
+    """One setting of the recommendation with its reason, in the words of every other output."""
+    return {
+        "parameter": setting.parameter,
+        "value": setting.value,
+        "default": setting.default,
+        "basis": setting.basis,
+        "why": setting.text,
+    }
 
 
 def summarise(
