@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from autotune.analysis.measurements import over_repeats
+from autotune.analysis.measurements import PROVING, over_repeats
 from autotune.records import FailureKind, TrialRecord
 from autotune.spec.study import StudySpec
 
@@ -90,6 +90,8 @@ def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion
         verdict = Verdict.NOT_MEASURED
     else:
         verdict = Verdict.NOT_MET if broken or failed else Verdict.MET
+    proving = sum(record.kind in PROVING for record in same)
+    told = f", {proving} of them to prove it" if 0 < proving < len(same) else ""
     return Criterion(
         name="stability",
         verdict=verdict,
@@ -97,7 +99,7 @@ def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion
         value=failed,
         bound=0.0,
         figures=(("trials", float(len(same))), ("broken", float(len(broken)))),
-        text=f"{len(same) - len(broken)} of {len(same)} trials of it ran to their end",
+        text=f"{len(same) - len(broken)} of {len(same)} trials of it ran to their end{told}",
     )
 
 

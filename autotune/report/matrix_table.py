@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Final
 
 from autotune.analysis.comparable import machines_of
@@ -139,7 +140,7 @@ def matrix_table(
             *_places(rows),
             *_unchecked(rows),
             *(note for row in rows for note in _notes(row)),
-            *_over_notes(rows, tests, spec),
+            *_memory(rows, tests, spec),
         ),
         simulated=any_simulated([row.record for row in rows if row.record is not None]),
     )
@@ -270,21 +271,18 @@ def _unchecked(rows: Sequence[MatrixRow]) -> list[str]:
     return [text]
 
 
-def _over_notes(
-    rows: Sequence[MatrixRow], tests: Sequence[int], spec: StudySpec | None
-) -> list[str]:
+def _memory(rows: Sequence[MatrixRow], tests: Sequence[int], spec: StudySpec | None) -> list[str]:
     """One line for each bound that is broken: what each cell that breaks it uses."""
-    found: dict[tuple[str, float], dict[str, list[str]]] = {}
-    for row in rows:
-        for test in tests:
-            for tag, bound in _over(row, test, spec).items():
-                figure = display(tag, _value(row, test, tag))
-                found.setdefault((tag, bound), {}).setdefault(figure, []).append(row.cell.title)
+    found: dict[str, dict[str, list[str]]] = {}
+    for row, test in product(rows, tests):
+        for tag, bound in _over(row, test, spec).items():
+            least = f"{in_sentence(title(tag))}: {display(tag, bound)} leave the headroom"
+            figure = display(tag, _value(row, test, tag))
+            found.setdefault(least, {}).setdefault(figure, []).append(row.cell.title)
     return [
-        f"{in_sentence(title(tag))}: {display(tag, bound)} leave the headroom that the study "
-        f"wants; over it are "
+        f"{least} that the study wants; over it are "
         + "; ".join(f"{', '.join(names)} ({figure})" for figure, names in figures.items())
-        for (tag, bound), figures in found.items()
+        for least, figures in found.items()
     ]
 
 

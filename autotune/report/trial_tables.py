@@ -27,7 +27,8 @@ _STATUS_TONES: Final = {
 }
 
 _MEANS: Final = (
-    "A row is a configuration: the last of its n trials, and their means. "
+    "A row is a configuration: the last of its n trials, and their means. Where trials were "
+    "deployed to prove it, n counts those alone. "
     "No row of the front is beaten by another one in every objective."
 )
 _OFF_THE_FRONT: Final = (

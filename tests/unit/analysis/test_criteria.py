@@ -53,6 +53,11 @@ def test_a_proved_configuration_is_judged_by_its_proofs() -> None:
     criteria = judged({**GOOD, "output_tokens_per_s": 9000.0}, *proofs)
     assert criteria["throughput"].value == pytest.approx(1.6)
     assert criteria["ttft_8k"].value == pytest.approx(1e9)
+    # Stability is of every trial, the front's n of the proofs: both numbers are told.
+    assert (
+        criteria["stability"].text == "3 of 3 trials of it ran to their end, 2 of them to prove it"
+    )
+    assert judged(GOOD)["stability"].text == "1 of 1 trials of it ran to their end"
 
 
 @pytest.mark.parametrize(

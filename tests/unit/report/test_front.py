@@ -111,6 +111,12 @@ NAME = (
 )
 
 
+def test_what_n_counts_is_said_below_the_front() -> None:
+    """The stability criterion counts more trials: n is of those that prove."""
+    (note, *_) = front_of(repeated()).notes
+    assert "n counts those alone" in note
+
+
 def test_a_lowered_default_is_called_by_what_was_lowered() -> None:
     """Who serves the engine's own default breaks the headroom, so the verdict tells both values."""
     found = lowered()
