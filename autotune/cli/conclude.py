@@ -19,6 +19,7 @@ from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.findings import Findings
 from autotune.report.inputs import stored_findings, untested
+from autotune.report.quantities import readable
 from autotune.report.summary import comparison_of, front_of, trials_of
 from autotune.report.table import Table, to_rich
 from autotune.report.tables import criteria_table, settings_table
@@ -71,7 +72,7 @@ class Summary:
             console.print()
         if self.recommendation is not None:
             number = self.recommendation.record.number
-            console.print(f"recommended: trial {number}: {self.recommendation.reason}",
+            console.print(f"recommended: trial {number}. {readable(self.recommendation.reason)}",
                           markup=False, style="bold")  # fmt: skip
         warn(console, self.warnings)
         for line in self._files():

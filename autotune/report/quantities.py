@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
+from autotune.analysis.effects import shown_change
 from autotune.metrics import METRICS, Metric, Unit
 from autotune.report.untrusted import one_line
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, NS_PER_MS, NS_PER_S
@@ -125,10 +126,7 @@ def change(value: float | None, reference: float | None) -> str:
     """How far a value is from a reference, as a signed percentage or a factor from twofold on."""
     if value is None or not reference:
         return DASH
-    ratio = value / reference
-    if ratio >= 2:
-        return f"{TIMES}{ratio:.2f}"
-    return f"{(ratio - 1) * 100:+.1f}%"
+    return shown_change(value / reference).replace("x", TIMES)
 
 
 def title(tag: str) -> str:
