@@ -1,7 +1,8 @@
 """Taking settings away from what would be recommended, until each that is left has paid.
 
-Backward elimination on fresh deployments. First everything goes together that the records give no
-reason to keep; if that costs too much, half of it; then single settings. What is not worse beyond
+Backward elimination on fresh deployments. First everything goes together that is not shown to help
+(`analysis/standing.py`) and that the records give no strong reason to keep; if that costs too much,
+half of it, what is shown to cost something first; then single settings. What is not worse beyond
 the noise has fewer overrides and so becomes the choice (`analysis/choice.py`), from which the next
 step starts. A setting whose removal is worse beyond the noise, or does not run, is shown to pay.
 
@@ -20,6 +21,7 @@ from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
 from autotune.analysis.measurements import PROVING, Measured, differences, enough_left, grouped
 from autotune.analysis.pairs import idle_settings, with_values_of
+from autotune.analysis.standing import Standing
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
@@ -30,6 +32,8 @@ _MOST_SHARE: Final = 0.45
 """Share of the budget that proofs and ablations may take together: the rest searches."""
 _DECISIVE: Final = 4.0
 """Standard deviations of one trial that a setting must promise to be tested before the rest."""
+_RANK: Final = tuple(Standing)
+"""What is taken away first."""
 _DOUBTFUL: Final = 1.0
 """Standard errors behind the best from which a simpler configuration is measured further."""
 
@@ -199,15 +203,19 @@ class _Elimination:
             return None
         idle = idle_settings(self._chosen.latest, self._baseline)
         found = self._hints(left)
-        # By what the records promise of them, those that do nothing first.
-        ranked = sorted(left, key=lambda n: (n not in idle, found[n].gain, n))
-        without_reason = [n for n in ranked if n in idle or not found[n].is_promising]
-        names = self._allowed(without_reason) or ranked[:1]
+        shown = {name: self._decision.standings.of(self._chosen, name) for name in left}
+        # Those that do nothing first, then by their pairs, then by what the records promise.
+        ranked = sorted(
+            left, key=lambda n: (n not in idle, _RANK.index(shown[n]), found[n].gain, n)
+        )
+        useless = [n for n in ranked if n in idle or _is_useless(shown[n], found[n])]
+        doubtful = [n for n in ranked if n in useless or _is_doubtful(shown[n], found[n])]
+        names = self._allowed(useless) or self._allowed(doubtful) or ranked[:1]
+        if shown[names[0]] is Standing.HELPS:
+            names = self._decisive(max(found.values(), key=lambda h: h.gain)) or names
         if len(names) == len(overrides):  # all of them: that is the default, which was beaten
             names = names[:-1] or names
         names = names[: self._most_at_once(overrides)]
-        if len(names) == 1:
-            names = self._decisive(found[ranked[-1]]) or names
         wanted = self._less(names)
         return None if wanted == self._reference or self._is_refused(wanted) else wanted
 
@@ -279,3 +287,13 @@ class _Elimination:
 
     def _less(self, names: Sequence[str]) -> Configuration:
         return with_values_of(self._chosen.configuration, names, self._reference)
+
+
+def _is_useless(shown: Standing, hint: Hint) -> bool:
+    """Whether a pair shows no help, or there is none and the records promise nothing."""
+    return shown is not Standing.HELPS and (shown is not Standing.UNMEASURED or hint.gain <= 0)
+
+
+def _is_doubtful(shown: Standing, hint: Hint) -> bool:
+    """Whether it was not measured alone and the records give no reason to keep it."""
+    return shown is Standing.UNMEASURED and not hint.is_promising

@@ -6,7 +6,7 @@ study's preference; what a candidate makes worse beside the objectives is taken 
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from scipy import special
@@ -82,12 +82,25 @@ class Chooser:
             default=None,
         )
 
-    def choose(self) -> Measured:
-        """The candidate with the fewest overrides among those the best one does not beat."""
+    def choose(self, burden: Callable[[Measured], int] | None = None) -> Measured:
+        """The candidate with the fewest overrides among those the best one does not beat.
+
+        Args:
+            burden: Counts the overrides in effect otherwise, like those that cost something twice.
+        """
         best = self.best
         if best is self._baseline:
             return best
-        return min(self.rivals(), key=lambda c: (*self._overrides(c), -self.score(c)))
+        rivals = self.rivals()
+        if len(rivals) == 1:
+            return rivals[0]
+
+        def weight(candidate: Measured) -> tuple[int, int, float]:
+            in_effect, written = self._overrides(candidate)
+            counted = in_effect if burden is None else burden(candidate)
+            return counted, written, -self.score(candidate)
+
+        return min(rivals, key=weight)
 
     def rivals(self) -> list[Measured]:
         """Those that beat the default and that the best one does not beat."""

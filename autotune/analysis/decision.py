@@ -24,6 +24,7 @@ from autotune.analysis.limits import Slack
 from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
 from autotune.analysis.noise import SIGNIFICANT, noise_floor, noise_of
 from autotune.analysis.score import noise_of_score, weights_of
+from autotune.analysis.standing import Standings
 from autotune.analysis.unjudged import nothing_feasible
 from autotune.records import TrialKind, TrialRecord
 from autotune.spec.study import Preference, StudySpec
@@ -45,6 +46,9 @@ class Decision:
         baseline: What it is compared with; None if the baseline was never measured.
         costs: Harm against the baseline.
         proved: Whether it rests on trials that were deployed for this.
+        fewest: The one with the fewest changes among equals, before what would be lost beside the
+            objectives was looked at.
+        standings: What is shown of the settings of candidates.
     """
 
     chooser: Chooser
@@ -54,6 +58,8 @@ class Decision:
     baseline: TrialRecord | None
     costs: Costs
     proved: bool
+    fewest: Measured
+    standings: Standings
 
     @property
     def keeps_default(self) -> bool:
@@ -95,9 +101,13 @@ def decide(
         baseline,
         costs,
     )
+    standings = Standings(everything, spec.objectives, chooser, costs, baseline, records)
+    fewest = chooser.choose(standings.burden)
     return Decision(
         chooser=chooser,
-        chosen=nothing_missed(chooser.choose(), chooser, records, aside),
+        chosen=nothing_missed(fewest, chooser, records, aside),
+        fewest=fewest,
+        standings=standings,
         candidates=candidates,
         everything=everything,
         baseline=baseline,

@@ -8,6 +8,7 @@ the default is within the noise of the best, the answer is the default.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from autotune.analysis.ablation import untested_notice
 from autotune.analysis.costs import unlike
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.default_name import OWN, default_name, repaired
@@ -97,7 +98,8 @@ def recommend(
         record=chosen.latest,
         baseline=baseline,
         keep_default=decision.keeps_default,
-        reason=_reason(decision, prefer, records, forgone, settings),
+        reason=_reason(decision, prefer, records, forgone, settings)
+        + _unproven_text(decision, settings, spec),
         settings=settings,
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
@@ -156,10 +158,27 @@ def _reason(
     passed = f". {forgone_text(forgone)}" if forgone else ""
     # Without what changes nothing there would be fewer, and nobody measured that.
     is_bare = all(setting.basis is not Basis.IDLE for setting in settings)
-    fewest = ", with the fewest changes among equals" if is_bare else ""
-    if fewest and chosen.configuration != chooser.choose().configuration:
+    is_tested = decision.proved or not _unproven(decision, settings)
+    fewest = ", with the fewest changes among equals" if is_bare and is_tested else ""
+    if fewest and chosen.configuration != decision.fewest.configuration:
         fewest += " that lose nothing beside the objectives"
     return f"best {prefer} score{fewest}: {told}{against}{worse}{passed}"
+
+
+def _unproven(decision: Decision, settings: Sequence[SettingReason]) -> list[str]:
+    """Settings of the recommendation that are not forced and that nothing shows to help."""
+    unproven = () if decision.keeps_default else decision.standings.unproven(decision.chosen)
+    open_to_doubt = {Basis.MEASURED, Basis.UNMEASURED}
+    return [s.parameter for s in settings if s.parameter in unproven and s.basis in open_to_doubt]
+
+
+def _unproven_text(decision: Decision, settings: Sequence[SettingReason], spec: StudySpec) -> str:
+    """A sentence that names them, and why they were not tested where the budget is the cause."""
+    names = _unproven(decision, settings)
+    if not names:
+        return ""
+    why = untested_notice(spec).partition(":")[0]
+    return f". Not shown to help on its own: {', '.join(names)}" + (f"; {why}" if why else "")
 
 
 def forgone_text(forgone: Sequence[Forgone]) -> str:

@@ -133,6 +133,19 @@ def test_what_pays_stays_and_what_does_nothing_goes(
     assert set(values(chosen)) == useful
 
 
+def test_what_is_shown_to_cost_goes_first_and_what_helps_for_certain_stays() -> None:
+    """A pair shows that `bad` makes others wait 10% longer; together with `c` it goes at once."""
+    landscape = Landscape(
+        {"a": 0.3, "bad": 0.03}, slower={"ttft_loaded_p50_ns": 1.1}, sd=0.02, seed=3
+    )
+    both = {"a": 1, "bad": 1}
+    records = proved(landscape, {**both, "c": 1}, {**both, "d": 1})
+    for names in ("a", ("a", "bad"), ("bad", "c"), ("bad", "d"), "c", "d", ("bad", "e"), "e"):
+        searched = Configuration.of(dict.fromkeys(names, 1))
+        records.append(landscape.measure(len(records), TrialKind.SEARCH, searched))
+    assert next_ablation(records, SPEC) == Configuration.of({"a": 1})
+
+
 def test_a_useless_setting_is_removed() -> None:
     """One that pays and one that does nothing: the second is not recommended."""
     chosen = answer(Landscape({"a": 0.3}), {"a": 1, "idle": 1}, {"a": 2, "idle": 1})

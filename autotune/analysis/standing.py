@@ -1,0 +1,115 @@
+"""What the records show of each setting of a candidate: that it helps, that it costs, or nothing.
+
+A setting helps where the same configuration without it is worse beyond the noise, or loses
+something beside the objectives by a clear factor (`analysis/beside.py`). All others are unproven:
+they are the first that ablation takes away, and among equals those with fewer of them are taken.
+"""
+
+from collections.abc import Sequence
+from enum import StrEnum
+
+from autotune.analysis.beside import losses
+from autotune.analysis.choice import Chooser
+from autotune.analysis.costs import Costs
+from autotune.analysis.effects import values_of_default
+from autotune.analysis.measurements import Measured, differences, fairly
+from autotune.analysis.pairs import MatchedPair, matched_pairs, told_apart
+from autotune.records import TrialRecord
+from autotune.spec.study import Objective
+
+
+class Standing(StrEnum):
+    """What the pair of configurations that differ in a setting alone says of it.
+
+    In the order in which settings are taken away.
+
+    COSTS      the one without it is not worse, and the candidate has a harm that the pair shows
+    UNSHOWN    nothing beyond the noise
+    UNMEASURED there is no such pair
+    HELPS      the one without it is worse
+    """
+
+    COSTS = "costs"
+    UNSHOWN = "unshown"
+    UNMEASURED = "unmeasured"
+    HELPS = "helps"
+
+
+class Standings:
+    """Of the settings of candidates.
+
+    Args:
+        everything: Every configuration that was measured.
+        objectives: The study's.
+        chooser: Tells what is worse beyond the noise.
+        costs: Harm against the baseline.
+        baseline: What settings are counted from; None if it was not measured: then nothing stands
+            against anything.
+        records: Every trial; their repeats tell the noise.
+    """
+
+    def __init__(  # noqa: PLR0917 - built in one place
+        self,
+        everything: Sequence[Measured],
+        objectives: Sequence[Objective],
+        chooser: Chooser,
+        costs: Costs,
+        baseline: TrialRecord | None,
+        records: Sequence[TrialRecord],
+    ) -> None:
+        self._groups = [fairly(group, objectives) for group in everything]
+        self._aside = [objective.metric for objective in objectives]
+        self._chooser, self._costs = chooser, costs
+        self._baseline, self._records = baseline, records
+        self._of_pairs: dict[tuple[object, ...], tuple[Standing, frozenset[str]]] = {}
+
+    def of(self, candidate: Measured, name: str) -> Standing:
+        """By the pair that is most like the candidate, then the one with the most trials."""
+        value = candidate.configuration.get(name)
+        if self._baseline is None or value is None:
+            return Standing.UNMEASURED
+        against = values_of_default(name, self._baseline)
+        pairs = matched_pairs(self._groups, name, (value,), against)
+
+        def rank(pair: MatchedPair) -> tuple[int, int]:
+            far = len(differences(pair.having.configuration, candidate.configuration))
+            return far, -min(len(pair.having.records), len(pair.lacking.records))
+
+        nearest = min(pairs, key=rank, default=None)
+        if nearest is None:
+            return Standing.UNMEASURED
+        standing, costs = self._told(nearest)
+        is_elsewhere = standing is Standing.COSTS and not costs & set(
+            self._costs.ratios(candidate.records)
+        )
+        return Standing.UNSHOWN if is_elsewhere else standing
+
+    def unproven(self, candidate: Measured) -> tuple[str, ...]:
+        """Settings in effect that are not shown to help."""
+        return tuple(n for n in self._changed(candidate) if self.of(candidate, n) != Standing.HELPS)
+
+    def burden(self, candidate: Measured) -> int:
+        """Settings in effect; one that is shown to cost something counts twice."""
+        changed = self._changed(candidate)
+        return len(changed) + sum(self.of(candidate, n) is Standing.COSTS for n in changed)
+
+    def _changed(self, candidate: Measured) -> tuple[str, ...]:
+        if self._baseline is None:
+            return tuple(name for name, _ in candidate.configuration.items)
+        return told_apart(candidate.latest, self._baseline)
+
+    def _told(self, pair: MatchedPair) -> tuple[Standing, frozenset[str]]:
+        """What a pair says, and the metrics that its setting makes worse."""
+        key = (pair.parameter, pair.having.configuration, pair.lacking.configuration)
+        if key not in self._of_pairs:
+            self._of_pairs[key] = self._judged(pair)
+        return self._of_pairs[key]
+
+    def _judged(self, pair: MatchedPair) -> tuple[Standing, frozenset[str]]:
+        having, lacking = pair.having, pair.lacking
+        if self._chooser.is_worse(lacking, having):
+            return Standing.HELPS, frozenset()
+        if losses(lacking.records, having.records, self._records, self._aside):
+            return Standing.HELPS, frozenset()
+        costs = frozenset(Costs(lacking.records, self._records).ratios(having.records))
+        return (Standing.COSTS if costs else Standing.UNSHOWN), costs
