@@ -77,5 +77,5 @@ def test_a_pair_against_another_value_is_no_pair_against_the_default() -> None:
 
     assert found.basis is Basis.UNMEASURED
     assert found.text == (
-        "not measured alone: no two trials have 128 and the default and are alike in all else"
+        "not measured alone: no two measured trials differ in this alone, 128 against the default"
     )
