@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from autotune.errors import NothingFeasibleError, NothingJudgedError
-from autotune.records import OutcomeStatus, TrialRecord
+from autotune.records import OutcomeStatus, TrialKind, TrialRecord
 
 GO_ON = "The same command goes on with the study; its trials need the time to run to their end."
 
@@ -27,6 +27,19 @@ def nothing_judged(records: Sequence[TrialRecord]) -> str:
     return f"no trial has run to its end: {told}"
 
 
+def no_candidate(records: Sequence[TrialRecord]) -> str:
+    """Why trials that kept every limit are no choice, a part of a sentence; empty without any."""
+    kept = [record for record in records if record.is_measured]
+    if not kept:
+        return ""
+    if all(record.kind is TrialKind.MATRIX for record in records):
+        return f"this is a matrix: its {len(records)} cells are compared, none is chosen"
+    return (
+        f"no configuration is a candidate: of the {len(kept)} trials that kept every limit each "
+        "lacks a figure of an objective, or its configuration broke down as often"
+    )
+
+
 def nothing_feasible(name: str, records: Sequence[TrialRecord]) -> NothingFeasibleError:
     """The error that ends a command which needs a feasible trial.
 
@@ -37,6 +50,8 @@ def nothing_feasible(name: str, records: Sequence[TrialRecord]) -> NothingFeasib
     tried = judged(records)
     if not tried:
         return NothingJudgedError(f"of {name!r} {nothing_judged(records)}", hint=GO_ON)
+    if reason := no_candidate(records):
+        return NothingFeasibleError(f"of {name!r} {reason}", hint=f"`autotune show {name}`")
     count = f"the {len(tried)} trials of {name!r}"
     if len(tried) < len(records):
         count += " that were judged"

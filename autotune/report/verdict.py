@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation, forgone_text
-from autotune.analysis.unjudged import GO_ON, judged, nothing_judged
+from autotune.analysis.unjudged import GO_ON, judged, no_candidate, nothing_judged
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, in_sentence, interval, readable, title
@@ -115,9 +115,9 @@ def _nothing(findings: Findings) -> tuple[str, str]:
     if not tried:
         first = f"{capital(nothing_judged(findings.records))}."
         return first, GO_ON if findings.records else ""
-    kinds = Counter(outcome_text(r.outcome) for r in tried if r.outcome.failure is not None)
-    if not kinds:
-        return f"None of the {len(tried)} trials has a figure of every objective.", ""
+    if reason := no_candidate(findings.records):
+        return f"{capital(reason)}.", ""
+    kinds = Counter(outcome_text(r.outcome) for r in tried)
     kind, count = kinds.most_common(1)[0]
     rest = len(findings.records) - len(tried)
     return (

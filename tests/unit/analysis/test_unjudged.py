@@ -7,7 +7,7 @@ import pytest
 from autotune.analysis.recommend import recommend
 from autotune.analysis.unjudged import nothing_feasible
 from autotune.errors import NothingFeasibleError, NothingJudgedError
-from autotune.records import Failure, FailureKind, Outcome, OutcomeStatus, TrialRecord
+from autotune.records import Failure, FailureKind, Outcome, OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.findings import findings_of
 from autotune.report.verdict import verdict
 from autotune.spec.study import StudySpec
@@ -73,3 +73,22 @@ def test_limits_were_broken_by_those_only_that_were_judged() -> None:
 def test_a_study_without_a_trial_says_so() -> None:
     """Nothing ended, nothing failed."""
     assert nothing_feasible("tiny", []).message == "of 'tiny' no trial has ended yet"
+
+
+def test_cells_of_a_matrix_are_not_said_to_have_broken_a_limit() -> None:
+    """Seven of nine were measured whole; that none is chosen is what a matrix is."""
+    cell = record(4, kind=TrialKind.MATRIX, metrics={"output_tokens_per_s": 700.0})
+    first, _ = verdict(findings_of(SPEC, [cell, replace(OVER, kind=TrialKind.MATRIX)]))
+
+    assert first == "This is a matrix: its 2 cells are compared, none is chosen."
+
+
+def test_trials_that_kept_every_limit_and_lack_an_objective_are_not_said_to_have_broken_one() -> (
+    None
+):
+    """No figure of the context's capacity: no candidate, and no fault of a limit."""
+    half = record(4, metrics={"output_tokens_per_s": 700.0})
+    first, _ = verdict(findings_of(SPEC, [half, OVER]))
+
+    assert first.startswith("No configuration is a candidate: of the 1 trials that kept every")
+    assert "kept every limit" not in nothing_feasible("tiny", [OVER]).message
