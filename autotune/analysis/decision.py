@@ -20,6 +20,7 @@ from typing import Final
 from autotune.analysis.beside import nothing_missed
 from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
+from autotune.analysis.front import points_of
 from autotune.analysis.limits import Slack
 from autotune.analysis.measurements import Measured, baseline_of, grouped, proofs
 from autotune.analysis.noise import SIGNIFICANT, noise_floor, noise_of
@@ -74,7 +75,7 @@ def decide(
 
     Where finalists were proved, only they, what ablation left of them and the default are
     candidates, by those trials alone: the search's own measurement of a winner flatters it.
-    Another preference looks at every trial.
+    Another preference looks at every configuration, by the trials that its shown figures are of.
 
     Raises:
         NothingFeasibleError: If no trial kept every limit.
@@ -87,7 +88,7 @@ def decide(
     baseline = baseline_of(records)
     everything += _default_at_a_limit(records, spec, everything, baseline)
     proved = _proved(records, spec, everything, baseline) if prefer == spec.prefer else ()
-    candidates = proved or everything
+    candidates = proved or points_of(everything, spec.objectives)
     aside = [objective.metric for objective in spec.objectives]
     costs = Costs(_trials_of(baseline, candidates), records, aside)
     weights = weights_of(spec.objectives, prefer)

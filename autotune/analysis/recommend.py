@@ -12,7 +12,7 @@ from autotune.analysis.ablation import untested_notice
 from autotune.analysis.costs import unlike
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.default_name import OWN, default_name, repaired
-from autotune.analysis.effects import change
+from autotune.analysis.effects import shown_change
 from autotune.analysis.front import on_front, points_of
 from autotune.analysis.measurements import Measured, differences
 from autotune.analysis.passed_over import Forgone, PassedOver, Passing
@@ -191,7 +191,7 @@ def forgone_text(forgone: Sequence[Forgone]) -> str:
 
 
 def _change(tag: str, ratio: float) -> str:
-    return f"{metric_named(tag).title} {change(ratio)}"
+    return f"{metric_named(tag).title} {shown_change(ratio)}"
 
 
 def _why_infeasible(baseline: TrialRecord | None) -> str:

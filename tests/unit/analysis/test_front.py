@@ -108,7 +108,7 @@ def test_harm_is_named_where_it_passes_a_better_point_over() -> None:
     (passed,) = [p for p in chosen.passed if p.number == 2]
     assert passed.rule is Rule.HARM
     assert "TTFT under load x3.50" in passed.text
-    assert "Context capacity +18% (trial 2), for TTFT under load x3.50" in chosen.reason
+    assert "Context capacity +18.0% (trial 2), for TTFT under load x3.50" in chosen.reason
 
 
 def test_keeping_the_default_says_what_was_better_and_why_it_was_not_taken() -> None:

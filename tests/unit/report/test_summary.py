@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from autotune.analysis.criteria import THROUGHPUT
 from autotune.analysis.measurements import repeats_of
 from autotune.cli.commands.compare import Side, metrics
@@ -15,7 +17,7 @@ from autotune.report.markdown import report_markdown
 from autotune.report.summary import cards, comparison_of, trials_of
 from autotune.report.table import Table
 from autotune.report.verdict import verdict
-from autotune.spec.study import StudySpec, study_from
+from autotune.spec.study import Preference, StudySpec, study_from
 from tests.support.records import record
 
 WIDER = Configuration.of({"max_num_seqs": 64})
@@ -38,7 +40,7 @@ def trial(
     return record(number, kind=kind, config=configuration, metrics=figures)
 
 
-def proved() -> Findings:
+def proved(prefer: Preference | None = None) -> Findings:
     """Two proofs of each: sqrt(1440 x 1690) = 1560 against sqrt(1125 x 980) = 1050 tokens/s."""
     default = Configuration()
     return findings_of(StudySpec(name="sample"), [
@@ -48,7 +50,7 @@ def proved() -> Findings:
         trial(3, TrialKind.FINALIST, WIDER, 1440.0, failed=1.0, startup_s=90.0),
         trial(4, TrialKind.FINALIST, WIDER, 1690.0, startup_s=30.0),
         trial(5, TrialKind.FINALIST, default, 980.0, startup_s=60.0),
-    ])  # fmt: skip
+    ], prefer=prefer)  # fmt: skip
 
 
 def row(table: Table | None, name: str) -> list[str]:
@@ -123,6 +125,15 @@ def test_the_comparison_holds_means_over_the_proofs() -> None:
     assert (mine, other, change) == ("1,560 tok/s", "1,050 tok/s", "+48.6%")
     assert table is not None
     assert table.notes[0].startswith("Means over the trials 3, 4 and, of the baseline, 2, 5;")
+
+
+@pytest.mark.parametrize("prefer", ["balanced", "throughput"])
+def test_table_and_sentence_tell_one_change(prefer: Preference) -> None:
+    """Also where another preference looks at trials of the search: 1560 / 1050 by the proofs."""
+    found = proved(prefer)
+    assert found.recommendation is not None
+    assert row(comparison_of(found), "Output throughput")[-1] == "+48.6%"
+    assert "Output throughput +48.6%" in found.recommendation.reason
 
 
 def test_the_interval_is_that_of_the_mean() -> None:
