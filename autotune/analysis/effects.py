@@ -70,11 +70,6 @@ def change(ratio: float) -> str:
     return f"{percent(ratio)}%" if 2 / 3 < ratio < 1.5 else f"x{ratio:.2f}"
 
 
-def shown_change(ratio: float) -> str:
-    """A ratio in the digits of every table: "-12.3%", or "x2.10" from twofold on."""
-    return f"x{ratio:.2f}" if ratio >= 2 else f"{100 * (ratio - 1):+.1f}%"
-
-
 def percent(ratio: float) -> str:
     """A ratio as a signed percentage without its sign: "+4"."""
     return f"{100 * (ratio - 1):+.1f}" if abs(ratio - 1) < 0.1 else f"{100 * (ratio - 1):+.0f}"

@@ -12,10 +12,10 @@ from autotune.analysis.ablation import untested_notice
 from autotune.analysis.costs import unlike
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.default_name import OWN, default_name, repaired
-from autotune.analysis.effects import shown_change
 from autotune.analysis.front import on_front, points_of
 from autotune.analysis.measurements import Measured, differences
 from autotune.analysis.passed_over import Forgone, PassedOver, Passing
+from autotune.analysis.ratios import shown_change
 from autotune.analysis.reasons import Basis, Refusal, SettingReason, no_refusal, reasons_of
 from autotune.metrics import metric_named
 from autotune.records import Configuration, Scalar, TrialRecord

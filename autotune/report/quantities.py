@@ -9,7 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from autotune.analysis.effects import shown_change
+from autotune.analysis.ratios import shown_change
 from autotune.metrics import METRICS, Metric, Unit
 from autotune.report.untrusted import one_line
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, NS_PER_MS, NS_PER_S
