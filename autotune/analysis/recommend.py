@@ -45,6 +45,7 @@ class Recommendation:
         points: Every configuration by the trials that its shown figures are means of.
         passed: Why each configuration of the front is not what is recommended.
         forgone: Of each objective the best that was measured and not taken.
+        unproven: A sentence on the settings that nothing shows to help; empty where there are none.
         costs: Metric to ratio against the baseline, of everything that a request feels and that
             is worse beyond the noise; the worst first.
         unlike: Metrics of `record` that must not be held against the baseline's: of the start-up,
@@ -71,6 +72,7 @@ class Recommendation:
     points: tuple[Measured, ...] = ()
     passed: tuple[PassedOver, ...] = ()
     forgone: tuple[Forgone, ...] = ()
+    unproven: str = ""
 
     @property
     def configuration(self) -> Configuration:
@@ -94,12 +96,14 @@ def recommend(
     passing = Passing(decision, spec.objectives, prefer, records)
     forgone = passing.forgone(points)
     settings = reasons_of(records, spec.objectives, decision, refusal=_refusal(spec))
+    unproven = _unproven_text(decision, settings, spec)
     return Recommendation(
         record=chosen.latest,
         baseline=baseline,
         keep_default=decision.keeps_default,
         reason=_reason(decision, prefer, records, forgone, settings)
-        + _unproven_text(decision, settings, spec),
+        + (f". {unproven}" if unproven else ""),
+        unproven=unproven,
         settings=settings,
         gains=chooser.gains(chosen),
         detectable=chooser.detectable(),
@@ -178,7 +182,7 @@ def _unproven_text(decision: Decision, settings: Sequence[SettingReason], spec: 
     if not names:
         return ""
     why = untested_notice(spec).partition(":")[0]
-    return f". Not shown to help on its own: {', '.join(names)}" + (f"; {why}" if why else "")
+    return f"Not shown to help on its own: {', '.join(names)}" + (f"; {why}" if why else "")
 
 
 def forgone_text(forgone: Sequence[Forgone]) -> str:

@@ -25,6 +25,7 @@ def verdict(findings: Findings) -> tuple[str, str]:
         first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
     parts = (
         f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
+        f"{chosen.unproven}." if chosen.unproven else "",
         _criteria(findings.criteria),
         _certainty(findings, findings.spec.objectives),
         _baseline(findings.baseline),

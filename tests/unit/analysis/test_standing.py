@@ -6,6 +6,8 @@ from autotune.analysis.decision import Decision, decide
 from autotune.analysis.recommend import recommend
 from autotune.analysis.standing import Standing
 from autotune.records import Configuration, TrialKind, TrialRecord
+from autotune.report.findings import findings_of
+from autotune.report.verdict import verdict
 from autotune.spec.study import study_from
 from tests.support.records import record
 
@@ -98,3 +100,9 @@ def test_a_short_study_names_what_it_does_not_show_to_help() -> None:
 def test_a_default_that_is_kept_has_nothing_to_show() -> None:
     """It sets nothing."""
     assert "Not shown to help" not in recommend(FOUND[:3], SPEC).reason
+
+
+def test_the_verdict_says_what_is_not_shown_to_help() -> None:
+    """It is read where the reason is not printed."""
+    _, second = verdict(findings_of(SPEC, FOUND, with_importances=False))
+    assert "Not shown to help on its own: fast, other; 12 trials are too few" in second
