@@ -142,8 +142,7 @@ class _Reasons:
         """That the default's value was not tried in its place; other values may have been."""
         own = None if self._baseline is None else known_setting(self._baseline, name)
         default = "the default" if own is None else f"the default {own}"
-        pair = f"{value} against {default}"
-        return f"not measured alone: no two measured trials differ in this alone, {pair}"
+        return f"not measured alone: no matched pair of {value} and {default}"
 
     def _of_default(self, name: str, value: Scalar) -> SettingReason:
         """The default's own, or what repaired the default."""

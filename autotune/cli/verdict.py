@@ -61,7 +61,6 @@ def print_verdict(
         _print_settings(console, found, chosen, width)
         _print(console, _worse(chosen), width)
         _print_criteria(console, found.criteria, width)
-        console.print()
     warn(console, summary.warnings)
     for note in () if summary.written is None else summary.written.notes:
         _print(console, note, width)

@@ -76,6 +76,4 @@ def test_a_pair_against_another_value_is_no_pair_against_the_default() -> None:
     )["seqs"]
 
     assert found.basis is Basis.UNMEASURED
-    assert found.text == (
-        "not measured alone: no two measured trials differ in this alone, 128 against the default"
-    )
+    assert found.text == ("not measured alone: no matched pair of 128 and the default")
