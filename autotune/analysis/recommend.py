@@ -7,6 +7,7 @@ the default is within the noise of the best, the answer is the default.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from autotune.analysis.ablation import untested_notice
 from autotune.analysis.costs import unlike
@@ -21,6 +22,9 @@ from autotune.metrics import metric_named
 from autotune.records import Configuration, Scalar, TrialRecord
 from autotune.spec.space import space_from
 from autotune.spec.study import Preference, StudySpec
+
+_MOST_NAMES: Final = 3
+"""Unproven settings that the sentence on them names; each has its own reason too."""
 
 __all__ = ["Basis", "Recommendation", "SettingReason", "differences", "recommend"]
 
@@ -181,8 +185,10 @@ def _unproven_text(decision: Decision, settings: Sequence[SettingReason], spec: 
     names = _unproven(decision, settings)
     if not names:
         return ""
-    why = untested_notice(spec).partition(":")[0]
-    return f"Not shown to help on its own: {', '.join(names)}" + (f"; {why}" if why else "")
+    why = untested_notice(spec).partition(" to ")[0]
+    more = len(names) - _MOST_NAMES
+    named = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
+    return f"Not shown to help: {named}" + (f" ({why} to test it)" if why else "")
 
 
 def forgone_text(forgone: Sequence[Forgone]) -> str:
