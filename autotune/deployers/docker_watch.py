@@ -51,56 +51,58 @@ class ExitWatch:
         self._tell = tell
         self._returned = returned
         self._is_over = threading.Event()
-        self._is_away = threading.Event()
+        self._away_since_ns: int | None = None
         threading.Thread(target=self._run, name="container-exit", daemon=True).start()
 
     @property
     def is_away(self) -> bool:
         """Whether the engine did not answer when it was last asked."""
-        return self._is_away.is_set()
+        return self._away_since_ns is not None
 
     def give_up(self) -> None:
         """Nobody wants to know any more."""
         self._is_over.set()
 
     def _run(self) -> None:
-        away_since_ns: int | None = None
         was_away = False
         while not self._is_over.is_set():
             try:
-                state = self._wait_once(was_away=away_since_ns is not None)
+                state = self._wait_once()
             except docker.errors.NotFound:
                 self._tell(_broken(ExitEvidence(), "somebody else removed the container"))
                 return
             except (*FOREIGN, ValueError) as error:  # ValueError: an answer cut off in the middle
-                away_since_ns, was_away = away_since_ns or self._clock.now_ns(), True
-                self._is_away.set()
-                if self._is_lost(away_since_ns):
+                since_ns = self._away_since_ns or self._clock.now_ns()
+                self._away_since_ns, was_away = since_ns, True
+                if self._is_lost(since_ns):
                     detail = f"lost with its engine: {translated(error)}"
                     self._tell(_broken(ExitEvidence(), detail))
                     return
                 self._is_over.wait(_RETRY_S)
             else:
-                away_since_ns = None
                 if not state["Running"]:
                     ended = evidence_of(state)
                     self._tell(_broken(ended, "the Docker engine was away") if was_away else ended)
                     return
 
-    def _wait_once(self, *, was_away: bool) -> dict[str, Any]:
+    def _wait_once(self) -> dict[str, Any]:
         """The state of the container once it has ended; raises if the connection breaks."""
         client = self._connect()
         try:
-            if was_away:
-                is_running = client.api.inspect_container(self._container_id)["State"]["Running"]
-                self._is_away.clear()
-                if is_running:
-                    self._returned()
+            if self.is_away:
+                state = self._state(client)
+                if not state["Running"]:
+                    return state
+                self._away_since_ns = None
+                self._returned()
             client.api.wait(self._container_id, timeout=None)
-            state: dict[str, Any] = client.api.inspect_container(self._container_id)["State"]
-            return state
+            return self._state(client)
         finally:
             client.close()
+
+    def _state(self, client: Any) -> dict[str, Any]:
+        state: dict[str, Any] = client.api.inspect_container(self._container_id)["State"]
+        return state
 
     def _is_lost(self, away_since_ns: int) -> bool:
         if self._process is not None:

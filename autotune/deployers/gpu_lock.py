@@ -12,8 +12,8 @@ from typing import Final, Self
 from autotune.errors import HostError
 from autotune.seams.telemetry import Gpu
 
-FOLDERS: Final = (Path("/run/lock"), Path("/tmp"))  # noqa: S108 - for all users of the machine
-"""The first that is there: `/run/lock` is writable for everybody (file-hierarchy(7))."""
+FOLDER: Final = Path("/tmp")  # noqa: S108 - for all users of the machine, root among them
+"""Not `/run/lock`, which some distributions leave to root alone (systemd, legacy.conf)."""
 _FLAGS: Final = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 _FOR_ALL: Final = 0o666
 
@@ -30,7 +30,7 @@ class GpuLocks:
 
     def __init__(self, gpus: Iterable[Gpu], folder: Path | None = None) -> None:
         self._gpus = sorted(gpus, key=lambda gpu: gpu.index)
-        self._folder = folder or next((f for f in FOLDERS if f.is_dir()), FOLDERS[-1])
+        self._folder = folder or FOLDER
         self._held: list[int] = []
 
     def __enter__(self) -> Self:

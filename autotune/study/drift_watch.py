@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 from autotune.analysis.comparable import corrections, machines_of
 from autotune.analysis.drift import Drift, drifts
+from autotune.analysis.measurements import baseline_of
 from autotune.metrics import METRICS
-from autotune.records import TrialKind, TrialRecord
+from autotune.records import TrialRecord
 from autotune.seams.events import Event, Notice, Observer, TrialEnded
 from autotune.spec.study import Objective
 from autotune.store.kept import kept
@@ -45,8 +46,8 @@ class DriftWatch:
             )
         if event.record.is_disturbed:
             self._say(f"trial {event.record.number} was disturbed: {_cause(event.record)}")
-        baseline = {r.configuration for r in self._records if r.kind is TrialKind.BASELINE}
-        if event.record.configuration in baseline:
+        baseline = baseline_of(self._records)  # the default, or what is left of it when lowered
+        if baseline is not None and event.record.configuration == baseline.configuration:
             self._look_at_the_baseline(event.record)
 
     def _look_at_the_baseline(self, record: TrialRecord) -> None:

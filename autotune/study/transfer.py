@@ -8,9 +8,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from autotune.analysis.comparable import comparable
-from autotune.analysis.measurements import logs_by_configuration
+from autotune.analysis.front import as_shown, on_front, points_of
+from autotune.analysis.measurements import grouped, logs_by_configuration
 from autotune.analysis.noise import SIGNIFICANT, noise_of
-from autotune.analysis.pareto import pareto_front
 from autotune.analysis.recommend import recommend
 from autotune.errors import NothingFeasibleError
 from autotune.metrics import METRICS
@@ -81,7 +81,11 @@ def seeds_of(
     except NothingFeasibleError:
         return ()
     tag = spec.objectives[0].metric
-    front = sorted(pareto_front(records, spec.objectives), key=lambda r: r.metrics[tag] or 0.0)
+    points = points_of(grouped(records, spec.objectives), spec.objectives)
+    front = sorted(
+        (as_shown(point, spec.objectives) for point in on_front(points, spec.objectives)),
+        key=lambda r: r.metrics[tag] or 0.0,
+    )
     rest = [c for c in dict.fromkeys(r.configuration for r in front) if c != first]
     count = min(most - 1, len(rest))
     spread = [rest[round(i * (len(rest) - 1) / max(1, count - 1))] for i in range(count)]

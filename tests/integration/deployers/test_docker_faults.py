@@ -218,6 +218,32 @@ def test_an_engine_that_takes_the_server_along(
     run(main)
 
 
+def test_each_outage_has_a_patience_of_its_own(
+    engine: FakeEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that nobody can see is not lost at once because of an outage that is long over."""
+
+    async def main() -> None:
+        async with deployed(DockerDeployer(CLOCK, engine.connect), tmp_path) as deployment:
+            monkeypatch.setattr("autotune.deployers.docker_watch.PATIENCE_S", 3600.0)
+            engine.leave()
+            await eventually(lambda: deployment.is_out_of_sight)
+            engine.come_back()
+            await eventually(lambda: not deployment.is_out_of_sight)
+            await eventually(lambda: engine.only.listeners != [])
+            first_ns = CLOCK.now_ns()
+            await eventually(lambda: CLOCK.now_ns() > first_ns + 200_000_000)
+            monkeypatch.setattr("autotune.deployers.docker_watch.PATIENCE_S", 0.2)
+            engine.leave()
+            calls = engine.calls
+            await eventually(lambda: engine.calls > calls + 2)
+            assert deployment.exit_evidence() is None
+            engine.come_back()
+            await eventually(lambda: not deployment.is_out_of_sight)
+
+    run(main)
+
+
 def test_somebody_removes_the_container(engine: FakeEngine, tmp_path: Path) -> None:
     """A container that vanishes is told as such."""
 

@@ -15,7 +15,7 @@ from autotune.spec.study import study_from
 def simulated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workbench:
     """A study of a simulated card; locks lie in the test's folder."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("autotune.deployers.gpu_lock.FOLDERS", (tmp_path,))
+    monkeypatch.setattr("autotune.deployers.gpu_lock.FOLDER", tmp_path)
     spec = study_from({"engine": {"name": "simulated"}}, where="test")
     return open_study(spec).workbench
 

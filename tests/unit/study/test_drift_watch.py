@@ -2,7 +2,14 @@
 
 from dataclasses import replace
 
-from autotune.records import Configuration, ProbeResult, ProbeStatus, TrialKind
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    ProbeResult,
+    ProbeStatus,
+    TrialKind,
+)
 from autotune.seams.events import Event, Notice, TrialEnded
 from autotune.spec.study import study_from
 from autotune.study.drift_watch import DriftWatch
@@ -38,6 +45,22 @@ def test_a_machine_that_stayed_the_same_is_not() -> None:
 def test_only_the_baseline_tells() -> None:
     """Other trials are passed on and no more."""
     assert said(1000, 670, kind=TrialKind.SEARCH) == []
+
+
+def test_a_lowered_default_tells_too() -> None:
+    """Where the default was over a memory bound, what is left of it is what others are held to."""
+    lowered = Configuration.of({"gpu_memory_utilization": 0.9})
+    heard: list[Event] = []
+    watch = DriftWatch(heard.append, OBJECTIVES)
+    full = Failure(kind=FailureKind.MEMORY_LIMIT, phase="probe:ttft", message="over the bound")
+    over = record(0, kind=TrialKind.BASELINE, config=Configuration(), failure=full)
+    watch(TrialEnded(record=over))
+    for number, speed in ((1, 1000.0), (2, 670.0)):
+        metrics = {"output_tokens_per_s": speed}
+        made = record(number, kind=TrialKind.REPAIR, config=lowered, metrics=metrics)
+        watch(TrialEnded(record=made))
+    texts = [event.text for event in heard if isinstance(event, Notice)]
+    assert any("0.67 times" in text for text in texts)
 
 
 def test_another_machine_and_its_correction_are_told_at_once() -> None:
