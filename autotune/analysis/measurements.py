@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Final
 
 from autotune.analysis.limits import Slack, keeps_limits, mean_of, missed_a_limit
+from autotune.analysis.renamed import Renamed
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import Objective
 
@@ -24,11 +25,13 @@ class Measured:
     Attributes:
         records: In the order of their numbers; some may have missed a limit that the mean keeps.
         rows: Of each record, the logarithm of each objective's metric.
+        stand_in: What stands for it where none of the records was asked for by its name.
     """
 
     configuration: Configuration
     records: tuple[TrialRecord, ...]
     rows: tuple[tuple[float, ...], ...]
+    stand_in: TrialRecord | None = None
 
     @cached_property
     def logs(self) -> tuple[float, ...]:
@@ -38,8 +41,14 @@ class Measured:
 
     @property
     def latest(self) -> TrialRecord:
-        """The last trial, of those that kept every limit if there is one."""
-        return next((r for r in reversed(self.records) if r.is_feasible), self.records[-1])
+        """The last trial that was asked for by this name, of those that kept every limit if any.
+
+        Its number is what is exported, and the files hold the flags as they were asked for.
+        """
+        asked = [r for r in self.records if not isinstance(r, Renamed)]
+        if not asked:
+            return self.stand_in or self.records[-1]
+        return next((r for r in reversed(asked) if r.is_feasible), asked[-1])
 
     @property
     def values(self) -> tuple[float, ...]:
@@ -98,7 +107,7 @@ def proofs(
     if len(finalists) < 2:
         return ()
     return tuple(
-        m
+        _named(m, records, objectives)
         for m in grouped([r for r in records if r.kind in PROVING], objectives)
         if m.configuration in finalists or len(m.records) >= enough_left(repeats)
     )
@@ -115,7 +124,19 @@ def fairly(group: Measured, objectives: Sequence[Objective]) -> Measured:
     The search's own measurement of a winner flatters it, for it was picked because it was high.
     """
     proving = grouped([r for r in group.records if r.kind in PROVING], objectives)
-    return proving[0] if proving else group
+    return _named(proving[0], group.records, objectives) if proving else group
+
+
+def _named(
+    proving: Measured, records: Sequence[TrialRecord], objectives: Sequence[Objective]
+) -> Measured:
+    """With another trial to stand for it where every proof was asked for by another name."""
+    if not isinstance(proving.latest, Renamed):
+        return proving
+    same = [r for r in records if r.configuration == proving.configuration
+            and not isinstance(r, Renamed)]  # fmt: skip
+    found = grouped(same, objectives)
+    return replace(proving, stand_in=found[0].latest) if found else proving
 
 
 def repeats_of(records: Sequence[TrialRecord], record: TrialRecord) -> tuple[TrialRecord, ...]:

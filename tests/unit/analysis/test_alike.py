@@ -5,7 +5,19 @@ from dataclasses import replace
 from autotune.analysis.alike import told_once
 from autotune.analysis.comparable import comparable
 from autotune.analysis.front import front_numbers
-from autotune.records import Applied, Configuration, Scalar, TrialKind, TrialRecord
+from autotune.analysis.recommend import recommend
+from autotune.analysis.renamed import asked_for
+from autotune.records import (
+    Applied,
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    Scalar,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.spec.study import study_from
 from tests.support.records import record
 
@@ -88,3 +100,55 @@ def test_a_sampler_learns_what_was_asked_for() -> None:
     records = [trial(0, max_num_seqs=64), trial(1, max_num_seqs=64, max_model_len=32768)]
     learnt = comparable(records, SPEC.objectives, towards="first")
     assert [r.configuration for r in learnt] == [r.configuration for r in records]
+
+
+def test_what_stands_for_a_group_was_asked_for_by_its_name() -> None:
+    """Files are written from what the trial was started with; the longer one came last."""
+    records = [
+        trial(0, kind=TrialKind.BASELINE, speed=690),
+        trial(1, speed=1400, max_num_seqs=64),
+        trial(2, speed=1410, max_num_seqs=64, max_model_len=32768),
+    ]
+    found = recommend(comparable(records, SPEC.objectives), SPEC)
+    assert found.record.number == 1
+    assert found.front == (1,)
+
+
+def test_a_default_that_is_kept_is_the_one_without_flags() -> None:
+    """The search asked for what the server has anyway, and last."""
+    records = [trial(0, kind=TrialKind.BASELINE), trial(1, max_model_len=32768)]
+    found = recommend(comparable(records, SPEC.objectives), SPEC)
+    assert found.keep_default
+    assert found.record.number == 0
+
+
+def test_proofs_of_the_longer_one_are_stood_for_by_the_shorter_one() -> None:
+    """The finalists were deployed before the shorter one was asked for."""
+    longer: dict[str, Scalar] = {"max_num_seqs": 64, "max_model_len": 32768}
+    records = [
+        trial(0, kind=TrialKind.BASELINE, speed=690),
+        trial(1, speed=1400, **longer),
+        *(trial(n, kind=TrialKind.FINALIST, speed=1400 + n, **longer) for n in (2, 3)),
+        *(trial(n, kind=TrialKind.FINALIST, speed=690 + n) for n in (4, 5)),
+        trial(6, speed=1400, max_num_seqs=64),
+    ]
+    found = recommend(comparable(records, SPEC.objectives), SPEC)
+    assert found.proved
+    assert found.record.number == 6
+
+
+def test_the_name_is_of_what_kept_the_limits() -> None:
+    """The shorter one died: there is nothing of it to export."""
+    died = Failure(kind=FailureKind.DIED_UNDER_LOAD, phase="probe:throughput", message="it died")
+    short = replace(
+        trial(0, max_num_seqs=64), outcome=Outcome(status=OutcomeStatus.INFEASIBLE, failure=died)
+    )
+    longer = trial(1, max_num_seqs=64, max_model_len=32768)
+    assert names(short, longer) == [longer.configuration.values] * 2
+
+
+def test_naming_twice_changes_nothing_more() -> None:
+    """What was renamed stays marked."""
+    once = told_once([trial(0, max_num_seqs=64), trial(1, max_num_seqs=64, max_model_len=32768)])
+    assert told_once(once) == once
+    assert asked_for(once[1]) == Configuration.of({"max_num_seqs": 64, "max_model_len": 32768})
