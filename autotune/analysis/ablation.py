@@ -20,7 +20,7 @@ from autotune.analysis.decision import Decision, decide
 from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
 from autotune.analysis.measurements import PROVING, Measured, differences, enough_left, grouped
-from autotune.analysis.pairs import idle_settings, with_values_of
+from autotune.analysis.pairs import perhaps_idle, with_values_of
 from autotune.analysis.standing import Standing
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
@@ -201,10 +201,10 @@ class _Elimination:
         left = [name for name in overrides if not self._has_paid(name)]
         if not left:
             return None
-        idle = idle_settings(self._chosen.latest, self._baseline)
+        idle = perhaps_idle(self._chosen.latest, self._baseline)
         found = self._hints(left)
         shown = {name: self._decision.standings.of(self._chosen, name) for name in left}
-        # Those that do nothing first, then by their pairs, then by what the records promise.
+        # Those that may do nothing first, then by their pairs, then by what the records promise.
         ranked = sorted(
             left, key=lambda n: (n not in idle, _RANK.index(shown[n]), found[n].gain, n)
         )

@@ -11,8 +11,7 @@ from collections.abc import Sequence
 from autotune.analysis.comparable import measured_calmly
 from autotune.analysis.decision import decide, noise_slack
 from autotune.analysis.limits import keeps_limits, missed_a_limit
-from autotune.analysis.measurements import PROVING, Measured, baseline_of
-from autotune.analysis.pairs import idle_settings, with_values_of
+from autotune.analysis.measurements import PROVING, baseline_of
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
@@ -22,9 +21,9 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
     """The default, where it is feasible, and the best configurations of the search.
 
     The one that would be recommended comes first, then by score; only trials of the search
-    decide, so that the finalists stay the same while they are being proved. What a server ran with
-    anyway is left out: it is deployed afresh in any case, and so costs no trial to take away.
-    Empty if there is nothing to prove.
+    decide, so that the finalists stay the same while they are being proved. Each is deployed as it
+    was measured: without a setting that the default's server ran with too it might be another
+    server, for which nothing speaks. Empty if there is nothing to prove.
     """
     searched = [r for r in records if r.kind not in PROVING]
     try:
@@ -34,19 +33,11 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
     baseline = decision.chooser.baseline
     default = None if baseline is None else baseline.configuration
     ranked = sorted(decision.everything, key=decision.chooser.score, reverse=True)
-    wanted = dict.fromkeys(_without_idle(m, decision.baseline) for m in (decision.chosen, *ranked))
+    wanted = dict.fromkeys(m.configuration for m in (decision.chosen, *ranked))
     best = [c for c in wanted if c != default][: spec.search.finalists]
     if not best:
         return ()
     return tuple(best if default is None else [default, *best])
-
-
-def _without_idle(measured: Measured, baseline: TrialRecord | None) -> Configuration:
-    """A configuration less the settings that change nothing, by what both servers read back."""
-    if baseline is None:
-        return measured.configuration
-    idle = idle_settings(measured.latest, baseline)
-    return with_values_of(measured.configuration, idle, baseline.configuration)
 
 
 def next_finalist(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:

@@ -48,8 +48,14 @@ def told_apart(one: TrialRecord, other: TrialRecord) -> tuple[str, ...]:
     return tuple(name for name in asked if not _ran_alike(one, other, name))
 
 
-def idle_settings(record: TrialRecord, reference: TrialRecord) -> tuple[str, ...]:
-    """Settings of a trial that do nothing: the reference's server ran with the same value."""
+def perhaps_idle(record: TrialRecord, reference: TrialRecord) -> tuple[str, ...]:
+    """Settings of a trial that may do nothing: the reference's server ran with the same value.
+
+    What the trial's own server would take without them is another matter: the engine's default of
+    one setting may hang on another (vLLM's `max_num_batched_tokens` on its `performance_mode`).
+    Only a server that was started without one shows that it does nothing, and `told_once`
+    (`analysis/alike.py`) then names the configuration without it.
+    """
     asked = differences(record.configuration, reference.configuration)
     return tuple(name for name in asked if _ran_alike(record, reference, name))
 

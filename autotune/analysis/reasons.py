@@ -1,9 +1,9 @@
 """Why each setting of a recommendation is as it is, as far as trials have shown it.
 
-In this order: it does nothing; the space forbids the rest without it; without it the
-configuration does not run; a matched pair (two configurations that differ in it alone) measured
-what its removal does; or nobody measured it alone, and that is said. What a setting makes worse
-is its cost and never a reason for it.
+In this order: the space forbids the rest without it; without it the configuration does not run;
+a matched pair (two configurations that differ in it alone) measured what its removal does; the
+default's server ran with it too; or nobody measured it alone, and that is said. What a setting
+makes worse is its cost and never a reason for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -20,9 +20,9 @@ from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.pairs import (
     MatchedPair,
-    idle_settings,
     known_setting,
     matched_pairs,
+    perhaps_idle,
     with_values_of,
 )
 from autotune.metrics import metric_named
@@ -42,7 +42,7 @@ class Basis(StrEnum):
     """What a reason rests on.
 
     DEFAULT     the default has it too
-    IDLE        the server without it runs with the same value: it changes nothing
+    IDLE        the default's server ran with the same value, and nobody tried the rest without it
     NEEDED      without it the configuration is forbidden, did not run or broke a limit
     MEASURED    a matched pair
     UNMEASURED  no two trials have it and the default's value and are alike in all else
@@ -116,16 +116,13 @@ class _Reasons:
         self._groups = [fairly(group, objectives) for group in decision.everything]
         reference = Configuration() if self._baseline is None else self._baseline.configuration
         self._reference = reference
-        idle = () if self._baseline is None else idle_settings(self._chosen.latest, self._baseline)
+        idle = () if self._baseline is None else perhaps_idle(self._chosen.latest, self._baseline)
         self._idle = frozenset(idle)
         self._costs_of_chosen = decision.costs.ratios(self._chosen.records)
 
     def reason(self, name: str, value: Scalar) -> SettingReason:
         if self._baseline is not None and self._reference.get(name) == value:
             return self._of_default(name, value)
-        if name in self._idle:
-            text = "the engine's default anyway: it changes nothing"
-            return self._made(name, value, text, Basis.IDLE)
         less = with_values_of(self._chosen.configuration, [name], self._reference)
         forbidden = self._refusal(less)
         if forbidden is not None:
@@ -134,6 +131,9 @@ class _Reasons:
         if broken is not None:
             return self._made(name, value, f"without it: {_end(broken)}", Basis.NEEDED)
         pair = self._nearest(name, value)
+        if pair is None and name in self._idle:
+            text = "the default ran with it too: it may change nothing; not tried without it"
+            return self._made(name, value, text, Basis.IDLE)
         if pair is None:
             return self._made(name, value, self._unmeasured(name, value), Basis.UNMEASURED)
         return self._measured(name, value, pair)

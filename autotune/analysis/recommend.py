@@ -164,7 +164,7 @@ def _reason(
     named = ", ".join(_change(tag, ratio) for tag, ratio in costs[:3])
     worse = f"; worse beyond the noise: {named}" if costs else ""
     passed = f". {forgone_text(forgone)}" if forgone else ""
-    # Without what changes nothing there would be fewer, and nobody measured that.
+    # Without what may change nothing there would be fewer, and nobody measured that.
     is_bare = all(setting.basis is not Basis.IDLE for setting in settings)
     is_tested = decision.proved or not _unproven(decision, settings)
     fewest = ", with the fewest changes among equals" if is_bare and is_tested else ""
