@@ -81,12 +81,20 @@ def is_speed(tag: str) -> bool:
     return metric is not None and metric.unit in _SPEEDS and not is_startup(metric)
 
 
-def comparable(
+@dataclass(frozen=True, kw_only=True)
+class Corrected:
+    """Records that can be compared, and what was scaled in them for it."""
+
+    records: tuple[TrialRecord, ...]
+    corrections: tuple[Correction, ...]
+
+
+def corrected(
     records: Sequence[TrialRecord],
     objectives: Sequence[Objective],
     *,
     towards: Towards = "latest",
-) -> tuple[TrialRecord, ...]:
+) -> Corrected:
     """The records with speeds that can be held against each other, in the order given.
 
     Speeds of a disturbed trial are taken out where its configuration was measured undisturbed.
@@ -99,28 +107,43 @@ def comparable(
         towards: The machine that figures are given for: the first one with a baseline or the
             last. A sampler learns the first one's.
     """
-    records = told_once(records) if towards == "latest" else records
+    named = told_once(records) if towards == "latest" else tuple(records)
+    made = _corrections(named, objectives, towards)
     factors: dict[int, Mapping[str, float]] = {}
-    for correction in corrections(records, objectives, towards=towards):
+    for correction in made:
         factors |= dict.fromkeys(correction.trials, correction.ratios)
-    calm = measured_calmly(records)
-    return tuple(
+    calm = measured_calmly(named)
+    scaled = tuple(
         _without_speeds(r, "disturbed, and measured again")
         if r.is_disturbed and r.configuration in calm
         else _scaled(r, factors[r.number])
         if r.number in factors
         else r
-        for r in records
+        for r in named
     )
+    return Corrected(records=scaled, corrections=made)
 
 
-def corrections(
+def comparable(
     records: Sequence[TrialRecord],
     objectives: Sequence[Objective],
     *,
     towards: Towards = "latest",
+) -> tuple[TrialRecord, ...]:
+    """The records of `corrected`, for those who need not tell what was scaled."""
+    return corrected(records, objectives, towards=towards).records
+
+
+def corrections(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective]
 ) -> tuple[Correction, ...]:
-    """What `comparable` scales; empty for a study on one steady machine."""
+    """What `corrected` scales; empty for a study on one steady machine."""
+    return corrected(records, objectives).corrections
+
+
+def _corrections(
+    records: Sequence[TrialRecord], objectives: Sequence[Objective], towards: Towards
+) -> tuple[Correction, ...]:
     parts = _stretches(records, objectives)
     baseline = baseline_of(records)
     if len(parts) < 2 or baseline is None:

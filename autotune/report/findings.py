@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from autotune.analysis.comparable import Correction, comparable, corrections
+from autotune.analysis.comparable import Correction, corrected
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, success_criteria
 from autotune.analysis.front import as_shown
@@ -164,8 +164,8 @@ def findings_of(
         with_importances: Their forests take seconds; a page that is drawn again and again
             leaves them out.
     """
-    corrected = corrections(records, spec.objectives)
-    records = comparable(records, spec.objectives)
+    made = corrected(records, spec.objectives)
+    records = made.records
     baseline = baseline_of(records)
     try:
         recommendation = recommend(records, spec, prefer)
@@ -195,7 +195,7 @@ def findings_of(
         noise={tag: noise_of(records, tag) for tag in tags},
         importances=_importances(spec, records, parameters, spreads) if with_importances else {},
         parameters=parameters,
-        corrections=corrected,
+        corrections=made.corrections,
         spreads=spreads,
     )
 

@@ -7,7 +7,14 @@ import pytest
 
 from autotune.analysis.comparable import comparable, corrections, machines_of
 from autotune.paths import StudyPaths
-from autotune.records import Configuration, ProbeResult, ProbeStatus, TrialKind, TrialRecord
+from autotune.records import (
+    Applied,
+    Configuration,
+    ProbeResult,
+    ProbeStatus,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.spec.study import Objective, read_study
 from autotune.store import TrialStore
 from tests.support.records import record
@@ -102,6 +109,17 @@ def test_a_machine_that_is_come_back_to_is_the_same() -> None:
     cards = ["GPU-1", "GPU-2", "GPU-1"]
     records = [trial(n, 1000, gpu=card) for n, card in enumerate(cards)]
     assert [[r.number for r in m] for m in machines_of(records)] == [[0, 2], [1]]
+
+
+def test_what_ran_as_the_baseline_is_its_measurement_on_another_machine() -> None:
+    """It was asked for by another name there; what is told is what was scaled."""
+    read = Applied(settings={"max_num_seqs": 64})
+    there = replace(trial(1, 750, ONE, gpu="GPU-2"), applied=read)
+    records = (replace(trial(0, 1000), applied=read), there)
+    assert speeds(*records) == pytest.approx([750, 750])
+    (correction,) = corrections(records, OBJECTIVES)
+    assert correction.ratios[SPEED] == pytest.approx(0.75)
+    assert "by 0.750" in str(correction)
 
 
 def test_a_clear_drift_is_corrected_like_another_machine() -> None:

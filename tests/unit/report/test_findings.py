@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from autotune.records import (
+    Applied,
     Configuration,
     Failure,
     FailureKind,
@@ -181,3 +182,17 @@ def test_figures_of_two_machines_are_compared_by_the_baselines_ratio() -> None:
     assert "output throughput 1,440 tok/s (+80.0% against the baseline)" in first
     assert "Trials 0 to 1 were measured on another machine than trial 2 on;" in second
     assert "Output throughput by 0.800" in second
+
+
+def test_the_corrections_that_are_told_are_those_of_the_figures() -> None:
+    """The default was asked for by another name on the second card, three quarters as fast."""
+    settings = Applied(settings={"max_num_seqs": 64})
+    first, second = (
+        replace(made, applied=settings, environment={"gpu_uuid": card})
+        for made, card in ((trial(0, 64, 1000.0), "GPU-1"), (trial(1, 64, 750.0), "GPU-2"))
+    )
+    found = findings_of(SPEC, [replace(first, configuration=Configuration()), second])
+    (correction,) = found.corrections
+    scaled = {r.number: r.metrics["output_tokens_per_s"] for r in found.records}
+    assert correction.ratios["output_tokens_per_s"] == pytest.approx(0.75)
+    assert scaled == {0: pytest.approx(750.0), 1: 750.0}
