@@ -47,7 +47,7 @@ def verify(
     files = exported_files(study.paths.recommended, deployer=study.spec.engine.deployer or "")
     trial = study.trial(files.trial)
     require_unchanged(files, service_of(study.spec, study.paths, trial))
-    warn(Console(stderr=True), (*study.damaged, *_not_the_latest(study, files)))
+    warn(Console(stderr=True), (*study.damaged, *not_the_latest(study, files)))
     opened = open_study(study.spec)
     workbench = opened.workbench
     if not json:
@@ -74,10 +74,15 @@ def verify(
     require_agreement(name, found, proof[0])
 
 
-def _not_the_latest(study: StoredStudy, files: ExportedFiles) -> tuple[str, ...]:
-    """That the files are not of the trial which would be recommended today."""
-    found = summarise(study.spec, study.paths, study.records).recommendation
-    if found is None or found.record.configuration == study.trial(files.trial).configuration:
+def not_the_latest(study: StoredStudy, files: ExportedFiles) -> tuple[str, ...]:
+    """That the files are not of the configuration which would be recommended today.
+
+    Another trial of it, or one that ran alike, is as good.
+    """
+    findings = summarise(study.spec, study.paths, study.records).findings
+    found = findings.recommendation
+    theirs = next(r for r in findings.records if r.number == files.trial)
+    if found is None or found.configuration == theirs.configuration:
         return ()
     latest = found.record.number
     text = f"{files.start} is of trial {files.trial}; trial {latest} is recommended by now: "
