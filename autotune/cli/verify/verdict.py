@@ -12,7 +12,8 @@ from enum import StrEnum
 from statistics import geometric_mean
 from typing import Final
 
-from autotune.analysis.measurements import baseline_of
+from autotune.analysis.comparable import comparable
+from autotune.analysis.measurements import baseline_of, repeats_of
 from autotune.analysis.noise import Noise, noise_of
 from autotune.cli.verify.ratios import Ratio, Spread
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, by_arm
@@ -125,21 +126,24 @@ def judge(
     """Compare.
 
     Args:
-        study_records: Every trial of the study; those of verifications are not looked at.
+        study_records: Every trial of the study, as measured; those of verifications are not
+            looked at, the others made comparable first.
         made: The trials of this verification.
         trial: What the files were written for.
         default: The configuration of the default arm.
         spec: Its objectives are compared.
     """
     arms = by_arm(made)
-    before = [r for r in study_records if r.kind is not TrialKind.VERIFY]
+    asked = [r for r in study_records if r.kind is not TrialKind.VERIFY]
+    before = comparable(asked, spec.objectives)
+    exported = next((r for r in before if r.number == trial.number), trial)
     base = baseline_of(before)
     sides = _Sides(
         exported=[r for r in arms[EXPORTED] if r.is_measured],
         default=[r for r in arms[DEFAULT] if r.is_measured],
-        study=_of_study(before, trial),
-        study_default=[] if base is None else _of_study(before, base),
-        is_default=trial.configuration == default,
+        study=repeats_of(before, exported),
+        study_default=() if base is None else repeats_of(before, base),
+        is_default=exported.configuration == _name(default, asked, before),
         level=LEVEL / len(spec.objectives),
     )
     ends = [r for r in arms[EXPORTED] if not r.is_measured]
@@ -164,14 +168,13 @@ def _end(exported: Sequence[TrialRecord]) -> Failure | None:
     return exported[-1].outcome.failure
 
 
-def _of_study(records: Sequence[TrialRecord], like: TrialRecord) -> list[TrialRecord]:
-    """Trials of a configuration: its proofs alone where there are some, else all feasible ones.
-
-    The search's own measurement of a winner flatters it, for it was picked because it was high.
-    """
-    same = [r for r in records if r.configuration == like.configuration and r.is_feasible]
-    proved = [r for r in same if r.kind is TrialKind.FINALIST]
-    return (proved if len(proved) > 1 else same) or [like]
+def _name(
+    configuration: Configuration, asked: Sequence[TrialRecord], named: Sequence[TrialRecord]
+) -> Configuration:
+    """What configurations that ran alike with one are called."""
+    pairs = zip(asked, named, strict=True)
+    found = (n.configuration for a, n in pairs if a.configuration == configuration)
+    return next(found, configuration)
 
 
 def _broken(exported: Sequence[TrialRecord]) -> tuple[tuple[str, float | None, float], ...]:

@@ -10,6 +10,7 @@ import pytest
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED
 from autotune.cli.verify.verdict import Verdict, Verification, compared_default, judge
 from autotune.records import (
+    Applied,
     Configuration,
     Failure,
     FailureKind,
@@ -293,3 +294,39 @@ def test_the_default_arm_is_what_the_study_compares_with() -> None:
 
     assert compared_default(records) == lowered
     assert compared_default(records[2:]) is None
+
+
+def test_the_studys_figures_are_given_as_on_its_last_machine() -> None:
+    """The second card is a fifth slower: 140 there is 112 here, and the files measure that."""
+    cards = ("GPU-1", "GPU-1", "GPU-2")
+    speeds = (trial(0, 100.0, configuration=PLAIN, kind=TrialKind.BASELINE), trial(1, 140.0),
+              trial(2, 80.0, configuration=PLAIN, kind=TrialKind.BASELINE))  # fmt: skip
+    study = [replace(made, environment={"gpu_uuid": card})
+             for made, card in zip(speeds, cards, strict=True)]  # fmt: skip
+    found = judged(rounds([80, 80.5, 79.5], [112, 111.5, 112.5]), study=study)
+    assert found.objectives[0].study == pytest.approx(112)
+    assert speed_of(found) is Verdict.AGREES
+
+
+def test_what_ran_alike_tells_the_studys_figure_together() -> None:
+    """One lucky trial of it at 180, asked for by another name, and two proofs at 140."""
+    read = Applied(settings={"max_num_seqs": 64, "max_model_len": 32768})
+    longer = TUNED.updated({"max_model_len": 32768})
+    study = [
+        STUDY[0],
+        *(replace(made, applied=read) for made in (
+            trial(1, 180.0, configuration=longer),
+            trial(2, 140.0, kind=TrialKind.FINALIST),
+            trial(3, 140.0, kind=TrialKind.FINALIST),
+        )),
+    ]  # fmt: skip
+    found = judged(rounds([100, 101, 99], [141, 139, 140]), study=study)
+    assert found.objectives[0].study == 140
+    assert speed_of(found) is Verdict.AGREES
+
+
+def test_files_that_ran_as_the_default_must_measure_like_it() -> None:
+    """They ask for what the server has anyway."""
+    read = Applied(settings={"max_num_seqs": 64})
+    study = [replace(STUDY[0], applied=read), replace(trial(1, 100.0), applied=read)]
+    assert judged(rounds([100, 101, 99], [100, 99, 101]), study=study).is_default
