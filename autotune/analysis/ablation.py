@@ -16,6 +16,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from autotune.analysis.asked import by_configuration, names_of
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
@@ -111,12 +112,9 @@ class _Elimination:
         refusal: Refusal,
         left: int,
     ) -> None:
-        self._left = left
+        self._names, self._left = names_of(records), left
         self._spec, self._decision, self._baseline = spec, decision, baseline
-        self._tried: dict[Configuration, list[TrialRecord]] = {}
-        for record in records:
-            if record.kind is TrialKind.ABLATION:
-                self._tried.setdefault(record.configuration, []).append(record)
+        self._tried = by_configuration(r for r in records if r.kind is TrialKind.ABLATION)
         proving = [r for r in records if r.kind in PROVING]
         self._measured = {m.configuration: m for m in grouped(proving, spec.objectives)}
         self._chosen, self._refusal = start, refusal
@@ -153,11 +151,16 @@ class _Elimination:
 
     def _is_open(self, configuration: Configuration) -> bool:
         """Whether it has too few trials and is not known to be worse."""
-        if self._is_out(configuration):
-            return False
-        measured = self._measured.get(configuration)
-        done = 0 if measured is None else len(measured.records)
-        return done < enough_left(self._spec.search.repeats)
+        return not self._is_out(configuration) and not self._has_enough(configuration)
+
+    def _has_enough(self, configuration: Configuration) -> bool:
+        measured = self._figures(configuration)
+        least = enough_left(self._spec.search.repeats)
+        return measured is not None and len(measured.records) >= least
+
+    def _figures(self, configuration: Configuration) -> Measured | None:
+        """What it was measured at, under whatever name."""
+        return self._measured.get(self._names.get(configuration, configuration))
 
     def _is_out(self, configuration: Configuration) -> bool:
         """Whether it is not allowed, does not run, or is worse than the best beyond the noise."""
@@ -170,19 +173,16 @@ class _Elimination:
         broken = {OutcomeStatus.INFEASIBLE, OutcomeStatus.SCREENED}
         if any(r.outcome.status in broken for r in group):
             return True
-        measured = self._measured.get(configuration)
-        if measured is None:
-            return False
+        measured = self._figures(configuration)
+        if measured is None:  # deployed that often without figures of every objective
+            return len(group) > self._spec.search.repeats
         chooser = self._decision.chooser
         return chooser.is_worse(measured, chooser.best)
 
     def _is_refused(self, configuration: Configuration) -> bool:
         """Whether it is out, or was measured enough and is not the choice all the same."""
-        measured = self._measured.get(configuration)
-        least = enough_left(self._spec.search.repeats)
-        enough = measured is not None and len(measured.records) >= least
-        is_chosen = configuration == self._chosen.configuration
-        return self._is_out(configuration) or (enough and not is_chosen)
+        is_other = configuration != self._chosen.configuration
+        return self._is_out(configuration) or (is_other and self._has_enough(configuration))
 
     def _in_doubt(self) -> Configuration | None:
         """The choice and the best, in turn, where the choice looks worse and not beyond noise."""
@@ -269,7 +269,7 @@ class _Elimination:
         """Whether taking a setting from it did not run, or cost more than the noise."""
         if less == larger.configuration or self._refusal(less) is not None:
             return False  # forbidden beside what has gone since tells nothing of what is left
-        measured = self._measured.get(less)
+        measured = self._figures(less)
         if measured is None:
             return self._is_out(less)
         return self._decision.chooser.is_worse(measured, larger)

@@ -8,6 +8,7 @@ trials alone.
 import math
 from collections.abc import Sequence
 
+from autotune.analysis.asked import is_of
 from autotune.analysis.comparable import measured_calmly
 from autotune.analysis.decision import decide, noise_slack
 from autotune.analysis.limits import keeps_limits, missed_a_limit
@@ -81,7 +82,8 @@ def _due(
     entrants: Sequence[Configuration],
     repeats: int | None,
 ) -> Configuration | None:
-    proofs = [r for r in records if r.kind is TrialKind.FINALIST and r.configuration in entrants]
+    deployed = [r for r in records if r.kind is TrialKind.FINALIST]
+    proofs = [r for r in deployed if any(is_of(r, c) for c in entrants)]
     calm = measured_calmly(records)
     counted = [
         r
@@ -89,8 +91,9 @@ def _due(
         if r.outcome.status is not OutcomeStatus.FAILED
         and not (r.is_disturbed and r.configuration in calm)
     ]
-    done = {c: sum(r.configuration == c for r in counted) for c in entrants}
-    out = {r.configuration for r in counted if not r.is_feasible and not _is_slip(r, records)}
+    done = {c: sum(is_of(r, c) for r in counted) for c in entrants}
+    broken = [r for r in counted if not r.is_feasible and not _is_slip(r, records)]
+    out = {c for c in entrants if any(is_of(r, c) for r in broken)}
     due = [c for c in entrants if c not in out and (repeats is None or done[c] < repeats)]
     failed = len(proofs) - len(counted)
     if not due or failed > len(entrants) * spec.search.repeats:

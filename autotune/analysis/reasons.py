@@ -25,6 +25,7 @@ from autotune.analysis.pairs import (
     perhaps_idle,
     with_values_of,
 )
+from autotune.analysis.renamed import asked_for
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
 from autotune.spec.space import DEFAULT
@@ -42,7 +43,8 @@ class Basis(StrEnum):
     """What a reason rests on.
 
     DEFAULT     the default has it too
-    IDLE        the default's server ran with the same value, and nobody tried the rest without it
+    IDLE        the server without it ran with the same values, or the default's did with this one
+                and nobody tried the rest without it
     NEEDED      without it the configuration is forbidden, did not run or broke a limit
     MEASURED    a matched pair
     UNMEASURED  no two trials have it and the default's value and are alike in all else
@@ -118,6 +120,8 @@ class _Reasons:
         self._reference = reference
         idle = () if self._baseline is None else perhaps_idle(self._chosen.latest, self._baseline)
         self._idle = frozenset(idle)
+        chosen = self._chosen.configuration
+        self._alike = {asked_for(r) for r in records if r.configuration == chosen} - {chosen}
         self._costs_of_chosen = decision.costs.ratios(self._chosen.records)
 
     def reason(self, name: str, value: Scalar) -> SettingReason:
@@ -127,6 +131,9 @@ class _Reasons:
         forbidden = self._refusal(less)
         if forbidden is not None:
             return self._forced(name, value, forbidden)
+        if less in self._alike:
+            text = "the server without it ran with the same values: it changes nothing"
+            return self._made(name, value, text, Basis.IDLE)
         broken = self._broken(less)
         if broken is not None:
             return self._made(name, value, f"without it: {_end(broken)}", Basis.NEEDED)

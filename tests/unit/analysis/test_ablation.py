@@ -345,6 +345,75 @@ def test_a_value_that_the_default_has_only_alone_stays_and_says_why() -> None:
     assert "out of memory" in batch.text
 
 
+@dataclass
+class Rounded(Landscape):
+    """A server that rounds its batch up: 2000 tokens, which the default asks for, are 2048."""
+
+    def measure(self, number: int, kind: TrialKind, configuration: Configuration) -> TrialRecord:
+        record = super().measure(number, kind, configuration)
+        return replace(record, applied=Applied(settings={**configuration.values, "batch": 2048}))
+
+    def proofs(self) -> list[TrialRecord]:
+        """The default, what a search found, and every proof that is due after it."""
+        plan = [(TrialKind.BASELINE, Configuration.of({"batch": 2000}))]
+        plan += [(TrialKind.SEARCH, c) for c in (AT_2048, Configuration.of({"b": 1}))]
+        records = [self.measure(i, kind, c) for i, (kind, c) in enumerate(plan)]
+        while (due := next_finalist(told_once(records), SPEC)) is not None:
+            records.append(self.measure(len(records), TrialKind.FINALIST, due))
+            assert len(records) < 40
+        return records
+
+
+AT_2048 = Configuration.of({"a": 1, "batch": 2048})
+AT_2000 = Configuration.of({"a": 1, "batch": 2000})
+
+
+def test_a_finalist_whose_trials_bear_another_name_has_its_repeats_and_no_more() -> None:
+    """Proofs count for what was asked for: of three finalists nine, and the plan is done."""
+    records = Rounded({"a": 0.3}).proofs()
+    assert sum(r.kind is TrialKind.FINALIST for r in records) == 9
+
+
+def test_a_removal_whose_trials_bear_another_name_is_not_asked_for_again() -> None:
+    """The winner with the default's 2000 tokens is the winner: one trial shows it."""
+    landscape = Rounded({"a": 0.3})
+    records = landscape.proofs()
+    while (due := next_ablation(told_once(records), SPEC)) is not None:
+        records.append(landscape.measure(len(records), TrialKind.ABLATION, due))
+    assert [r.configuration for r in records if r.kind is TrialKind.ABLATION].count(AT_2000) == 1
+    chosen = recommend(told_once(records), SPEC)
+    assert chosen.configuration == AT_2048
+    assert {s.parameter: s.text for s in chosen.settings}["batch"] == (
+        "the server without it ran with the same values: it changes nothing"
+    )
+
+
+@pytest.mark.parametrize("kind", [FailureKind.LIMIT_MISSED, FailureKind.GPU_OOM])
+def test_a_removal_that_broke_under_another_name_is_not_asked_for_again(kind: FailureKind) -> None:
+    """It started, read back as the winner does and then broke: once is enough."""
+    landscape = Rounded({"a": 0.3})
+    records = landscape.proofs()
+    while (due := next_ablation(told_once(records), SPEC)) is not None:
+        record = landscape.measure(len(records), TrialKind.ABLATION, due)
+        if due == AT_2000:
+            failure = Failure(kind=kind, phase="benchmark", message="broke")
+            record = replace(record, outcome=outcome_of(failure), metrics={})
+        records.append(record)
+    assert sum(r.configuration == AT_2000 for r in records) == 1
+
+
+def test_a_removal_without_figures_is_not_deployed_without_end() -> None:
+    """It runs, and one objective is never measured: after four times it is left alone."""
+    landscape = Landscape({"a": 0.3})
+    records, without = proved(landscape, {"a": 1, "x": 1}, {"b": 1}), Configuration.of({"a": 1})
+    while (due := next_ablation(records, PATIENT)) is not None:
+        record = landscape.measure(len(records), TrialKind.ABLATION, due)
+        if due == without:
+            record = replace(record, metrics={**record.metrics, "ttft_8k_ns": None})
+        records.append(record)
+    assert sum(r.configuration == without for r in records) == 4
+
+
 def test_what_is_left_in_the_end_was_deployed_as_often_as_a_finalist() -> None:
     """Two trials are enough to go on taking away, and the answer has three all the same."""
     landscape = Landscape({"a": 0.3}, sd=0.002)
