@@ -63,18 +63,18 @@ def deployer(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def verified(deployer: str, folder: Path) -> Iterator[Verified]:
-    """Baseline and one more trial; Ctrl-C in the verification's first load; then two rounds."""
+    """Baseline and one more trial; Ctrl-C while the first server starts; then two rounds."""
     study = real_study(deployer, folder, STUDY)
     ran = study.place.run("study", str(study.file), "--trials", "2", "--quiet", timeout_s=300)
     assert ran.code == 0, ran.errors
     exported = (study.place.folder / "studies" / study.name / "recommended").iterdir()
     files = {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in exported if p.is_file()}
 
-    def loading(event: Event) -> bool:
-        return event["event"] == "phase_started" and event["phase"] == "probe:throughput"
+    def starting(event: Event) -> bool:
+        return event["event"] == "phase_started" and event["phase"] == "starting"
 
     command = ("verify", study.name, "--repeats", "2", "--json")
-    stopped = study.place.interrupt(*command, at=loading)
+    stopped = study.place.interrupt(*command, at=starting)
     left = study.left_running()
     done = study.place.run(*command, timeout_s=500)
     yield Verified(study=study, files=files, stopped=stopped, left=left, done=done)
