@@ -14,6 +14,9 @@ from tests.support.command import Event, Finished
 
 pytestmark = pytest.mark.timeout(900)
 
+VERIFICATION = 13
+"""Exit code of files that do not measure as the study did (`autotune/errors.py`)."""
+
 STUDY = {
     "space": {"parameters": {"max_num_batched_tokens": {"choices": [2048]}}},
     "objectives": ["output_tokens_per_s"],
@@ -92,14 +95,22 @@ def test_ctrl_c_ends_it_cleanly(verified: Verified) -> None:
 
 
 def test_exported_files_measure_as_the_study_did(verified: Verified) -> None:
-    """Exit code 0: they start, and their throughput is the study's within the noise."""
-    assert verified.done.code == 0, verified.done.errors
+    """They start; their throughput is the study's, and what the exit code says of it is so.
+
+    The verdict is at 95%, so one in twenty of such runs differs by luck (and on two cores more,
+    whenever something else runs beside the study): then it must be told, and be no more than that.
+    """
     result = verified.done.result
-    assert result["agrees"], result["sentence"]
+    assert verified.done.code == (0 if result["agrees"] else VERIFICATION), verified.done.errors
     assert result["simulated"] is False
+    assert result["failure"] is None
+    assert result["broken_limits"] == []
     (speed,) = result["objectives"]
-    assert speed["exported"] > 0
+    assert 1 / 3 < speed["exported"] / speed["study"] < 3
     assert speed["gain"][1] <= speed["gain"][0] <= speed["gain"][2]
+    assert result["agrees"] is (speed["verdict"] != "differs"), speed
+    low, high = speed["against_study"][1:]
+    assert low <= 1 <= high or speed["verdict"] != "agrees"
 
 
 def test_both_arms_take_turns_and_answer_everything(verified: Verified) -> None:
