@@ -115,14 +115,6 @@ def effect_of(
     )
 
 
-def effect_of_setting(
-    records: Sequence[TrialRecord], objective: Objective, parameter: str, value: Scalar
-) -> Effect | None:
-    """A value against the baseline's, over every matched pair; None if there is none."""
-    baseline = baseline_of(records)
-    return _effect(_fair(records, objective), records, objective, parameter, value, baseline)
-
-
 def effects_of_parameter(
     records: Sequence[TrialRecord], objective: Objective, parameter: str
 ) -> tuple[Effect, ...]:

@@ -1,46 +1,13 @@
-"""The Pareto front: feasible trials that no other feasible trial beats in every objective.
+"""Pareto dominance: `a` dominates `b` if it is as good in every objective and better in one."""
 
-`a` dominates `b` if it is at least as good in every objective and better in one.
-"""
-
-import math
 from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from autotune.records import TrialRecord
 from autotune.spec.study import Objective
 
 FloatArray = NDArray[np.float64]
-
-
-def objective_row(record: TrialRecord, objectives: Sequence[Objective]) -> list[float] | None:
-    """Raw objective values; None if one was not measured or is not finite."""
-    row = []
-    for objective in objectives:
-        value = record.metrics.get(objective.metric)
-        if value is None or not math.isfinite(value):
-            return None
-        row.append(float(value))
-    return row
-
-
-def comparable(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective]
-) -> tuple[tuple[TrialRecord, ...], FloatArray]:
-    """Feasible records with every objective, and their losses.
-
-    Returns:
-        The records, and an array (records, objectives) in which lower is better.
-    """
-    kept, rows = [], []
-    for record in records:
-        row = objective_row(record, objectives) if record.is_feasible else None
-        if row is not None:
-            kept.append(record)
-            rows.append(row)
-    return tuple(kept), losses_of(rows, objectives)
 
 
 def losses_of(rows: Sequence[Sequence[float]], objectives: Sequence[Objective]) -> FloatArray:
@@ -58,12 +25,3 @@ def is_on_front(losses: FloatArray) -> NDArray[np.bool_]:
         better = np.any(losses < row, axis=1)
         front[index] = not np.any(no_worse & better)
     return front
-
-
-def pareto_front(
-    records: Sequence[TrialRecord], objectives: Sequence[Objective]
-) -> tuple[TrialRecord, ...]:
-    """The front, in the order of the trials' numbers."""
-    kept, losses = comparable(records, objectives)
-    front = is_on_front(losses)
-    return tuple(record for record, on in zip(kept, front, strict=True) if on)

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from autotune.analysis.effects import change, effect_of_setting, effects_of_parameter
+from autotune.analysis.effects import Effect, change, effects_of_parameter
 from autotune.analysis.importance import MIN_TRIALS, importances
 from autotune.records import Applied, Configuration, Scalar, TrialKind, TrialRecord
 from autotune.spec.study import Objective
@@ -21,6 +21,14 @@ def trial(number: int, speed: float, **values: Scalar) -> TrialRecord:
     kind = TrialKind.SEARCH if values else TrialKind.BASELINE
     made = record(number, kind=kind, config=Configuration.of(values), metrics=metrics)
     return TrialRecord(**{**made.__dict__, "applied": None})
+
+
+def effect_of_setting(
+    records: list[TrialRecord], objective: Objective, parameter: str, value: Scalar
+) -> Effect | None:
+    """Of the effects of a parameter, that of a value."""
+    found = effects_of_parameter(records, objective, parameter)
+    return next((effect for effect in found if effect.value == value), None)
 
 
 def test_the_ratio_is_of_geometric_means_of_one_pair() -> None:
