@@ -53,11 +53,11 @@ class Chooser:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
         self._noise, self._costs = noise, costs
         self._noise_of_score, self._level = noise_of_score, level
-        self._scores: dict[int, float] = {}
+        self._scores: dict[int, tuple[Measured, float]] = {}
         wanted = None if baseline is None else baseline.configuration
         self._compared = baseline
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
-        self._better = [c for c in candidates if self._beats_default(c)]
+        self._better = [c for c in candidates if self.leads(c)]
 
     @property
     def baseline(self) -> Measured | None:
@@ -77,8 +77,8 @@ class Chooser:
         if self._baseline is None:
             return None
         return max(
-            (c for c in self._candidates if self._beats_default(c, with_harm=False)),
-            key=self._gain,
+            (c for c in self._candidates if self.leads(c, with_harm=False)),
+            key=self.gain,
             default=None,
         )
 
@@ -112,22 +112,17 @@ class Chooser:
 
     def score(self, candidate: Measured) -> float:
         """Weighted gains less the weighted harm."""
-        key = id(candidate)
-        if key not in self._scores:
+        known = self._scores.get(id(candidate))
+        if (
+            known is None or known[0] is not candidate
+        ):  # an id is used again once its object is gone
             harm = 0.0 if self._costs is None else self._costs.penalty(candidate.records)
-            self._scores[key] = self._gain(candidate) - harm
-        return self._scores[key]
-
-    def _gain(self, candidate: Measured) -> float:
-        return score_of(candidate.logs, self._objectives, self._weights)
+            known = self._scores[id(candidate)] = (candidate, self.gain(candidate) - harm)
+        return known[1]
 
     def gain(self, candidate: Measured) -> float:
         """Weighted gains alone, without harm."""
-        return self._gain(candidate)
-
-    def leads(self, candidate: Measured) -> bool:
-        """Whether it beats the default beyond luck; true of all where there is no default."""
-        return self._beats_default(candidate)
+        return score_of(candidate.logs, self._objectives, self._weights)
 
     def is_behind(self, candidate: Measured, other: Measured, errors: float) -> bool:
         """Whether the other's score is better by more than so many standard errors."""
@@ -195,13 +190,13 @@ class Chooser:
         factor = self._errors() * math.sqrt(1 / fewest + 1 / of_default)
         return {tag: math.expm1(factor * n.relative_sd) for tag, n in self._noise.items()}
 
-    def _beats_default(self, candidate: Measured, *, with_harm: bool = True) -> bool:
-        """Whether a candidate is better than the default beyond luck (`analysis/decision.py`)."""
+    def leads(self, candidate: Measured, *, with_harm: bool = True) -> bool:
+        """Whether it beats the default beyond luck (`analysis/decision.py`); all do without one."""
         if self._baseline is None:
             return True
         if candidate is self._baseline:
             return False
-        of = self.score if with_harm else self._gain
+        of = self.score if with_harm else self.gain
         threshold = self._errors() * self.error(candidate, self._baseline)
         return of(candidate) - of(self._baseline) > threshold
 

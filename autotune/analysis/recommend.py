@@ -43,8 +43,8 @@ class Recommendation:
         proved: Whether it rests on repeats that were deployed for this, beside the baseline's.
         detectable: Objective to the smallest relative effect the study could have told from
             noise.
-        front: Number of the last trial of each configuration on the front, by the means over
-            its trials.
+        front: Of each configuration on the front, by the means over its trials, the number of the
+            trial that stands for it.
         default_name: What the baseline is called in a sentence.
         points: Every configuration by the trials that its shown figures are means of.
         passed: Why each configuration of the front is not what is recommended.

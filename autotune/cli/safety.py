@@ -4,8 +4,8 @@ import secrets
 from collections.abc import MutableMapping
 from typing import Final
 
-from autotune.engines.vllm.launch import LOOPBACK
 from autotune.errors import SpecError, UsageError
+from autotune.seams.deployment import LOOPBACK
 from autotune.seams.telemetry import Hardware
 from autotune.spec.study import StudySpec
 from autotune.units import bytes_from_gib, gib_from_bytes

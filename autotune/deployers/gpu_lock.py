@@ -1,6 +1,5 @@
 """One autotune per GPU, whatever its study, folder or user: two would measure each other."""
 
-import fcntl
 import os
 import re
 from collections.abc import Iterable
@@ -10,6 +9,7 @@ from types import TracebackType
 from typing import Final, Self
 
 from autotune.errors import HostError
+from autotune.locking import owner_or_lock
 from autotune.seams.telemetry import Gpu
 
 FOLDER: Final = Path("/tmp")  # noqa: S108 - for all users of the machine, root among them
@@ -21,7 +21,7 @@ _FOR_ALL: Final = 0o666
 class GpuLocks:
     """Held while servers of a study may use GPUs; `with GpuLocks(hardware.gpus): ...`.
 
-    A `flock` on a file per card: the kernel lets go of it when the owner dies, however it dies.
+    A file per card, locked as long as its owner lives (`autotune/locking.py`).
 
     Args:
         gpus: The cards; none is no lock.
@@ -63,17 +63,10 @@ class GpuLocks:
         except OSError as error:
             message = f"{path}, the lock of {gpu.name}, cannot be opened: {error.strerror}"
             raise HostError(message, hint="Remove it, or give every user the right.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
+        if (owner := owner_or_lock(descriptor)) is not None:
             message = f"another autotune, process {owner}, uses GPU {gpu.index} ({gpu.name})"
             hint = "Wait for it or end it: two at once would measure each other."
-            raise HostError(message, hint=hint) from error
-        with suppress(OSError):  # a full disk: the lock holds, only its owner's number is missing
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            raise HostError(message, hint=hint)
         return descriptor
 
     def _let_go(self) -> None:

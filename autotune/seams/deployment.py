@@ -4,7 +4,10 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Final, Protocol
+
+LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
+"""Where only this machine reaches what listens."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,13 +1,12 @@
 """One controller per study."""
 
-import fcntl
 import os
-from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 from autotune.errors import StoreError, StudyConflictError
+from autotune.locking import owner_or_lock
 from autotune.store.files import sweep_unfinished
 
 
@@ -16,9 +15,7 @@ class StudyLock:
 
     Whoever takes it removes what killed owners had begun to write beside it.
 
-    It is a `flock` on a file that holds the owner's process id. The kernel lets go of it when the
-    owner dies, however it dies, so there is no stale lock to clear. Started engines do not
-    inherit it, for Python's descriptors are closed on exec (PEP 446).
+    It dies with its owner (`autotune/locking.py`).
     """
 
     def __init__(self, path: Path) -> None:
@@ -38,17 +35,10 @@ class StudyLock:
         except OSError as error:
             message = f"{self._path} cannot be made: {error.strerror}"
             raise StoreError(message, hint="Check rights and free space of that disk.") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.read(descriptor, 32).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
+        if (owner := owner_or_lock(descriptor)) is not None:
             message = f"study {self._path.parent.name!r} is being run by process {owner}"
             hint = "Wait for it, end it, or give this run another --name."
-            raise StudyConflictError(message, hint=hint) from error
-        with suppress(OSError):  # a full disk: the lock holds, only its owner's number is missing
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+            raise StudyConflictError(message, hint=hint)
         self._descriptor = descriptor
         sweep_unfinished(self._path.parent)
         return self

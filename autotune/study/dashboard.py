@@ -26,6 +26,7 @@ from optuna.storages import RDBStorage
 from autotune.errors import StoreError
 from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
+from autotune.seams.deployment import LOOPBACK
 from autotune.store.codec import DamagedRecordError, decode
 from autotune.study.dashboard_drawn import Attachment, Pages, StudyPage, TrialPage
 from autotune.study.dashboard_http import (
@@ -38,8 +39,6 @@ from autotune.study.dashboard_http import (
 from autotune.study.storage import open_storage
 
 __all__ = ["Attachment", "Pages", "StudyPage", "TrialPage", "dashboard_app"]
-
-LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 _READING: Final = ("GET", "HEAD", "OPTIONS")
 _NAMESPACE: Final = uuid.UUID("6f1b3c1e-6a55-4f0e-9d5c-0f4f4e0c7a11")

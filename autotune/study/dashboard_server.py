@@ -9,7 +9,7 @@ from wsgiref.simple_server import WSGIRequestHandler, WSGIServer
 from wsgiref.types import WSGIApplication
 
 from autotune.errors import PortInUseError, UsageError
-from autotune.study.dashboard import LOOPBACK
+from autotune.seams.deployment import LOOPBACK
 
 logger = logging.getLogger(__name__)
 

@@ -11,7 +11,7 @@ ROOT: Final = Path(__file__).resolve().parents[2]
 PACKAGE: Final = ROOT / "autotune"
 
 LAYERS: Final = (
-    {"", "errors", "clock", "units"},
+    {"", "errors", "clock", "units", "locking"},
     {"seams", "spec", "records", "metrics", "paths"},
     {"engines", "deployers", "load", "telemetry"},
     {"probes"},

@@ -7,7 +7,8 @@ import typer
 from autotune.cli.options import NameArgument
 from autotune.cli.stored import stored_study
 from autotune.report.dashboard_pages import dashboard_pages
-from autotune.study.dashboard import LOOPBACK, dashboard_app
+from autotune.seams.deployment import LOOPBACK
+from autotune.study.dashboard import dashboard_app
 from autotune.study.dashboard_server import serve
 
 

@@ -20,7 +20,7 @@ from autotune.engines.vllm.parameters import SHM_OFFLOAD_FIRST, spelling
 from autotune.engines.vllm.releases import Release, Spelling, release_table
 from autotune.errors import EngineError
 from autotune.records import Configuration, Scalar
-from autotune.seams.deployment import LaunchPlan, Mount
+from autotune.seams.deployment import LOOPBACK, LaunchPlan, Mount
 from autotune.seams.engine import LaunchContext
 from autotune.units import BYTES_PER_GIB, bytes_from_gib
 
@@ -40,8 +40,6 @@ SHM_PER_OFFLOAD: Final = 2.0
 PASSED_ON: Final = ("HF_TOKEN", "HF_ENDPOINT", "HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
 """Variables of the controller that every start gets by name; VLLM_API_KEY where a study says so
 (`envs.py`, read by the server itself, 0.8.5 to 0.33.0)."""
-
-LOOPBACK: Final = ("127.0.0.1", "::1", "localhost")
 
 
 def launch_plan(configuration: Configuration, context: LaunchContext) -> LaunchPlan:
