@@ -113,9 +113,7 @@ class Chooser:
     def score(self, candidate: Measured) -> float:
         """Weighted gains less the weighted harm."""
         known = self._scores.get(id(candidate))
-        if (
-            known is None or known[0] is not candidate
-        ):  # an id is used again once its object is gone
+        if known is None:  # kept with its score: else its id could come to be another's
             harm = 0.0 if self._costs is None else self._costs.penalty(candidate.records)
             known = self._scores[id(candidate)] = (candidate, self.gain(candidate) - harm)
         return known[1]

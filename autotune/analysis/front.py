@@ -26,7 +26,7 @@ def points_of(groups: Sequence[Measured], objectives: Sequence[Objective]) -> tu
 
 
 def on_front(points: Sequence[Measured], objectives: Sequence[Objective]) -> tuple[Measured, ...]:
-    """Points that no other one beats in the shown figures, in the order of the trials that stand for them."""
+    """Points that no other one beats in the shown figures, by their trials' numbers."""
     rows = [[rounded(o.metric, v) for o, v in zip(objectives, p.values, strict=True)]
             for p in points]  # fmt: skip
     front = is_on_front(losses_of(rows, objectives)) if rows else np.zeros(0, dtype=np.bool_)
@@ -37,7 +37,7 @@ def on_front(points: Sequence[Measured], objectives: Sequence[Objective]) -> tup
 def front_numbers(
     records: Sequence[TrialRecord], objectives: Sequence[Objective]
 ) -> tuple[int, ...]:
-    """The front of some records: of each configuration the number of the trial that stands for it."""
+    """The front of some records: the numbers of the trials that stand for it."""
     points = points_of(grouped(records, objectives), objectives)
     return tuple(point.latest.number for point in on_front(points, objectives))
 
