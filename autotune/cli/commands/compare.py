@@ -15,6 +15,7 @@ from autotune.analysis.effects import percent
 from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
+from autotune.analysis.renamed import asked_for
 from autotune.cli.options import names_like
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.errors import UsageError
@@ -33,7 +34,7 @@ class Side:
         name: As it was asked for.
         record: The trial, or the one that stands for a recommendation.
         trials: What its figures are means over: the proofs of a recommendation, or the trial.
-        records: Every trial of its study; their repeats tell the noise.
+        records: Every trial of its study, made comparable; their repeats tell the noise.
     """
 
     name: str
@@ -72,7 +73,8 @@ def compare(
 ) -> None:
     """Compare settings and metrics of two trials, and say which differences exceed the noise.
 
-    A recommendation's figures are means over its proofs.
+    A recommendation's figures are means over its proofs. Speeds of a study that was measured on
+    two machines are given as on one of them.
 
     Example: autotune compare default 0 17
     """
@@ -103,8 +105,10 @@ def _referred(text: str) -> Side:
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")
-    record = study.trial(int(number))
-    return Side(name=text, record=record, trials=(record,), records=study.records)
+    wanted = study.trial(int(number)).number
+    records = comparable(study.records, study.spec.objectives)
+    record = next(r for r in records if r.number == wanted)
+    return Side(name=text, record=record, trials=(record,), records=records)
 
 
 def _recommended(study: StoredStudy) -> Side:
@@ -115,11 +119,12 @@ def _recommended(study: StoredStudy) -> Side:
 
 
 def settings(one: Side, other: Side) -> Table:
-    """Where two configurations and environments differ."""
-    mine, theirs = one.record.configuration.values, other.record.configuration.values
+    """Where two configurations, as they were asked for, and environments differ."""
+    first, second = asked_for(one.record), asked_for(other.record)
+    mine, theirs = first.values, second.values
     rows = [
         (Cell.of(name), Cell.of(mine.get(name, "default")), Cell.of(theirs.get(name, "default")))
-        for name in differences(one.record.configuration, other.record.configuration)
+        for name in differences(first, second)
     ]
     here, there = one.record.environment, other.record.environment
     rows += [

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,23 @@ def test_two_trials_of_one_study_may_be_named_in_two_ways(said: Said) -> None:
     """By the study once and two numbers, or each with its study."""
     assert said("old", "4", "7") == said("old:4", "old:7")
     assert "within the noise" in said("old", "4", "7")
+
+
+def test_trials_of_two_machines_are_compared_as_on_one(said: Said) -> None:
+    """The second card runs the default at half the speed: 2,400 on the first are 1,200 there."""
+    paths = StudyPaths(Path.cwd() / "studies" / "moved")
+    paths.root.mkdir(parents=True)
+    write_study(paths, study_from({"name": "moved"}, where="test"), SPACE)
+    store = TrialStore(paths, "moved")
+    for number, (speed, kind, values, card) in enumerate((
+        (2000.0, TrialKind.BASELINE, {}, "GPU-1"),
+        (2400.0, TrialKind.SEARCH, {"a": 1}, "GPU-1"),
+        (1000.0, TrialKind.BASELINE, {}, "GPU-2"),
+        (1200.0, TrialKind.SEARCH, {"a": 2}, "GPU-2"),
+    )):  # fmt: skip
+        made = trial("moved", number, speed, kind, **values)
+        store.append(replace(made, applied=None, environment={"gpu_uuid": card}))
+    assert "1,200 tok/s 1,200 tok/s" in said("moved", "1", "3")
 
 
 @pytest.mark.parametrize(
