@@ -51,12 +51,16 @@ class DriftWatch:
             self._look_at_the_baseline(event.record)
 
     def _look_at_the_baseline(self, record: TrialRecord) -> None:
-        """It tells what changed, on this machine and between machines."""
+        """It tells what changed, on this machine and between machines.
+
+        Where a drift is so clear that figures are corrected for it, nobody need take care.
+        """
+        made = corrections(self._records, self._objectives)
         here = next(m for m in machines_of(self._records) if record.number in {r.number for r in m})
         for drift in drifts(here, self._objectives):
-            if drift.is_clear:
+            if drift.is_clear and not any(correction.is_drift for correction in made):
                 self._say(said_of(drift))
-        for correction in corrections(self._records, self._objectives):
+        for correction in made:
             if str(correction) not in self._said:
                 self._said.add(str(correction))
                 self._say(str(correction))

@@ -42,6 +42,16 @@ def test_a_machine_that_stayed_the_same_is_not() -> None:
     assert said(1000, 980) == []
 
 
+def test_a_drift_that_is_corrected_asks_nobody_to_take_care() -> None:
+    """A third less from the third baseline on: the first sight warns, the second one corrects."""
+    texts = said(1000, 1000, 670, 670, 670)
+    assert [("with care" in text, "scaled" in text) for text in texts[:2]] == [
+        (True, False),
+        (False, True),
+    ]
+    assert not any("with care" in text for text in texts[2:])
+
+
 def test_only_the_baseline_tells() -> None:
     """Other trials are passed on and no more."""
     assert said(1000, 670, kind=TrialKind.SEARCH) == []
