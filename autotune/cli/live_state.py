@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.analysis.front import front_numbers
-from autotune.analysis.measurements import PROVING
+from autotune.analysis.measurements import PROVING, UTILIZATION, differences
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.seams.events import Notice, PhaseStarted, TrialEnded, TrialStarted
 from autotune.spec.study import Objective
@@ -27,7 +27,9 @@ class LiveState:
     Attributes:
         figures: Trial number to its objectives.
         alike: Configuration to the trials that its shown figures are means of.
-        reference: The baseline's configuration; others are told by what differs from it.
+        default: The configuration of the first trial of the baseline.
+            reference: The baseline's configuration, or the default as lowered to fit; others are told
+            by what differs from it.
         measured_s: Durations of the trials that were measured, summed, and how many.
     """
 
@@ -44,6 +46,7 @@ class LiveState:
     front: tuple[int, ...] = ()
     figures: dict[int, tuple[float | None, ...]] = field(default_factory=dict)
     alike: dict[Configuration, list[int]] = field(default_factory=dict)
+    default: Configuration | None = None
     baseline: int | None = None
     reference: Configuration | None = None
     counts: dict[OutcomeStatus, int] = field(default_factory=dict)
@@ -95,6 +98,8 @@ class LiveState:
         status = record.outcome.status
         self.counts[status] = self.counts.get(status, 0) + 1
         self.done += counts(record)
+        if record.kind is TrialKind.BASELINE and self.default is None:
+            self.default = record.configuration
         if not record.is_measured:
             return
         total_s, number = self.measured_s
@@ -102,8 +107,14 @@ class LiveState:
         self.figures[record.number] = tuple(record.metrics.get(o.metric) for o in self.objectives)
         if record.is_feasible:
             self._group(record)
-        if record.kind is TrialKind.BASELINE:
+        if record.kind is TrialKind.BASELINE or self._is_lowered(record):
             self.baseline, self.reference = record.number, record.configuration
+
+    def _is_lowered(self, record: TrialRecord) -> bool:
+        """Whether it is the default with a smaller share of the card: then the reference."""
+        if record.kind is not TrialKind.REPAIR or self.default is None or not record.is_feasible:
+            return False
+        return differences(record.configuration, self.default) == (UTILIZATION,)
 
     def _group(self, record: TrialRecord) -> None:
         """Proofs alone tell a configuration's figures where it has some."""

@@ -13,7 +13,15 @@ from rich.console import Console
 from autotune.cli.live import LiveView, control_keys_unseen
 from autotune.cli.live_state import MOST_OUTCOMES
 from autotune.clock import VirtualClock
-from autotune.records import TrialKind, TrialRecord
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    Outcome,
+    OutcomeStatus,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.seams.events import Notice, PhaseStarted, TelemetrySeen, TrialEnded, TrialStarted
 from autotune.spec.study import StudySpec
 from autotune.study.agenda import counts
@@ -250,6 +258,22 @@ def test_ctrl_c_writes_nothing_into_the_screen(monkeypatch: pytest.MonkeyPatch) 
         with control_keys_unseen():
             assert not termios.tcgetattr(stdin)[3] & termios.ECHOCTL
         assert termios.tcgetattr(stdin)[3] & termios.ECHOCTL
+
+
+def test_a_default_that_was_lowered_to_fit_is_marked_as_the_baseline() -> None:
+    """The default itself was over a memory bound; others are held against what is left of it."""
+    screen = Screen()
+    over, fits, other, *_ = [r for r in study_records(8) if r.is_feasible]
+    full = Failure(kind=FailureKind.MEMORY_LIMIT, phase="probe:ttft", message="over the bound")
+    default = Configuration()
+    lowered = Configuration.of({"gpu_memory_utilization": 0.9})
+    infeasible = Outcome(status=OutcomeStatus.INFEASIBLE, failure=full)
+    screen.view.state.recall([
+        replace(over, kind=TrialKind.BASELINE, configuration=default, outcome=infeasible),
+        replace(fits, kind=TrialKind.REPAIR, configuration=lowered),
+        replace(other, kind=TrialKind.REPAIR, configuration=lowered.updated({"block_size": 32})),
+    ])  # fmt: skip
+    assert (screen.view.state.baseline, screen.view.state.reference) == (fits.number, lowered)
 
 
 def test_a_configuration_is_one_point_by_the_trials_that_prove_it() -> None:
