@@ -28,8 +28,8 @@ class LiveState:
         figures: Trial number to its objectives.
         alike: Configuration to the trials that its shown figures are means of.
         default: The configuration of the first trial of the baseline.
-            reference: The baseline's configuration, or the default as lowered to fit; others are told
-            by what differs from it.
+        reference: The baseline's configuration, or the default as lowered to fit; others are
+            told by what differs from it.
         measured_s: Durations of the trials that were measured, summed, and how many.
     """
 
