@@ -57,7 +57,7 @@ def stored_study(name: str) -> StoredStudy:
         raise UsageError(message, hint="`autotune list` shows those that there are.")
     spec, space = read_stored_study(paths)
     store = TrialStore(paths, spec.name)
-    stored = store.read_all(mend=False)
+    stored = store.read_all()
     damaged = [f"the record of trial {d.number} is damaged ({d.reason}): {d.path}"
                for d in stored.damaged]  # fmt: skip
     damaged += [f"a damaged record was set aside: {path}" for path in store.set_aside()]

@@ -64,12 +64,12 @@ class TrialStore:
             raise StoreError(message, hint="Is another autotune running this study?")
         write_atomically(path, encode(record))
 
-    def read_all(self, *, mend: bool = True) -> Stored:
+    def read_all(self, *, mend: bool = False) -> Stored:
         """Every record, by number; what is damaged or foreign is reported.
 
         Args:
-            mend: Set what is damaged aside, under another name; a command that only looks
-                changes nothing.
+            mend: Set what is damaged aside, under another name. Only who writes here asks for
+                it; who looks, with the wrong study's name perhaps, changes nothing.
 
         Raises:
             StoreError: If a file cannot be read, or a newer autotune wrote it.
@@ -90,7 +90,7 @@ class TrialStore:
         return Stored(records=tuple(records), damaged=tuple(damaged))
 
     def records(self) -> tuple[TrialRecord, ...]:
-        """Every whole record, by number."""
+        """Every whole record, by number; no file is touched."""
         return self.read_all().records
 
     def set_aside(self) -> tuple[Path, ...]:

@@ -188,7 +188,7 @@ class _Loop:
 
     def _resume(self) -> None:
         """Take up what is on disk."""
-        self._records = [kept(record) for record in self._store.records()]
+        self._records = [kept(record) for record in self._store.read_all(mend=True).records]
         for path in self._store.set_aside():
             text = f"{path} is a damaged record; it was set aside and does not count"
             self._observer(Notice(text=text, level="warning"))

@@ -79,7 +79,7 @@ class _Matrix:
         self._spec, self._runner, self._store = spec, runner, store
         self._observer, self._clock = observer, clock
         self._probes = None if probes is None else tuple(probes)
-        self._records = list(store.records())
+        self._records = list(store.read_all(mend=True).records)
         for path in store.set_aside():
             text = f"{path} is a damaged record; it was set aside and does not count"
             observer(Notice(text=text, level="warning"))

@@ -91,7 +91,7 @@ class MemoryStore(TrialStore):
         """Keep a record."""
         self._records[record.number] = record
 
-    def read_all(self, *, mend: bool = True) -> Stored:  # noqa: ARG002 - nothing is ever damaged
+    def read_all(self, *, mend: bool = False) -> Stored:  # noqa: ARG002 - nothing is ever damaged
         """Every record, by number."""
         return Stored(records=tuple(self._records[n] for n in sorted(self._records)))
 

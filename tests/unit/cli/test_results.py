@@ -82,7 +82,7 @@ def test_a_damaged_record_that_was_set_aside_is_still_told(paths: StudyPaths) ->
     """Whoever went on with the study set it aside; what it said is missing all the same."""
     record = paths.trial(4).record
     record.write_text("{}")
-    TrialStore(paths, "sample").read_all()
+    TrialStore(paths, "sample").read_all(mend=True)
     (line,) = stored_study("sample").damaged
     assert "trial.json.damaged" in line
 

@@ -98,7 +98,7 @@ def test_a_damaged_record_is_set_aside(store: TrialStore, spoil: object, reason:
     spoilt = spoil(path.read_text())
     assert spoilt != path.read_text()
     path.write_text(spoilt)
-    stored = store.read_all()
+    stored = store.read_all(mend=True)
     assert [r.number for r in stored.records] == [0]
     (damaged,) = stored.damaged
     assert damaged.number == 1
@@ -111,7 +111,7 @@ def test_bytes_that_are_no_text_are_set_aside(store: TrialStore) -> None:
     """A file of zeros, as a power cut may leave, is damage and no crash."""
     store.append(record(0))
     store.paths.trial(0).record.write_bytes(b"\xff\xfe\x00" * 10)
-    assert [d.reason for d in store.read_all().damaged] == ["is not UTF-8 text"]
+    assert [d.reason for d in store.read_all(mend=True).damaged] == ["is not UTF-8 text"]
 
 
 @pytest.mark.parametrize("what", ["folder", "nowhere", "itself", "device"])
@@ -124,10 +124,10 @@ def test_what_is_no_file_is_reported_and_set_aside(store: TrialStore, what: str)
         path.mkdir()
     else:
         path.symlink_to({"nowhere": "/nowhere", "itself": path.name, "device": "/dev/null"}[what])
-    (damaged,) = store.read_all().damaged
+    (damaged,) = store.read_all(mend=True).damaged
     assert "no file" in damaged.reason
     assert damaged.path.name == "trial.json.damaged"
-    assert store.read_all().damaged == ()
+    assert store.read_all(mend=True).damaged == ()
 
 
 def test_damage_is_reported_once_and_never_overwritten(store: TrialStore) -> None:
@@ -135,8 +135,8 @@ def test_damage_is_reported_once_and_never_overwritten(store: TrialStore) -> Non
     for text in ("one", "two"):
         store.append(record(0))
         store.paths.trial(0).record.write_text(text)
-        assert len(store.read_all().damaged) == 1
-    assert store.read_all().damaged == ()
+        assert len(store.read_all(mend=True).damaged) == 1
+    assert store.read_all(mend=True).damaged == ()
     kept = sorted(p.read_text() for p in store.paths.trial(0).root.glob("*.damaged*"))
     assert kept == ["one", "two"]
 
@@ -147,7 +147,7 @@ def test_a_moved_record_is_foreign(store: TrialStore) -> None:
     other = store.paths.trial(5).record
     other.parent.mkdir(parents=True)
     store.paths.trial(0).record.rename(other)
-    (damaged,) = store.read_all().damaged
+    (damaged,) = store.read_all(mend=True).damaged
     assert "belongs to trial 0" in damaged.reason
 
 
@@ -188,6 +188,7 @@ def test_who_only_looks_changes_nothing(store: TrialStore) -> None:
     path = store.paths.trial(0).record
     path.write_text(path.read_text()[:-20])
     for _ in range(2):
-        (damaged,) = store.read_all(mend=False).damaged
+        (damaged,) = store.read_all().damaged
         assert damaged.path == path
+        assert store.records() == ()
     assert path.exists()
