@@ -38,10 +38,10 @@ GRACE_S: Final = 10.0
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """What came of a case."""
+    """What came of a case; one that is expected to start has no kind."""
 
     name: str
-    expected: str
+    expected: str | None
     kind: str | None
     message: str
     needed_gib: float | None
@@ -140,7 +140,7 @@ class Case:
         )  # fmt: skip
         failure = explain(evidence)
         kind = None if failure is None else failure.kind.value
-        expected: str = self.raw["expected"]
+        expected: str | None = self.raw["expected"]
         return Row(
             name=self.name,
             expected=expected,

@@ -1,21 +1,25 @@
 """Measure many configurations in little GPU time: start servers together, measure one at a time.
 
     python benchmarks/gpu/side_by_side.py STUDY.yaml GROUPS.yaml [--model FOLDER] [--seconds 540]
+    python benchmarks/gpu/side_by_side.py A.yaml A-GROUPS.yaml B.yaml B-GROUPS.yaml  # two shapes
 
 A start takes minutes and a measurement half a minute, so on a rented GPU the starts are the cost.
 Servers with a fixed KV cache (`kv_cache_memory_gib`) skip memory profiling and fit side by side.
 While one is measured the others are idle; they hold memory and do no work. Every record says so
 in its notes, and its start-up time and memory peaks are not those of a server alone.
 
-GROUPS.yaml: a list of groups; each group maps names to configurations, started together.
+GROUPS.yaml: a list of groups; each group maps names to configurations, started together. With
+several studies the first groups of all are started together, then the second ones.
 Cells whose record exists are skipped, so the same command goes on in another session.
 """
 
 import argparse
 import asyncio
 import sys
-from contextlib import AsyncExitStack
-from dataclasses import replace
+from collections.abc import Sequence
+from contextlib import AsyncExitStack, ExitStack
+from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -35,11 +39,22 @@ from autotune.trial.attempt import Attempt
 from autotune.trial.session import Session
 from autotune.units import s_from_ns
 
+Groups = list[dict[str, dict[str, Any]]]
+
 NOTE = "started side by side with other servers; measured while they were idle"
 
 
+@dataclass(frozen=True)
+class Started:
+    """A server and what is to be measured on it."""
+
+    attempt: Attempt
+    plan: LaunchPlan
+    deployment: Deployment
+
+
 class Gatherer:
-    """Runs groups until the time is over."""
+    """Runs one study's groups until the time is over."""
 
     def __init__(self, workbench: Workbench, view: PlainLines, seconds: float) -> None:
         self.workbench, self.view = workbench, view
@@ -55,25 +70,26 @@ class Gatherer:
         """Seconds until nothing further is begun."""
         return s_from_ns(self.end_ns - self.clock.now_ns())
 
-    async def group(self, cells: dict[str, dict[str, Any]]) -> None:
-        """Start a group together and measure its servers one by one."""
-        wanted = {name: values for name, values in cells.items() if name not in self.done}
-        if not wanted or self.left_s() < 60:
+    async def start(self, stack: AsyncExitStack, cells: dict[str, dict[str, Any]]) -> list[Started]:
+        """Start a group; what has a record already is left out."""
+        if self.left_s() < 60:
+            return []
+        return [
+            await self._start(stack, name, Configuration.of(values))
+            for name, values in cells.items()
+            if name not in self.done
+        ]
+
+    async def measure(self, started: Started) -> None:
+        """Measure one server, if there is time."""
+        if self.left_s() < 20:
+            self.view(Notice(text=f"no time left for {started.attempt.request.label}"))
             return
-        async with AsyncExitStack() as stack:
-            started = []
-            for name, values in wanted.items():
-                started.append(await self._start(stack, name, Configuration.of(values)))
-            await asyncio.gather(*(self._settled(d, plan) for _, plan, d in started))
-            for attempt, plan, deployment in started:
-                if self.left_s() < 20:
-                    self.view(Notice(text=f"no time left for {attempt.request.label}"))
-                    continue
-                await self._measure(attempt, plan, deployment)
+        await self._measure(started.attempt, started.plan, started.deployment)
 
     async def _start(
         self, stack: AsyncExitStack, name: str, configuration: Configuration
-    ) -> tuple[Attempt, LaunchPlan, Deployment]:
+    ) -> Started:
         workbench, backend = self.workbench, self.workbench.backend
         number = self.store.next_number()
         files = workbench.paths.trial(number)
@@ -90,10 +106,11 @@ class Gatherer:
         identity = Identity(study=workbench.spec.name, trial=number, owner_pid=pid,
                             owner_start=start)  # fmt: skip
         deploying = backend.deployer.deploy(plan, identity=identity, log_path=files.log)
-        return attempt, plan, await stack.enter_async_context(deploying)
+        return Started(attempt, plan, await stack.enter_async_context(deploying))
 
-    async def _settled(self, deployment: Deployment, plan: LaunchPlan) -> bool:
+    async def settled(self, started: Started) -> bool:
         """Wait until a server is healthy or gone."""
+        deployment, plan = started.deployment, started.plan
         async with self.tools.connect(
             base_url=deployment.base_url, model=self.workbench.context.model.name
         ) as connection:
@@ -119,26 +136,40 @@ class Gatherer:
                               f"{'' if outcome is None else outcome.message} {shown}"))  # fmt: skip
 
 
+async def gathered(gatherers: Sequence[Gatherer], groups: Sequence[Groups]) -> None:
+    """Start together what is to be started together, measure one by one."""
+    for together in zip_longest(*groups, fillvalue={}):
+        async with AsyncExitStack() as stack:
+            started = [
+                (gatherer, one)
+                for gatherer, cells in zip(gatherers, together, strict=True)
+                for one in await gatherer.start(stack, cells)
+            ]
+            await asyncio.gather(*(gatherer.settled(one) for gatherer, one in started))
+            for gatherer, one in started:
+                await gatherer.measure(one)
+
+
 def main() -> None:
     """Gather what the time allows."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study")
-    parser.add_argument("groups", type=Path)
-    parser.add_argument("--model", help="instead of the study's")
+    parser.add_argument("files", nargs="+", metavar="STUDY GROUPS")
+    parser.add_argument("--model", help="instead of the study's, where there is one study")
     parser.add_argument("--seconds", type=float, default=540.0)
     chosen = parser.parse_args()
-    workbench = open_study(load_study(chosen.study, {"model": chosen.model})).workbench
-    view = PlainLines(sys.stdout, clock=workbench.backend.clock)
-    with StudyLock(workbench.paths.lock):
-        write_study(workbench.paths, workbench.spec, workbench.space.space)
-        announce(workbench, view)
-        gatherer = Gatherer(workbench, view, chosen.seconds)
-
-        async def whole() -> None:
-            for cells in read_yaml(chosen.groups):
-                await gatherer.group(cells)
-
-        workbench.backend.clock.run(whole())
+    if len(chosen.files) % 2 or (chosen.model and len(chosen.files) > 2):
+        parser.error("a study and its groups, and so on; --model for one study only")
+    gatherers, groups = [], []
+    with ExitStack() as locks:
+        for study, file in zip(chosen.files[::2], chosen.files[1::2], strict=True):
+            workbench = open_study(load_study(study, {"model": chosen.model})).workbench
+            locks.enter_context(StudyLock(workbench.paths.lock))
+            view = PlainLines(sys.stdout, clock=workbench.backend.clock)
+            write_study(workbench.paths, workbench.spec, workbench.space.space)
+            announce(workbench, view)
+            gatherers.append(Gatherer(workbench, view, chosen.seconds))
+            groups.append(read_yaml(Path(file)))
+        gatherers[0].clock.run(gathered(gatherers, groups))
 
 
 if __name__ == "__main__":
