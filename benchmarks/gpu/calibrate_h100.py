@@ -1,92 +1,155 @@
 """Calibrate the simulated H100 with the published records, and say how well that went.
 
-    nice python -m benchmarks.gpu.calibrate_h100 [--cross-validate]
+    nice python -m benchmarks.gpu.calibrate_h100
 
-Three numbers for each metric, the first two on records that the fit has not seen:
+Errors of each metric, all but the last on records that the fit has not seen:
   a third of the records left out by lot (seed 0);
-  each configuration left out in turn, with its repeats in other studies (--cross-validate);
+  what was measured on a later day, fitted to the days before;
+  each configuration left out in turn, with its repeats in other studies;
   the records that were fitted.
-The card that is written is fitted to all of them. `autotune calibrate` does the first part for
-anybody's trials; this script exists because these records' throughput was cut by an older window
-(`published.figures_then`).
+Fits without some records go on from the common one (`Fitter.without`). Beside all of them stands
+what noise leaves possible: each repeat of a configuration predicted by the median of the others
+("repeats"). The card that is written is fitted to all records, and is where the next fit begins.
+`autotune calibrate` fits anybody's trials; this script exists because the first day's throughput
+was cut by an older window (`published.figures_then`).
 """
 
 import argparse
 import json
 import sys
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+
 from autotune.cli.commands.calibrate import LARGE_EFFECT
 from autotune.engines.simulated import calibrate as calibration
-from autotune.engines.simulated.card import CARDS, Calibration, card_named
+from autotune.engines.simulated.card import CARDS, Calibration, Card, card_named
 from autotune.engines.simulated.card_values import value_of
 from autotune.engines.simulated.effects import effects_of
-from autotune.engines.simulated.fitting import Fitter
+from autotune.engines.simulated.fitting import Fitter, Observation, Play, kind_of
 from autotune.engines.simulated.memory_fit import with_fitted_memory
-from benchmarks.gpu.published import RESULTS, figures_then, observed
+from benchmarks.gpu.published import DAYS, LATER, Player, observed
 
-START: Final = RESULTS / "h100-start.yaml"
-DATE: Final = "2026-11-24"
+START: Final = LATER / "h100-start.yaml"
+DATE: Final = "2026-11-26"
 RELEASE: Final = "0.26.0"
 
 
 def main() -> None:
     """Fit, compare, write the card and the account of it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--cross-validate", action="store_true", help="takes minutes")
     parser.add_argument("--card", type=Path, default=CARDS / "h100.yaml")
-    parser.add_argument("--account", type=Path, default=RESULTS / "calibration.json")
+    parser.add_argument("--account", type=Path, default=LATER / "calibration.json")
     asked = parser.parse_args()
     start = card_named(str(START))
-    observations = [observation for _, observation in observed()]
-    play = calibration.player(figures_then)
-    split = calibration.calibrate(
-        observations, start, date=DATE, release=RELEASE, figures=figures_then
-    )
+    days = {day: [o for _, o in observed(studies)] for day, studies in DAYS.items()}
+    observations = [o for day in days.values() for o in day]
+    play = Player([study for studies in DAYS.values() for study in studies])
+    accounts = calibration.accounts_of(start, observations)
+    near = card_named(str(asked.card))
+    fitter = Fitter(with_fitted_memory(start, accounts), observations, play, near=near)
+    card = fitter.run()
+    _say("fitted to all")
+    unseen = Unseen(fitter, start, observations, play)
     account: dict[str, Any] = {
         "start": START.name,
         "records": len(observations),
-        "left_out": {
-            "records": split.left_out,
-            "rank_correlation": split.rank_correlation,
-            **calibration.summary_of(split.errors),
+        "repeats": calibration.summary_of(repeats_of(start, observations)),
+        "fitted": calibration.summary_of(calibration.errors_of(card, observations, play)),
+        "rank_correlation": calibration.rank_correlation(card, observations, play),
+        "effects": [
+            {**asdict(effect), "sign_is_right": effect.sign_is_right}
+            for effect in effects_of(card, observations, play)
+            if abs(effect.measured) > LARGE_EFFECT or not effect.settings
+        ],
+        "parameters": {
+            name: [value_of(start, name), value_of(card, name)] for name in fitter.names
         },
+        "left_out": unseen.of(by_lot(len(observations))),
+        "later_days": {day: unseen.of(indices) for day, indices in later(days)},
     }
     _say(f"a third left out: {account['left_out']}")
-    accounts = calibration.accounts_of(start, observations)
-    fitter = Fitter(with_fitted_memory(start, accounts), observations, play)
-    card = fitter.run()
-    account["fitted"] = calibration.summary_of(calibration.errors_of(card, observations, play))
-    account["rank_correlation"] = calibration.rank_correlation(card, observations, play)
-    account["effects"] = [
-        {**asdict(effect), "sign_is_right": effect.sign_is_right}
-        for effect in effects_of(card, observations, play)
-        if abs(effect.measured) > LARGE_EFFECT or not effect.settings
-    ]
-    account["parameters"] = {
-        name: [value_of(start, name), value_of(card, name)] for name in fitter.names
-    }
-    unseen, method = split.errors, f"{len(split.left_out)} left out by lot"
-    if asked.cross_validate:
-        unseen = calibration.cross_validated(fitter, start, observations, play)
-        account["cross_validated"] = calibration.summary_of(unseen)
-        method = "each configuration left out in turn"
-        _say(f"cross-validated: {account['cross_validated']}")
-    summary = calibration.summary_of(unseen)
+    _say(f"later days left out: {account['later_days']}")
+    errors = calibration.cross_validated(fitter, start, observations, play)
+    account["cross_validated"] = calibration.summary_of(errors)
+    _say(f"cross-validated: {account['cross_validated']}")
+    summary = account["cross_validated"]
     calibrated = Calibration(
         date=DATE,
         release=RELEASE,
         records=len(observations),
-        held_out_records=len(observations) if asked.cross_validate else len(split.left_out),
-        method=f"{method}; the card is fitted to all",
+        held_out_records=len(observations),
+        method="each configuration left out in turn; the card is fitted to all",
         median_error=summary["median_error"],
         p90_error=summary["p90_error"],
     )
     calibration.write_card(card.model_copy(update={"calibrated": calibrated}), asked.card)
     asked.account.write_text(json.dumps(account, indent=1) + "\n", encoding="utf-8")
     _say(f"written: {asked.card}, {asked.account}")
+
+
+class Unseen:
+    """Errors on records that a fit has not seen.
+
+    Args:
+        fitter: Has run over all observations.
+        start: Where it started.
+        observations: All.
+        play: As the fitter plays them.
+    """
+
+    def __init__(
+        self, fitter: Fitter, start: Card, observations: Sequence[Observation], play: Play
+    ) -> None:
+        self._fitter, self._start = fitter, start
+        self._observations, self._play = observations, play
+
+    def of(self, left_out: Collection[int]) -> dict[str, Any]:
+        """Errors on some observations, by their positions, of a card fitted without them."""
+        seen = [o for i, o in enumerate(self._observations) if i not in left_out]
+        outside = [o for i, o in enumerate(self._observations) if i in left_out]
+        accounts = calibration.accounts_of(self._start, seen)
+        card = with_fitted_memory(self._fitter.without(left_out), accounts)
+        return {
+            "records": [o.name for o in outside],
+            "rank_correlation": calibration.rank_correlation(card, outside, self._play),
+            **calibration.summary_of(calibration.errors_of(card, outside, self._play)),
+        }
+
+
+def by_lot(count: int, *, share: float = 1 / 3, seed: int = 0) -> list[int]:
+    """Positions of the records left out by lot."""
+    order = np.random.default_rng(seed).permutation(count)
+    return sorted(int(i) for i in order[: round(count * share)])
+
+
+def later(days: Mapping[str, Sequence[Observation]]) -> Iterator[tuple[str, list[int]]]:
+    """Each day after the first, and the positions of its and all later records."""
+    first, total = 0, sum(len(seen) for seen in days.values())
+    for day, seen in days.items():
+        if first:
+            yield day, list(range(first, total))
+        first += len(seen)
+
+
+def repeats_of(card: Card, observations: Sequence[Observation]) -> calibration.Errors:
+    """Errors of the median of a configuration's other repeats, taken as a prediction of each."""
+    kinds: dict[object, list[Observation]] = {}
+    for observation in observations:
+        kinds.setdefault(kind_of(card, observation), []).append(observation)
+    errors: dict[str, list[float]] = {}
+    for alike in kinds.values():
+        for one in alike:
+            for metric, value in one.measured.items():
+                others = [o.measured[metric] for o in alike
+                          if o is not one and metric in o.measured]  # fmt: skip
+                if others:
+                    miss = abs(float(np.median(others)) - value) / value
+                    errors.setdefault(metric, []).append(miss)
+    return {metric: tuple(values) for metric, values in sorted(errors.items())}
 
 
 def _say(text: str) -> None:

@@ -1,12 +1,16 @@
-"""The published records of the H100, and the load's figures as they were computed then."""
+"""The published records of the H100, and the load's figures as they were computed on their day."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
+from autotune.cli.commands.calibrate import load_figures
+from autotune.engines.simulated import calibrate as calibration
 from autotune.engines.simulated.calibrate import observation_from
-from autotune.engines.simulated.fitting import Observation
+from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.fitting import Observation, Play, kind_of
 from autotune.load.formulas import Window
 from autotune.paths import StudyPaths
 from autotune.probes.throughput import load_metrics
@@ -15,29 +19,16 @@ from autotune.seams.engine import ModelFacts
 from autotune.seams.requests import RequestRecord
 from autotune.store import TrialStore, read_stored_study
 
-RESULTS: Final = Path(__file__).resolve().parents[2] / "docs" / "results" / "2026-11-h100"
+PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "results"
+RESULTS: Final = PAGES / "2026-11-h100"
+LATER: Final = PAGES / "2026-11-26-h100"
 STUDIES: Final = ("hopper-1.5b", "hopper-7b", "small-card")
 
-
-def records_of(study: str) -> tuple[TrialRecord, ...]:
-    """A published study's records, by number."""
-    return TrialStore(StudyPaths(RESULTS / study), study).records()
-
-
-def observed() -> Iterator[tuple[TrialRecord, Observation]]:
-    """Every record that a card can be fitted to."""
-    for study in STUDIES:
-        spec, _ = read_stored_study(StudyPaths(RESULTS / study))
-        config = json.loads((RESULTS / spec.model / "config.json").read_text(encoding="utf-8"))
-        model = ModelFacts(name=spec.model, config=config)
-        for record in records_of(study):
-            observation = observation_from(record, model, spec.workload)
-            if observation is not None:
-                yield record, observation
+Figures = Callable[[Sequence[RequestRecord]], Mapping[str, float | None]]
 
 
 def figures_then(records: Sequence[RequestRecord]) -> dict[str, float | None]:
-    """A load's figures by the window of the day on which these records were made.
+    """A load's figures by the window of the day on which the first records were made.
 
     Frozen on purpose. A closed loop was measured until the first end after the last start, which
     of three waves leaves out the third one's decoding; `autotune.load.formulas` measures so short
@@ -46,6 +37,110 @@ def figures_then(records: Sequence[RequestRecord]) -> dict[str, float | None]:
     compared with them must be cut in the same way. Latencies do not depend on the window.
     """
     return load_metrics(records, _window_then(records))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PublishedStudy:
+    """One study's records.
+
+    Attributes:
+        folder: Where the study lies.
+        figures: How its loads were cut.
+        machines: Number of the first trial on each machine that it ran on.
+    """
+
+    folder: Path
+    figures: Figures = load_figures
+    machines: tuple[int, ...] = (0,)
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.folder.name
+
+    def machine_of(self, number: int) -> int:
+        """Which of the study's machines a trial ran on, from 0."""
+        return sum(number >= first for first in self.machines) - 1
+
+    def records(self) -> tuple[TrialRecord, ...]:
+        """The study's records, by number."""
+        return TrialStore(StudyPaths(self.folder), self.name).records()
+
+    def observed(self) -> Iterator[tuple[TrialRecord, Observation]]:
+        """Every record that a card can be fitted to, with its machine as its study."""
+        spec, _ = read_stored_study(StudyPaths(self.folder))
+        path = RESULTS / spec.model / "config.json"
+        config = json.loads(path.read_text(encoding="utf-8"))
+        model = ModelFacts(name=spec.model, config=config)
+        records = self.records()
+        for record in records:
+            asked = replace(record, command=_server_command(record, records))
+            observation = observation_from(asked, model, spec.workload)
+            if observation is not None:
+                machine = self.machine_of(record.number)
+                here = f"{self.name}, machine {machine + 1}" if self.machines[1:] else self.name
+                yield record, replace(observation, study=here)
+
+
+FIRST: Final = tuple(
+    PublishedStudy(folder=RESULTS / study, figures=figures_then) for study in STUDIES
+)
+"""Measured on 2026-11-24; the simulated H100 of that day was fitted to them."""
+SECOND: Final = (PublishedStudy(folder=LATER / "small-card-study", machines=(0, 8, 21)),)
+"""Measured on 2026-11-26, on three machines."""
+DAYS: Final[Mapping[str, tuple[PublishedStudy, ...]]] = {
+    "2026-11-24": FIRST,
+    "2026-11-26": SECOND,
+}
+
+
+def records_of(study: str) -> tuple[TrialRecord, ...]:
+    """The records of a study of the first day, by number."""
+    return next(s for s in FIRST if s.name == study).records()
+
+
+def observed(
+    studies: Sequence[PublishedStudy] = FIRST,
+) -> Iterator[tuple[TrialRecord, Observation]]:
+    """Every record that a card can be fitted to."""
+    for study in studies:
+        yield from study.observed()
+
+
+class Player:
+    """Replays observations, each with its day's figures; repeats on one card are played once.
+
+    Args:
+        studies: That the observations are of.
+    """
+
+    def __init__(self, studies: Sequence[PublishedStudy]) -> None:
+        self._plays = {s.name: calibration.player(s.figures) for s in studies}
+        self._card: Card | None = None
+        self._known: dict[object, dict[str, float] | None] = {}
+
+    def __call__(self, card: Card, observation: Observation) -> dict[str, float] | None:
+        """What the card says of an observation; None if its server would not come up."""
+        if card is not self._card:
+            self._card, self._known = card, {}
+        study = observation.study.partition(",")[0]
+        key = (study, kind_of(card, observation), observation.kv_tokens)
+        if key not in self._known:
+            self._known[key] = self._plays[study](card, observation)
+        return self._known[key]
+
+
+def player_of(studies: Sequence[PublishedStudy]) -> Play:
+    """Replays the observations of some studies."""
+    return Player(studies)
+
+
+def _server_command(record: TrialRecord, records: Sequence[TrialRecord]) -> tuple[str, ...]:
+    """The server's own command: an exported script runs that of its configuration's trials."""
+    if "serve" in record.command:
+        return record.command
+    alike = (r for r in records if r.configuration == record.configuration)
+    return next((r.command for r in alike if "serve" in r.command), record.command)
 
 
 def _window_then(records: Sequence[RequestRecord]) -> Window:

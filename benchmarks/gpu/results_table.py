@@ -7,20 +7,18 @@ is what the records give.
 """
 
 import argparse
-import json
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
-
-import numpy as np
+from typing import Final
 
 from autotune.records import OutcomeStatus, TrialRecord
+from benchmarks.gpu import error_tables
+from benchmarks.gpu.markdown import DASH, markdown
 from benchmarks.gpu.published import RESULTS, STUDIES, records_of
 
 PAGE: Final = RESULTS.parent / "README.md"
 _SIDE_BY_SIDE: Final = ("hopper-1.5b", "hopper-7b")
-_DASH: Final = "-"
 
 # metric -> head, divisor to the unit, format
 _SHOWN: Final[Mapping[str, tuple[str, float, str]]] = {
@@ -55,8 +53,6 @@ _STARTUP: Final = (
     ("startup_graphs_ns", "CUDA graphs"),
 )
 
-Rows = Iterable[Sequence[str]]
-
 
 def machines() -> str:
     """What ran on what."""
@@ -81,7 +77,7 @@ def machines() -> str:
         )
     heads = ("study", "shape", "card", "its memory", "driver", "host", "engine", "measured",
              "first trial")  # fmt: skip
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def measured(study: str) -> str:
@@ -90,7 +86,7 @@ def measured(study: str) -> str:
         (_label(r), _outcome(r), *(_figure(r.metrics, metric) for metric in _SHOWN))
         for r in records_of(study)
     ]
-    return _markdown(("trial", "outcome", *(head for head, _, _ in _SHOWN.values())), rows)
+    return markdown(("trial", "outcome", *(head for head, _, _ in _SHOWN.values())), rows)
 
 
 def effects(study: str) -> str:
@@ -102,7 +98,7 @@ def effects(study: str) -> str:
         if record is not base:
             changes = (_change(record.metrics, base.metrics, metric) for metric in _EFFECTS)
             rows.append((_label(record), *changes))
-    return _markdown(("setting", *(_SHOWN[m][0].rpartition(" ")[0] for m in _EFFECTS)), rows)
+    return markdown(("setting", *(_SHOWN[m][0].rpartition(" ")[0] for m in _EFFECTS)), rows)
 
 
 def repeats() -> str:
@@ -120,7 +116,7 @@ def repeats() -> str:
         if row not in rows:
             rows.append(row)
     heads = ("metric", "hopper-1.5b base", "small-card baseline", "small-card A", "highest/lowest")
-    return _markdown(heads, rows)
+    return markdown(heads, rows)
 
 
 def startup() -> str:
@@ -131,7 +127,7 @@ def startup() -> str:
             if record.metrics.get("startup_ns"):
                 seconds = (_seconds(record.metrics.get(metric)) for metric, _ in _STARTUP)
                 rows.append((study, _label(record), *seconds))
-    return _markdown(("study", "trial", *(head for _, head in _STARTUP)), rows)
+    return markdown(("study", "trial", *(head for _, head in _STARTUP)), rows)
 
 
 def cost() -> str:
@@ -143,61 +139,12 @@ def cost() -> str:
         spent = {p.name: (p.end_ns - p.start_ns) / 1e9 for p in record.phases}
         if spent:
             total = sum(spent.values())
-            parts = (f"{spent[p]:.1f}" if p in spent else _DASH for p in phases)
+            parts = (f"{spent[p]:.1f}" if p in spent else DASH for p in phases)
             rows.append(("small-card", _label(record), *parts, f"{total:.0f}"))
     for study in _SIDE_BY_SIDE:
         for name, wall_s, count in _groups(study):
-            rows.append((study, name, *(_DASH for _ in phases), f"{wall_s / count:.0f}"))
-    return _markdown(("study", "trial", *phases, "in all"), rows)
-
-
-def errors() -> str:
-    """What was predicted before and after the calibration, against what was measured."""
-    before = _predicted("simulated-before.json")
-    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
-    rows = []
-    for metric in account["fitted"]["median_error"]:
-        then = _misses(before, metric)
-        old = (f"{np.median(then):.1%}", f"{np.percentile(then, 90):.1%}") if then else (_DASH,) * 2
-        kinds = ("left_out", "cross_validated", "fitted")
-        new = (_share(account.get(k, {}).get(f"{part}_error", {}).get(metric))
-               for k in kinds for part in ("median", "p90"))  # fmt: skip
-        rows.append((metric, *old, *new))
-    heads = ["metric"]
-    for kind in ("before", "a third left out", "each configuration left out", "fitted to all"):
-        heads += [f"{kind}: median", "p90"]
-    ranks = (
-        f"Rank correlation of output tokens/s: {_rank(before):.2f} before, "
-        f"{account['left_out']['rank_correlation']:.2f} with a third left out, "
-        f"{account['rank_correlation']:.2f} fitted to all. "
-        f"Left out by lot: {', '.join(account['left_out']['records'])}."
-    )
-    return f"{_markdown(heads, rows)}\n\n{ranks}"
-
-
-def signs() -> str:
-    """Measured effects above 10% and the calibrated simulator's."""
-    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
-    rows = [
-        (
-            effect["name"],
-            effect["metric"],
-            f"{effect['measured']:+.1%}",
-            f"{effect['predicted']:+.1%}",
-            "repeat, noise" if not effect["settings"]
-            else "right" if effect["sign_is_right"] else "**wrong**",
-        )
-        for effect in account["effects"]
-    ]  # fmt: skip
-    return _markdown(("configuration", "metric", "measured", "predicted", "sign"), rows)
-
-
-def parameters() -> str:
-    """What the fit moved."""
-    account = json.loads((RESULTS / "calibration.json").read_text(encoding="utf-8"))
-    rows = [(f"`{name}`", f"{old:.4g}", f"{new:.4g}")
-            for name, (old, new) in account["parameters"].items()]  # fmt: skip
-    return _markdown(("parameter", "start", "fitted"), rows)
+            rows.append((study, name, *(DASH for _ in phases), f"{wall_s / count:.0f}"))
+    return markdown(("study", "trial", *phases, "in all"), rows)
 
 
 def matrix() -> str:
@@ -216,9 +163,11 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "matrix": matrix,
     "startup": startup,
     "cost": cost,
-    "errors": errors,
-    "signs": signs,
-    "parameters": parameters,
+    "unseen": error_tables.unseen,
+    "unseen-trials": error_tables.unseen_trials,
+    "errors": error_tables.errors,
+    "signs": error_tables.signs,
+    "parameters": error_tables.parameters,
 }
 
 
@@ -253,39 +202,6 @@ def _groups(study: str) -> list[tuple[str, float, int]]:
     return found
 
 
-def _predicted(name: str) -> dict[tuple[str, int], Mapping[str, float]]:
-    content: dict[str, Any] = json.loads((RESULTS / name).read_text(encoding="utf-8"))
-    return {
-        (study, int(number)): metrics
-        for study, trials in content["predictions"].items()
-        for number, metrics in trials.items()
-    }
-
-
-def _pairs(
-    predictions: Mapping[tuple[str, int], Mapping[str, float]], metric: str
-) -> list[tuple[float, float]]:
-    found = []
-    for study in STUDIES:
-        for record in records_of(study):
-            value = record.metrics.get(metric)
-            said = predictions.get((study, record.number), {}).get(metric)
-            if value and said and record.outcome.status is OutcomeStatus.MEASURED:
-                found.append((said, value))
-    return found
-
-
-def _misses(predictions: Mapping[tuple[str, int], Mapping[str, float]], metric: str) -> list[float]:
-    return [abs(said - value) / value for said, value in _pairs(predictions, metric)]
-
-
-def _rank(predictions: Mapping[tuple[str, int], Mapping[str, float]]) -> float:
-    from scipy.stats import spearmanr  # noqa: PLC0415 - slow to import
-
-    said, value = zip(*_pairs(predictions, "output_tokens_per_s"), strict=True)
-    return float(spearmanr(said, value).statistic)
-
-
 def _label(record: TrialRecord) -> str:
     return record.label or str(record.number)
 
@@ -299,27 +215,18 @@ def _outcome(record: TrialRecord) -> str:
 def _figure(metrics: Mapping[str, float | None], metric: str) -> str:
     value = metrics.get(metric)
     _, divisor, form = _SHOWN[metric]
-    return _DASH if value is None else format(value / divisor, form)
+    return DASH if value is None else format(value / divisor, form)
 
 
 def _change(
     metrics: Mapping[str, float | None], base: Mapping[str, float | None], metric: str
 ) -> str:
     value, against = metrics.get(metric), base.get(metric)
-    return _DASH if value is None or not against else f"{value / against - 1:+.0%}"
+    return DASH if value is None or not against else f"{value / against - 1:+.0%}"
 
 
 def _seconds(value_ns: float | None) -> str:
-    return _DASH if value_ns is None else f"{value_ns / 1e9:.1f}"
-
-
-def _share(value: float | None) -> str:
-    return _DASH if value is None else f"{value:.1%}"
-
-
-def _markdown(heads: Sequence[str], rows: Rows) -> str:
-    lines = [f"| {' | '.join(heads)} |", f"|{'---|' * len(heads)}"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in rows)])
+    return DASH if value_ns is None else f"{value_ns / 1e9:.1f}"
 
 
 def main() -> None:

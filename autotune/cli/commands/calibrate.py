@@ -76,7 +76,7 @@ def calibrate(
         release=measured.release,
         held_out_share=left_out,
         seed=seed,
-        figures=load_figures,
+        play=calibration.player(load_figures),
     )
     effects = effects_of(fit.card, measured.observations, calibration.player(load_figures))
     if json:

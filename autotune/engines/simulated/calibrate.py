@@ -18,7 +18,13 @@ from scipy.stats import spearmanr
 
 from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.card import Calibration, Card
-from autotune.engines.simulated.fitting import FITTED_METRICS, Fitter, Observation, Play
+from autotune.engines.simulated.fitting import (
+    FITTED_METRICS,
+    Fitter,
+    Observation,
+    Play,
+    kind_of,
+)
 from autotune.engines.simulated.memory_fit import Account, with_fitted_memory
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
@@ -103,7 +109,7 @@ def calibrate(
     held_out_share: float = 1 / 3,
     seed: int = 0,
     parameters: Sequence[str] | None = None,
-    figures: LoadFigures = whole_load,
+    play: Play | None = None,
 ) -> Fit:
     """Fit a card to some observations and hold it against the others.
 
@@ -115,12 +121,12 @@ def calibrate(
         held_out_share: Share of the observations that the fit does not see.
         seed: Which those are.
         parameters: What is fitted; None for all that the observations speak of.
-        figures: How the probe that measured makes metrics of a load's records.
+        play: How observations are replayed; None for `player()`.
 
     Raises:
         UsageError: If there are too few observations.
     """
-    play = player(figures)
+    play = play or player()
     playable = [o for o in observations if play(card, o) is not None]
     unplayable = tuple(o.name for o in observations if o not in playable)
     if len(playable) < _FEWEST:
@@ -256,21 +262,6 @@ def _account(card: Card, observation: Observation) -> Account | None:
         ledger=ledger,
         weights_bytes=replay.weights_bytes,
     )
-
-
-def kind_of(card: Card, observation: Observation) -> object:
-    """Equal for observations of the same model with the same settings, memory aside."""
-    replay = observation.replay
-    settings = replace(
-        replay.settings_on(card),
-        port=0,
-        explicit=(),
-        backend_is_explicit=False,
-        gpu_memory_utilization=0.0,
-        kv_cache_memory_bytes=None,
-        offload_bytes=min(1, replay.settings_on(card).offload_bytes),
-    )
-    return replay.shape, settings
 
 
 def _played(card: Card, observation: Observation, figures: LoadFigures) -> dict[str, float] | None:

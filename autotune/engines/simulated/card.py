@@ -86,10 +86,12 @@ class AttentionEfficiency(StrictModel):
         decode: Of the memory's peak, reading the KV cache.
         fp8_prefill: Factor on `prefill` with an fp8 KV cache.
         fp8_decode: Factor on `decode` with an fp8 KV cache (half the bytes, some conversion).
-        fp8_sequence: Factor on the engine core's time per sequence with an fp8 KV cache. Seen
-            below 1 in both studies of a small model on an H100 with 0.26.0; nobody knows why.
         sequence_token_ns: GPU time per layer and token of the longest sequence that decodes, of
-            a kernel that does not spread one sequence over the chip.
+            a kernel that does not spread one sequence over the chip; a KV cache of half the bytes
+            takes half of it.
+        launch_us: Host time per layer to launch attention where no graph holds it, beyond
+            FLASH_ATTN's: Triton and FlashInfer launch from Python.
+        fp8_launch_us: The same, for what an fp8 KV cache adds: scales that are handed over.
         layer_us: Further GPU time per layer and iteration (planning, small kernels).
         host_us: Further host time per iteration (metadata, planning).
     """
@@ -98,8 +100,9 @@ class AttentionEfficiency(StrictModel):
     decode: float = Field(gt=0, le=1.2)
     fp8_prefill: float = Field(default=0.9, gt=0)
     fp8_decode: float = Field(default=0.8, gt=0)
-    fp8_sequence: float = Field(default=1.0, gt=0)
     sequence_token_ns: float = Field(default=0.0, ge=0)
+    launch_us: float = Field(default=0.0, ge=0)
+    fp8_launch_us: float = Field(default=0.0, ge=0)
     layer_us: float = Field(default=0.0, ge=0)
     host_us: float = Field(default=0.0, ge=0)
 
@@ -132,6 +135,11 @@ class HostCosts(StrictModel):
         piecewise_layer_us: Per layer where attention runs between pieces of a graph.
         compiled_layer_us: Per layer of compiled code without a graph.
         eager_layer_us: Per layer without compilation.
+        eager_sequence_us: Per running sequence, what launching eagerly adds: it holds Python's
+            lock for the whole iteration, and the engine core's other threads (copying outputs,
+            encoding and sending them) need it for each sequence. While a graph runs they have it.
+            On an H100 100 streams decoded 9 ms an iteration slower than one, at 1.5B and at 7B;
+            with graphs 3 ms.
         frontend_chunk_us: API server, per chunk that is streamed; while it is busy, tokens
             join the next chunk, and the engine runs on.
         frontend_request_us: API server, per request: HTTP, validation, hand-over.
@@ -154,6 +162,7 @@ class HostCosts(StrictModel):
     piecewise_layer_us: float = Field(default=60.0, ge=0)
     compiled_layer_us: float = Field(default=110.0, ge=0)
     eager_layer_us: float = Field(default=330.0, ge=0)
+    eager_sequence_us: float = Field(default=0.0, ge=0)
     frontend_chunk_us: float = Field(default=45.0, ge=0)
     frontend_request_us: float = Field(default=600.0, ge=0)
     frontend_turn_us: float = Field(default=75.0, ge=0)

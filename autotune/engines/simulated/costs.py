@@ -84,6 +84,10 @@ class CostModel:
             self._attention_peak *= self._attention.fp8_prefill
             self._kv_bandwidth *= self._attention.fp8_decode
         self._kv_bytes = shape.kv_bytes_per_token(settings.kv_cache_dtype)
+        # A kernel that gives one sequence to few processors waits for that sequence's bytes.
+        plain = shape.kv_bytes_per_token()
+        share = self._kv_bytes / plain if plain else 1.0
+        self._sequence_token_s = self._attention.sequence_token_ns * 1e-9 * share
 
     @property
     def scheduler_steps(self) -> int:
@@ -193,7 +197,7 @@ class CostModel:
         flops = 4.0 * layers * shape.heads * shape.head_dim * load.prefill_pairs
         kv_tokens = load.decode_kv_tokens + load.prefill_kv_tokens
         read = kv_tokens * self._kv_bytes / self._kv_bandwidth
-        read = max(read, layers * load.longest_kv_tokens * self._attention.sequence_token_ns * 1e-9)
+        read = max(read, layers * load.longest_kv_tokens * self._sequence_token_s)
         return flops / self._attention_peak + read + layers * self._attention.layer_us * _US
 
     def _rest_s(self, load: Load) -> float:
@@ -225,16 +229,19 @@ class CostModel:
             seconds = layers * host.compiled_layer_us
         elif mode is GraphMode.PIECEWISE or load.prefill_tokens:
             seconds = layers * host.piecewise_layer_us
-        else:
-            seconds = host.graph_launch_us
-        return seconds * _US * self._jitter.host
+        else:  # attention is in the graph
+            return host.graph_launch_us * _US * self._jitter.host
+        attention = self._attention
+        each = attention.launch_us + (attention.fp8_launch_us if self._settings.fp8_kv else 0.0)
+        return (seconds + layers * each) * _US * self._jitter.host
 
     def _core_s(self, load: Load) -> float:
         """Scheduling, input preparation and output handling in the engine core."""
         host = self._card.host
         sequences = load.decode_sequences + load.prefill_sequences
         if self._settings.v1:
-            each = host.sequence_us * (self._attention.fp8_sequence if self._settings.fp8_kv else 1)
+            eager = self._settings.graph_mode is GraphMode.EAGER
+            each = host.sequence_us + (host.eager_sequence_us if eager else 0.0)
             seconds = host.iteration_us + each * sequences
         else:
             seconds = host.v0_iteration_us + host.v0_sequence_us * sequences

@@ -2,11 +2,13 @@
 
 Residuals are logarithms of predicted over measured, parameters are logarithms too, so that ten
 per cent up and down weigh the same and nothing turns negative. A weak pull towards the start
-value keeps a parameter where it was if no record speaks about it.
+value keeps a parameter where it was if no record speaks about it. Repeats of one configuration
+share what the model gets wrong of it, so together they count as one: each by 1 / sqrt(number).
 """
 
+from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import log
 from typing import Any, Final
 
@@ -25,7 +27,7 @@ FITTED_METRICS: Final[Mapping[str, float]] = {
     "ttft_16k_ns": 1.0,
     "ttft_32k_ns": 0.5,
     "tpot_p50_ns": 1.0,
-    "itl_p50_ns": 1.0,
+    "itl_p50_ns": 0.4,
     "itl_single_ns": 1.0,
     "decode_8k_tokens_per_s": 0.3,
     "decode_32k_tokens_per_s": 0.3,
@@ -34,7 +36,9 @@ FITTED_METRICS: Final[Mapping[str, float]] = {
     "e2e_p50_ns": 0.5,
 }
 """What is fitted, and how much it counts: figures that hang on the client and the host's mood,
-or that say the same as another one, count less."""
+or that say the same as another one, count less. `itl_p50_ns` is the gap between chunks; how many
+tokens join one is a matter of luck where the API server has no pauses: repeats of one server differ
+by a factor of two."""
 
 PARAMETERS: Final = (
     "gemm.compute",
@@ -47,6 +51,7 @@ PARAMETERS: Final = (
     "host.piecewise_layer_us",
     "host.compiled_layer_us",
     "host.eager_layer_us",
+    "host.eager_sequence_us",
     "host.frontend_chunk_us",
     "host.frontend_request_us",
     "host.frontend_prompt_token_us",
@@ -60,15 +65,21 @@ BACKEND_PARAMETERS: Final = (
     "sequence_token_ns",
     "fp8_prefill",
     "fp8_decode",
-    "fp8_sequence",
+    "launch_us",
+    "fp8_launch_us",
+    "host_us",
 )
 _SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
 _LARGEST_SHARE: Final = 1.2
 _PULL: Final = 0.05
+_STRONG_PULL: Final = 0.3
+"""For what an fp8 KV cache changes: seen in few configurations and small beside the noise, it would
+follow the noise (a weak pull had a halved cache read more slowly than a whole one)."""
 _WIDEST: Final = log(6.0)
 _STEP: Final = 0.04
 _EVALUATIONS: Final = 8
 _STEPS: Final = 3
+_INSIDE: Final = 1e-6
 _LARGE_MISS: Final = 0.1
 """From here on a miss counts by its size, not by its square: outliers do not rule."""
 
@@ -110,6 +121,7 @@ class Fitter:
         observations: What it is to explain.
         play: How it explains.
         parameters: What moves; None for `PARAMETERS` and the attention backends that are seen.
+        near: A card where to begin, closer to the solution; the pull is to the start values still.
     """
 
     def __init__(
@@ -118,14 +130,20 @@ class Fitter:
         observations: Sequence[Observation],
         play: Play,
         parameters: Sequence[str] | None = None,
+        *,
+        near: Card | None = None,
     ) -> None:
         self._card, self._observations, self._play = card, observations, play
         self._settings = [o.replay.settings_on(card) for o in observations]
+        kinds = [kind_of(card, o) for o in observations]
+        repeats = Counter(kinds)
+        self._weights = [repeats[kind] ** -0.5 for kind in kinds]
         names = parameters or self._all_parameters()
         self.names = [name for name in names if value_of(card, name) > 0]
         self._start = np.array([value_of(card, name) for name in self.names])
         self._upper = np.array([self._most(n, v) for n, v in zip(self.names, self._start)])  # noqa: B905 - as long as each other
-        self._at_best: Floats = np.zeros(len(self.names))
+        self._pulls = np.array([_STRONG_PULL if ".fp8_" in n else _PULL for n in self.names])
+        self._at_best: Floats = np.zeros(len(self.names)) if near is None else self._place_of(near)
         self._slopes: Floats | None = None
 
     def run(self) -> Card:
@@ -155,12 +173,19 @@ class Fitter:
         slopes, x = self._slopes[rows], self._at_best
         for _ in range(_STEPS):
             card = self._at(x)
-            misses = np.concatenate([_PULL * x, *(self._misses(card, i) for i in kept)])
+            misses = np.concatenate([self._pulls * x, *(self._misses(card, i) for i in kept)])
             # Weights of the loss soft_l1 (scipy.optimize.least_squares), as in `run`.
             weights = (1 + (misses / _LARGE_MISS) ** 2) ** -0.25
             step, *_ = np.linalg.lstsq(slopes * weights[:, None], -misses * weights, rcond=None)
             x = np.clip(x + step, -_WIDEST, self._upper)
         return self._at(x)
+
+    def _place_of(self, card: Card) -> Floats:
+        """A card's parameters as logarithms over the start values, within the bounds."""
+        values = np.array([value_of(card, name) for name in self.names])
+        place = np.log(np.maximum(values / self._start, np.exp(-_WIDEST)))
+        inside: Floats = np.clip(place, -_WIDEST + _INSIDE, self._upper - _INSIDE)
+        return inside
 
     def _rows(self, index: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Rows of residuals and Jacobian that belong to an observation."""
@@ -189,15 +214,15 @@ class Fitter:
     def _residuals(self, x: Floats) -> Floats:
         card = self._at(x)
         parts = [self._misses(card, index) for index in range(len(self._observations))]
-        return np.concatenate([_PULL * x, *parts])
+        return np.concatenate([self._pulls * x, *parts])
 
     def _misses(self, card: Card, index: int) -> Floats:
         """Weighted log(predicted / measured) of one observation's metrics."""
-        observation = self._observations[index]
+        observation, weight = self._observations[index], self._weights[index]
         predicted = self._play(card, observation) or {}
         return np.array(
             [
-                FITTED_METRICS.get(metric, 1.0) * log(predicted[metric] / value)
+                weight * FITTED_METRICS.get(metric, 1.0) * log(predicted[metric] / value)
                 if predicted.get(metric)
                 else 0.0
                 for metric, value in sorted(observation.measured.items())
@@ -214,7 +239,7 @@ class Fitter:
             moved[position] += _STEP
             there = self._at(moved)
             pull = np.zeros(len(x))
-            pull[position] = _PULL
+            pull[position] = self._pulls[position]
             parts = [
                 (self._misses(there, index) - old) / _STEP
                 if touches(name, self._settings[index], self._card)
@@ -223,6 +248,21 @@ class Fitter:
             ]
             columns.append(np.concatenate([pull, *parts]))
         return np.array(columns).T
+
+
+def kind_of(card: Card, observation: Observation) -> object:
+    """Equal for observations of the same model with the same settings, memory aside."""
+    replay = observation.replay
+    settings = replace(
+        replay.settings_on(card),
+        port=0,
+        explicit=(),
+        backend_is_explicit=False,
+        gpu_memory_utilization=0.0,
+        kv_cache_memory_bytes=None,
+        offload_bytes=min(1, replay.settings_on(card).offload_bytes),
+    )
+    return replay.shape, settings
 
 
 def backend_of(card: Card, settings: ServeSettings) -> str:

@@ -10,14 +10,19 @@ from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.calibrate import (
     calibrate,
     cross_validated,
-    kind_of,
     observation_from,
     player,
     write_card,
 )
 from autotune.engines.simulated.card import Card, card_named
 from autotune.engines.simulated.card_values import value_of, with_values
-from autotune.engines.simulated.fitting import FITTED_METRICS, Fitter, Observation, touches
+from autotune.engines.simulated.fitting import (
+    FITTED_METRICS,
+    Fitter,
+    Observation,
+    kind_of,
+    touches,
+)
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
 from autotune.errors import UsageError

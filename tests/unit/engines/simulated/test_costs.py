@@ -169,7 +169,7 @@ def test_async_scheduling_hands_a_prefills_token_out_after_the_next_launch() -> 
 
 
 def test_one_long_sequence_bounds_a_kernel_that_does_not_spread_it() -> None:
-    """Layers x tokens x sequence_token_ns per decode step, however few the bytes."""
+    """Layers x tokens x sequence_token_ns per decode step; half of it with half the bytes."""
     card = plain_card()
     slow = card.attention["TRITON_ATTN"].model_copy(update={"sequence_token_ns": 50.0})
     machine = machine_of(card.model_copy(update={"attention": {**card.attention,
@@ -178,11 +178,15 @@ def test_one_long_sequence_bounds_a_kernel_that_does_not_spread_it() -> None:
     async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[int, ...]:
         return tuple((await client.generate(request("a", (1, 10_000), output=4))).chunk_ns)
 
-    step = {backend: np.diff(served(talk, "--attention-backend", backend, machine=machine))[-1]
-            for backend in ("FLASH_ATTN", "TRITON_ATTN")}  # fmt: skip
-    read_ns = 10_002 * _KV_BYTES / _H100_BYTES_PER_S * 1e9
-    extra_ns = 28 * 10_002 * 50.0 - read_ns
-    assert step["TRITON_ATTN"] - step["FLASH_ATTN"] == pytest.approx(extra_ns, rel=0.01)
+    def step_ns(backend: str, dtype: str) -> float:
+        options = ("--attention-backend", backend, "--kv-cache-dtype", dtype)
+        return float(np.diff(served(talk, *options, machine=machine))[-1])
+
+    for dtype, share in (("auto", 1.0), ("fp8", 0.5)):
+        read_ns = 10_002 * _KV_BYTES * share / _H100_BYTES_PER_S * 1e9
+        extra_ns = 28 * 10_002 * 50.0 * share - read_ns
+        more_ns = step_ns("TRITON_ATTN", dtype) - step_ns("FLASH_ATTN", dtype)
+        assert more_ns == pytest.approx(extra_ns, rel=0.01)
 
 
 @pytest.mark.parametrize(
@@ -243,20 +247,21 @@ def test_the_model_of_these_tests_is_the_published_one() -> None:
     assert pytest.approx(7.61, abs=0.02) == (_LINEAR + 2 * _HEAD) / 1e9
 
 
-def test_an_fp8_kv_cache_changes_the_hosts_time_per_sequence_as_the_card_says() -> None:
-    """64 sequences x 100 us, halved by the card's factor for fp8; bf16 pays in full."""
+def test_a_backend_and_an_fp8_kv_cache_launch_attention_at_their_own_cost() -> None:
+    """28 layers x 500 us, and 200 us more with fp8, but nothing where a graph holds them."""
     card = plain_card()
-    host = card.host.model_copy(update={"sequence_us": 100.0})
-    halved = card.attention["FLASH_ATTN"].model_copy(update={"fp8_sequence": 0.5})
-    attention = {**card.attention, "FLASH_ATTN": halved}
-    machine = machine_of(card.model_copy(update={"host": host, "attention": attention}), QWEN_1B5)
+    costly = card.attention["FLASH_ATTN"].model_copy(
+        update={"launch_us": 500.0, "fp8_launch_us": 200.0}
+    )
+    attention = {**card.attention, "FLASH_ATTN": costly}
+    machine = machine_of(card.model_copy(update={"attention": attention}), QWEN_1B5)
 
-    def core_s(*options: str) -> float:
+    def seconds(load: Load, *options: str) -> float:
         argv = ("vllm", "serve", "m", "--no-async-scheduling", *options)
         settings = settings_from(argv, {}, machine)
-        costs = CostModel(machine.card, machine.shape, settings)
-        load = Load(decode_sequences=64, sampled=64)
-        return costs.iteration_s(load) - costs.gpu_s(load)
+        return CostModel(machine.card, machine.shape, settings).iteration_s(load)
 
-    assert core_s() == pytest.approx(64 * 100e-6)
-    assert core_s("--kv-cache-dtype", "fp8") == pytest.approx(64 * 50e-6)
+    prompt = Load(prefill_tokens=16, prefill_sequences=1, sampled=1)
+    assert seconds(prompt) == pytest.approx(28 * 500e-6)
+    assert seconds(prompt, "--kv-cache-dtype", "fp8") == pytest.approx(28 * 700e-6)
+    assert seconds(Load(decode_sequences=1, sampled=1)) < 28 * 100e-6

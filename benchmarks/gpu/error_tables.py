@@ -1,0 +1,204 @@
+"""How well the simulated H100 predicts the published records: tables for docs/results/README.md.
+
+What was said before a record was measured lies beside the records, with the state of the program
+that said it (`python -m benchmarks.gpu.predict`); the rest is the account that
+`python -m benchmarks.gpu.calibrate_h100` wrote.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from autotune.records import OutcomeStatus, TrialRecord
+from benchmarks.gpu.markdown import DASH, markdown, share
+from benchmarks.gpu.published import FIRST, LATER, RESULTS, SECOND, PublishedStudy
+
+ACCOUNT: Final = LATER / "calibration.json"
+BEFORE: Final = RESULTS / "simulated-before.json"
+LATER_BEFORE: Final = LATER / "simulated-before.json"
+_RATIOS: Final = {
+    "output_tokens_per_s": "out",
+    "ttft_short_ns": "TTFT short",
+    "ttft_loaded_p50_ns": "TTFT loaded",
+    "tpot_p50_ns": "TPOT",
+    "itl_p50_ns": "ITL p50",
+    "itl_single_ns": "ITL single",
+    "ttft_8k_ns": "TTFT 8K",
+    "ttft_16k_ns": "TTFT 16K",
+    "ttft_32k_ns": "TTFT 32K",
+}
+
+
+@dataclass(frozen=True)
+class Said:
+    """A prediction that was made of a record before anything was fitted to it.
+
+    Attributes:
+        machine: Which of the study's machines it ran on, from 0.
+        is_base: Whether it is the study's plainest configuration.
+        ratios: Metric to predicted / measured.
+    """
+
+    study: str
+    machine: int
+    record: TrialRecord
+    is_base: bool
+    ratios: Mapping[str, float]
+
+
+def said_of(path: Path, studies: Sequence[PublishedStudy]) -> tuple[Said, ...]:
+    """The predictions of a file, each beside its record."""
+    content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return tuple(
+        found
+        for study in studies
+        for found in _said(study, content["predictions"].get(study.name, {}))
+    )
+
+
+def _said(study: PublishedStudy, predictions: Mapping[str, Mapping[str, float]]) -> Iterator[Said]:
+    records = study.records()
+    fewest = min(len(r.configuration.items) for r in records)
+    for record in records:
+        known = predictions.get(str(record.number), {})
+        ratios = {m: said / value for m, said in known.items() if (value := record.metrics.get(m))}
+        if ratios and record.outcome.status is OutcomeStatus.MEASURED:
+            is_base = len(record.configuration.items) == fewest
+            machine = study.machine_of(record.number)
+            yield Said(study.name, machine, record, is_base, ratios)
+
+
+def unseen() -> str:
+    """Errors of a calibrated card on records that neither it nor its structure had seen."""
+    said = said_of(LATER_BEFORE, SECOND)
+    floor = _account()["repeats"]
+    machines = sorted({s.machine for s in said})
+    rows = []
+    for metric, head in _RATIOS.items():
+        scaled = _scaled(said, metric)
+        by_machine = (
+            _middle([s.ratios[metric] for s in said if s.machine == m and metric in s.ratios])
+            for m in machines
+        )
+        rows.append(
+            (
+                head,
+                *_spread([s.ratios[metric] for s in said if metric in s.ratios]),
+                *by_machine,
+                *_spread(scaled),
+                share(floor["median_error"].get(metric)),
+                share(floor["p90_error"].get(metric)),
+            )
+        )
+    heads = ["metric", "median", "p90", *(f"machine {m + 1}: median" for m in machines),
+             "one factor per machine: median", "p90", "repeats: median", "p90"]  # fmt: skip
+    rank = _rank([(s.ratios[_OUT] * (s.record.metrics[_OUT] or 0), s.record.metrics[_OUT] or 0)
+                  for s in said if _OUT in s.ratios])  # fmt: skip
+    return f"{markdown(heads, rows)}\n\nRank correlation of output tokens/s: {rank:.2f}."
+
+
+def unseen_trials() -> str:
+    """Predicted over measured, trial by trial."""
+    rows = []
+    for said in said_of(LATER_BEFORE, SECOND):
+        settings = [f"{name}={value}" for name, value in said.record.configuration.items
+                    if value != "default" and name != "gpu_memory_utilization"]  # fmt: skip
+        ratios = (f"{said.ratios[m]:.2f}" if m in said.ratios else DASH for m in _RATIOS)
+        rows.append((str(said.record.number), str(said.machine + 1),
+                     ", ".join(settings) or "default", *ratios))  # fmt: skip
+    return markdown(("trial", "machine", "settings", *_RATIOS.values()), rows)
+
+
+def errors() -> str:
+    """What was predicted before and after the calibration, against what was measured."""
+    before, account = said_of(BEFORE, FIRST), _account()
+    days = account["later_days"]
+    kinds = {
+        "a third left out": account["left_out"],
+        "each configuration left out": account["cross_validated"],
+        **{f"from {day} on left out": summary for day, summary in days.items()},
+        "fitted to all": account["fitted"],
+        "repeats": account["repeats"],
+    }
+    rows = []
+    for metric in account["fitted"]["median_error"]:
+        told = (share(summary[f"{part}_error"].get(metric))
+                for summary in kinds.values() for part in ("median", "p90"))  # fmt: skip
+        rows.append((metric, *_spread([s.ratios[metric] for s in before if metric in s.ratios]),
+                     *told))  # fmt: skip
+    heads = ["metric", "before: median", "p90"]
+    for kind in kinds:
+        heads += [f"{kind}: median", "p90"]
+    ranks = [
+        f"{account['left_out']['rank_correlation']:.2f} with a third left out",
+        *(f"{s['rank_correlation']:.2f} from {day} on" for day, s in days.items()),
+        f"{account['rank_correlation']:.2f} fitted to all",
+    ]
+    left_out = ", ".join(account["left_out"]["records"])
+    told = f"Rank correlation of output tokens/s: {', '.join(ranks)}. Left out by lot: {left_out}."
+    return f"{markdown(heads, rows)}\n\n{told}"
+
+
+def signs() -> str:
+    """Measured effects above 10% and the calibrated simulator's."""
+    rows = [
+        (
+            effect["name"],
+            effect["metric"],
+            f"{effect['measured']:+.1%}",
+            f"{effect['predicted']:+.1%}",
+            "repeat, noise" if not effect["settings"]
+            else "right" if effect["sign_is_right"] else "**wrong**",
+        )
+        for effect in _account()["effects"]
+    ]  # fmt: skip
+    return markdown(("configuration", "metric", "measured", "predicted", "sign"), rows)
+
+
+def parameters() -> str:
+    """What the fit moved."""
+    rows = [(f"`{name}`", f"{old:.4g}", f"{new:.4g}")
+            for name, (old, new) in _account()["parameters"].items()]  # fmt: skip
+    return markdown(("parameter", "start", "fitted"), rows)
+
+
+_OUT: Final = "output_tokens_per_s"
+
+
+def _account() -> dict[str, Any]:
+    account: dict[str, Any] = json.loads(ACCOUNT.read_text(encoding="utf-8"))
+    return account
+
+
+def _scaled(said: Sequence[Said], metric: str) -> list[float]:
+    """Ratios of what is no baseline, divided by the mean ratio of its machine's baselines."""
+    found = []
+    for one in said:
+        bases = [s.ratios[metric] for s in said
+                 if s.is_base and (s.study, s.machine) == (one.study, one.machine)
+                 and metric in s.ratios]  # fmt: skip
+        if not one.is_base and bases and metric in one.ratios:
+            found.append(one.ratios[metric] / float(np.exp(np.mean(np.log(bases)))))
+    return found
+
+
+def _spread(ratios: Sequence[float]) -> tuple[str, str]:
+    misses = [abs(r - 1) for r in ratios]
+    if not misses:
+        return DASH, DASH
+    return share(float(np.median(misses))), share(float(np.percentile(misses, 90)))
+
+
+def _middle(ratios: Sequence[float]) -> str:
+    return _spread(ratios)[0]
+
+
+def _rank(pairs: Sequence[tuple[float, float]]) -> float:
+    from scipy.stats import spearmanr  # noqa: PLC0415 - slow to import
+
+    said, value = zip(*pairs, strict=True)
+    return float(spearmanr(said, value).statistic)
