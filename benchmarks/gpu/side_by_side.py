@@ -136,7 +136,9 @@ class Gatherer:
                               f"{'' if outcome is None else outcome.message} {shown}"))  # fmt: skip
 
 
-async def gathered(gatherers: Sequence[Gatherer], groups: Sequence[Groups]) -> None:
+async def gathered(
+    gatherers: Sequence[Gatherer], groups: Sequence[Groups], after: Path | None
+) -> None:
     """Start together what is to be started together, measure one by one."""
     for together in zip_longest(*groups, fillvalue={}):
         async with AsyncExitStack() as stack:
@@ -146,6 +148,8 @@ async def gathered(gatherers: Sequence[Gatherer], groups: Sequence[Groups]) -> N
                 for one in await gatherer.start(stack, cells)
             ]
             await asyncio.gather(*(gatherer.settled(one) for gatherer, one in started))
+            while after is not None and not after.exists() and gatherers[0].left_s() > 0:
+                await gatherers[0].clock.sleep(0.5)
             for gatherer, one in started:
                 await gatherer.measure(one)
 
@@ -156,6 +160,7 @@ def main() -> None:
     parser.add_argument("files", nargs="+", metavar="STUDY GROUPS")
     parser.add_argument("--model", help="instead of the study's, where there is one study")
     parser.add_argument("--seconds", type=float, default=540.0)
+    parser.add_argument("--after", type=Path, help="measure once this file is there: others start")
     chosen = parser.parse_args()
     if len(chosen.files) % 2 or (chosen.model and len(chosen.files) > 2):
         parser.error("a study and its groups, and so on; --model for one study only")
@@ -169,7 +174,7 @@ def main() -> None:
             announce(workbench, view)
             gatherers.append(Gatherer(workbench, view, chosen.seconds))
             groups.append(read_yaml(Path(file)))
-        gatherers[0].clock.run(gathered(gatherers, groups))
+        gatherers[0].clock.run(gathered(gatherers, groups, chosen.after))
 
 
 if __name__ == "__main__":
