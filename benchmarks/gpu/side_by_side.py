@@ -148,7 +148,7 @@ async def gathered(
                 for one in await gatherer.start(stack, cells)
             ]
             await asyncio.gather(*(gatherer.settled(one) for gatherer, one in started))
-            while after is not None and not after.exists() and gatherers[0].left_s() > 0:
+            while after and not await asyncio.to_thread(after.exists) and gatherers[0].left_s() > 0:
                 await gatherers[0].clock.sleep(0.5)
             for gatherer, one in started:
                 await gatherer.measure(one)
