@@ -1,5 +1,6 @@
 """Every file name of a study and a trial, and where declared files are found."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,7 +97,7 @@ def results_root() -> Path:
     return Path.cwd() / "studies"
 
 
-def declared_file(kind: str, name: str) -> Path:
+def declared_file(kind: str, name: str, *, but: Callable[[Path], bool] = lambda _: False) -> Path:
     """Find a declared study, matrix or search space.
 
     Looked for in this order: the path itself, `KIND/NAME.yaml` in the current directory, the
@@ -105,6 +106,7 @@ def declared_file(kind: str, name: str) -> Path:
     Args:
         kind: "studies" or "search_spaces".
         name: A path, or a name without ".yaml".
+        but: Files that the hint does not offer, for they are of another kind.
 
     Raises:
         UsageError: If there is none; the hint lists those that there are.
@@ -119,7 +121,8 @@ def declared_file(kind: str, name: str) -> Path:
         inside = ", ".join(str(f) for f in sorted(Path(name).glob("*.y*ml"))[:5])
         message = f"{name!r} is a folder, and a file is wanted"
         raise UsageError(message, hint=f"Give the file: {inside or 'there is none in it'}.")
-    known = sorted({f.stem for root in roots if root.is_dir() for f in root.glob("*.yaml")})
+    found = (f for root in roots if root.is_dir() for f in root.glob("*.yaml"))
+    known = sorted({f.stem for f in found if not but(f)})
     message = f"there is no file {name!r} in {kind}/"
     raise UsageError(message, hint=f"Known ones: {', '.join(known) or 'none'}.")
 

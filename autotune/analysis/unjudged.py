@@ -10,7 +10,9 @@ from collections.abc import Sequence
 from autotune.errors import NothingFeasibleError, NothingJudgedError
 from autotune.records import OutcomeStatus, TrialKind, TrialRecord
 
-GO_ON = "The same command goes on with the study; its trials need the time to run to their end."
+GO_ON = (
+    "The same command goes on with the study; where its time was over it needs a longer --timeout."
+)
 
 
 def judged(records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:

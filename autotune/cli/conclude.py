@@ -1,16 +1,15 @@
 """What a study has come to: front, recommendation, success criteria, files that can be started."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import orjson
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from autotune.analysis.recommend import Recommendation, SettingReason
 from autotune.analysis.unjudged import nothing_feasible
-from autotune.cli.json_lines import record_as_json
+from autotune.cli.json_lines import record_as_json, result_line
 from autotune.cli.warnings import warn
 from autotune.errors import NothingFeasibleError, StoreError, UsageError
 from autotune.paths import StudyPaths
@@ -18,7 +17,7 @@ from autotune.records import OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.exports.folder import Written, write_recommendation
 from autotune.report.exports.service import Service, service_from
 from autotune.report.findings import Findings
-from autotune.report.inputs import stored_findings, untested
+from autotune.report.inputs import cautions, stored_findings
 from autotune.report.quantities import readable
 from autotune.report.summary import comparison_of, front_of, trials_of
 from autotune.report.table import Table, to_rich
@@ -85,11 +84,10 @@ class Summary:
             return ()
         return (*(f"written: {path}" for path in self.written.files), *self.written.notes)
 
-    def as_json(self) -> str:
-        """One JSON object, event "result"."""
+    def as_json(self, more: Mapping[str, object] | None = None) -> str:
+        """One JSON object, event "result"; `more` are fields that a command adds."""
         chosen, found = self.recommendation, self.findings
         values = {
-            "event": "result",
             "study": found.spec.name,
             "simulated": found.simulated,
             "reason": self.reason,
@@ -100,13 +98,14 @@ class Summary:
             "keep_default": None if chosen is None else chosen.keep_default,
             "why": "" if chosen is None else chosen.reason,
             "settings": [] if chosen is None else list(map(_setting_as_json, chosen.settings)),
+            "baseline_repaired": {} if chosen is None else dict(chosen.repaired),
             "criteria": {c.name: c.verdict.value for c in found.criteria},
             "corrections": list(map(str, found.corrections)),
             "warnings": list(self.warnings),
             "files": [] if self.written is None else list(map(str, self.written.files)),
             "notes": [] if self.written is None else list(self.written.notes),
         }
-        return orjson.dumps(values, default=str).decode()
+        return result_line({**values, **(more or {})})
 
     def require_feasible(self) -> None:
         """Turn an empty result into an exit code.
@@ -159,7 +158,7 @@ def summarise(
         () if found.chosen is None
         else read_resolution(paths).concerning(found.chosen.configuration)
     )  # fmt: skip
-    warnings = (*damaged, *concerning, *untested(found))
+    warnings = (*damaged, *concerning, *cautions(found))
     return Summary(findings=found, warnings=warnings, reason=reason)
 
 

@@ -67,6 +67,12 @@ class JsonLines:
         self._stream.flush()
 
 
+def result_line(values: Mapping[str, Any]) -> str:
+    """One JSON object, event "result": what a command that runs nothing has to say."""
+    line = {"event": "result", **values}
+    return orjson.dumps(line, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+
+
 def as_json(event: Event) -> dict[str, Any]:
     """An event as plain values."""
     match event:

@@ -1,6 +1,6 @@
 """What is known before a study's first trial: predictions for the machine, and earlier studies."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -10,10 +10,10 @@ from autotune.cli.wiring import Workbench, environment_of
 from autotune.engines.simulated.predictor import predictor_for
 from autotune.errors import AutotuneError
 from autotune.records import Configuration, TrialRecord
-from autotune.spec.study import StudySpec
+from autotune.spec.study import Setting, StudySpec
 from autotune.study.priors import combined, screening_prior
 from autotune.study.surrogate.model import Prior
-from autotune.study.transfer import Earlier, akin, fits, is_here, regressions, seeds_of
+from autotune.study.transfer import Earlier, akin, as_here, fits, is_here, regressions, seeds_of
 from autotune.units import bytes_from_gib
 
 MOST_TAKEN: Final = 3
@@ -29,7 +29,9 @@ class Knowledge:
     Attributes:
         prior: Predictions for every configuration.
         seeds: Configurations of an earlier study, measured before the search.
-        hints: Configurations worth a look: the fixed matrix's, and those of another machine.
+        hints: Configurations worth a look: the study's own, those of another machine, and the
+            fixed matrix's.
+        hinted: Those of another machine among them.
         earlier: The study that seeds or hints are from.
         said: A line each for the user.
     """
@@ -37,6 +39,7 @@ class Knowledge:
     prior: Prior
     seeds: tuple[Configuration, ...] = ()
     hints: tuple[Configuration, ...] = ()
+    hinted: tuple[Configuration, ...] = ()
     earlier: Earlier | None = None
     said: tuple[str, ...] = ()
 
@@ -44,6 +47,25 @@ class Knowledge:
         """The study with its own seeds first and these after them."""
         taken = [*spec.seeds, *(dict(c.values) for c in self.seeds)]
         return spec.model_copy(update={"seeds": taken})
+
+    def named(self, spec: StudySpec, before: StudySpec | None = None) -> StudySpec:
+        """The study as its own file has it: it says what was taken and needs no other study.
+
+        Args:
+            spec: As declared.
+            before: What its file has said so far.
+        """
+        seeds = [*(() if before is None else before.seeds), *self.seeded(spec).seeds]
+        hints = [*(() if before is None else before.hints), *spec.hints]
+        hints += [dict(c.values) for c in self.hinted]
+        return spec.model_copy(
+            update={
+                "seeds": _distinct(seeds),
+                "hints": _distinct(hints),
+                "source": None,
+                "fresh": True,
+            }
+        )
 
     def regressions(self, spec: StudySpec, records: Sequence[TrialRecord]) -> tuple[str, ...]:
         """What the earlier study had better on the same kind of machine, a line each."""
@@ -75,20 +97,34 @@ def knowledge_for(workbench: Workbench, *, source: str | None, fresh: bool) -> K
         simulated = workbench.backend.simulated
         earlier = akin(_others(workbench), workbench.spec, simulated=simulated, where=where)
     seeds: tuple[Configuration, ...] = ()
-    hints = _matrix(workbench)
+    hinted: tuple[Configuration, ...] = ()
     if earlier is not None:
         most = MOST_ASKED if source is not None else MOST_TAKEN
         good = seeds_of(earlier.records, workbench.spec, most=most)
-        good = tuple(c for c in good if fits(c, workbench.space.space))
+        held = (as_here(c, workbench.space.space) for c in good)
+        good = tuple(dict.fromkeys(c for c in held if c is not None and c.items))
         if source is not None or is_here(earlier, where):
             seeds, what = good, "are measured first"
         else:
-            hints, what = good + hints, "are among the candidates"
+            hinted, what = good, "are among the candidates"
         told = "1 good configuration" if len(good) == 1 else f"{len(good)} good configurations"
         verb = what.replace("are ", "is ", 1) if len(good) == 1 else what
         text = f"{told} of study {earlier} {verb}"
         said += (f"{text}; --fresh leaves them out",)
-    return Knowledge(prior=prior, seeds=seeds, hints=hints, earlier=earlier, said=said)
+    return Knowledge(
+        prior=prior,
+        seeds=seeds,
+        hints=(*_own_hints(workbench), *hinted, *_matrix(workbench)),
+        hinted=hinted,
+        earlier=earlier,
+        said=said,
+    )
+
+
+def _own_hints(workbench: Workbench) -> tuple[Configuration, ...]:
+    """What the study's file hints at, as far as the space holds it."""
+    own = map(Configuration.of, workbench.spec.hints)
+    return tuple(c for c in own if fits(c, workbench.space.space))
 
 
 def _prior(workbench: Workbench) -> tuple[Prior, tuple[str, ...]]:
@@ -124,6 +160,12 @@ def _others(workbench: Workbench) -> list[Earlier]:
 
 def _earlier(study: StoredStudy) -> Earlier:
     return Earlier(spec=study.spec, records=study.records)
+
+
+def _distinct(values: Sequence[Mapping[str, Setting]]) -> list[dict[str, Setting]]:
+    """Each once, in the order of their first."""
+    found = dict.fromkeys(map(Configuration.of, values))
+    return [dict(configuration.values) for configuration in found]
 
 
 def _matrix(workbench: Workbench) -> tuple[Configuration, ...]:

@@ -69,12 +69,15 @@ def _head(state: LiveState, now_ns: int, width: int) -> RenderableType:
     """What runs, how far, how long; on a narrow terminal the time that is left stays whole."""
     total = "" if state.total is None else f"/{state.total}"
     parts = [SIMULATED] if state.simulated else []
-    parts += [shorten(state.study, 20), f"{state.done}{total} trials"]
+    parts.append(shorten(state.study, 20))
+    done = f"{state.done}{total}"
     gone = "" if state.started_ns is None else duration_text(s_from_ns(now_ns - state.started_ns))
     left = "" if state.remaining_s is None else f"~{duration_text(state.remaining_s)} left"
     whole = ", ".join(filter(None, (gone, left)))
-    virtual = f"{whole} (virtual)" if whole and state.virtual else whole
-    heads = [" · ".join([*parts, *filter(None, [times])]) for times in (virtual, whole, left)]
+    mark = " (virtual)" if state.virtual else ""
+    marked = [f"{times}{mark}" for times in (whole, left) if times] or [""]
+    told = [*((f"{done} trials", times) for times in marked), (done, marked[-1]), (done, left)]
+    heads = [" · ".join(filter(None, [*parts, *ends])) for ends in told]
     head = next((h for h in heads if len(h) <= width - 4), heads[-1])
     style = "bold yellow" if state.simulated else "bold cyan"
     return Rule(Text(shorten(head, width - 4), style=style), style=style)

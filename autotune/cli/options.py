@@ -57,7 +57,8 @@ TimeoutOption = Annotated[
     str | None,
     typer.Option(
         "--timeout",
-        help="End after 90m, 2h, 3600s, in a trial too; each run counts anew.",
+        help="End after 90m, 2h, 3600s, in a trial too; each run counts anew. A simulated "
+        "study counts its virtual time.",
     ),
 ]
 PreferOption = Annotated[
@@ -83,8 +84,16 @@ OPTIONS: Final[Mapping[str, str]] = {
     "seed": "--seed",
     "budget.timeout_s": "--timeout",
     "prefer": "--prefer",
+    "from": "--from",
+    "fresh": "--fresh",
 }
 """Keys of a study file that an option lies over."""
+
+_CELLS: Final = "configurations"
+"""The key by which a matrix file is known."""
+
+_OTHER: Final[Mapping[str, str]] = {"from": "fresh", "fresh": "from"}
+"""An option and what it puts an end to in the file."""
 
 _UNITS_S: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
@@ -117,14 +126,20 @@ def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
         UsageError: If there is no such file.
         SpecError: If the file or an option's value is wrong.
     """
-    path = declared_file("studies", study)
+    path = declared_file("studies", study, but=is_matrix)
     raw = read_yaml(path)
     raw = {} if raw is None else raw
+    if isinstance(raw, dict) and _CELLS in raw:
+        message = f"{path} is a matrix, and a study is wanted"
+        raise UsageError(message, hint=f"`autotune matrix --matrix {study}` measures its cells.")
     if isinstance(raw, dict):
         raw.setdefault("name", path.stem)
         given = {key: value for key, value in overrides.items() if value is not None}
         if given.get("engine.name") and not given.get("engine.deployer"):
             _forget_deployer(raw, str(given["engine.name"]))
+        for key, other in _OTHER.items():
+            if given.get(key):
+                raw.pop(other, None)
         for key, value in given.items():
             _lay_over(raw, key.split("."), value)
         if isinstance(raw.get("model"), str):
@@ -134,8 +149,9 @@ def load_study(study: str, overrides: Mapping[str, Any]) -> StudySpec:
     require_measured(spec, where=str(path))
     known = vocabulary()
     known.check(spec.baseline, where=f"{path}: baseline")
-    for index, seed in enumerate(spec.seeds):
-        known.check(seed, where=f"{path}: seeds -> {index}")
+    for field, named in (("seeds", spec.seeds), ("hints", spec.hints)):
+        for index, values in enumerate(named):
+            known.check(values, where=f"{path}: {field} -> {index}")
     return spec
 
 
@@ -146,7 +162,17 @@ def load_matrix(matrix: str) -> MatrixSpec:
         UsageError: If there is no such file.
         SpecError: If the file is wrong.
     """
-    return read_matrix(declared_file("studies", matrix), vocabulary())
+    path = declared_file("studies", matrix, but=lambda other: not is_matrix(other))
+    return read_matrix(path, vocabulary())
+
+
+def is_matrix(path: Path) -> bool:
+    """Whether a declared file is a matrix, by the key that no study has."""
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return False
+    return any(line.startswith(f"{_CELLS}:") for line in text.splitlines())
 
 
 def _forget_deployer(raw: dict[str, Any], engine: str) -> None:
@@ -190,6 +216,18 @@ def study_overrides(  # noqa: PLR0917 - one per option, in the command's own ord
         "budget.timeout_s": None if timeout is None else seconds_from(timeout),
         "prefer": prefer,
     }
+
+
+def source_overrides(source: str | None, *, fresh: bool) -> dict[str, Any]:
+    """What a study takes from earlier ones, as keys of its file.
+
+    Raises:
+        UsageError: If both are asked for.
+    """
+    if source is not None and fresh:
+        message = f"--from {source} and --fresh contradict each other"
+        raise UsageError(message, hint="--fresh takes nothing from earlier studies.")
+    return {"from": source, "fresh": fresh or None}
 
 
 def absolute_model(model: str) -> str:

@@ -1,5 +1,6 @@
 """The program behind the command: parse, run one command, exit code."""
 
+import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -59,31 +60,50 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, that of an `AutotuneError`, 2 for a wrong command line, 130 after Ctrl-C.
     """
+    for_machines = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(args=arguments, standalone_mode=False)
     except AutotuneError as error:
-        return _failed(error)
+        return _failed(error, for_machines=for_machines)
     except OSError as error:
         if error.errno not in LOST or error.filename is not None:
             raise
-        return _failed(output_lost(error))
+        return _failed(output_lost(error), for_machines=False)
     except (KeyboardInterrupt, typer.Abort):
         result = EXIT_INTERRUPTED
     except _WRONG_COMMAND_LINE as error:
         error.show()
+        if for_machines:
+            typer.echo(_error_line("UsageError", error.format_message(), "", int(error.exit_code)))
         return int(error.exit_code)
     return result if isinstance(result, int) else 0
 
 
-def _failed(error: AutotuneError) -> int:
-    """Tell an error, where there is still somebody to tell; its exit code."""
+def _failed(error: AutotuneError, *, for_machines: bool) -> int:
+    """Tell an error, where there is still somebody to tell; its exit code.
+
+    Args:
+        error: Told on stderr.
+        for_machines: Whether the last line of stdout tells it to a machine, too.
+    """
+    message, hint = hidden(one_line(error.message)), hidden(one_line(error.hint))
     with suppress(OSError):
-        _say(f"error: {hidden(one_line(error.message))}")
-        if error.hint:
-            _say(f"hint: {hidden(one_line(error.hint))}")
+        _say(f"error: {message}")
+        if hint:
+            _say(f"hint: {hint}")
+    with suppress(OSError):
+        if for_machines:
+            typer.echo(_error_line(type(error).__name__, message, hint, error.exit_code))
     let_go(sys.stdout)
     let_go(sys.stderr)
     return error.exit_code
+
+
+def _error_line(kind: str, message: str, hint: str, exit_code: int) -> str:
+    """One JSON object, event "error", as `--json` has it."""
+    return json.dumps(
+        {"event": "error", "kind": kind, "message": message, "hint": hint, "exit_code": exit_code}
+    )
 
 
 def _say(text: str) -> None:

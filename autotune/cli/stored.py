@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from autotune.errors import UsageError
 from autotune.paths import StudyPaths, results_root
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
 from autotune.spec.space import SearchSpace
 from autotune.spec.study import Preference, StudySpec
 from autotune.store import Stored, TrialStore, read_preference, read_stored_study
@@ -30,6 +30,11 @@ class StoredStudy:
     def records(self) -> tuple[TrialRecord, ...]:
         """Every whole record."""
         return self.stored.records
+
+    @property
+    def is_matrix(self) -> bool:
+        """Whether its trials are the cells of a matrix."""
+        return any(record.kind is TrialKind.MATRIX for record in self.records)
 
     def trial(self, number: int) -> TrialRecord:
         """The record of a number.

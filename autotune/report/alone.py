@@ -7,6 +7,7 @@ from typing import Final
 from autotune.analysis.measurements import UTILIZATION, differences
 from autotune.records import FailureKind, OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.findings import Findings
+from autotune.report.quantities import trials_text
 
 _GPU: Final = (
     "Lower values of gpu_memory_utilization in the space, or a lower headroom.gpu_gib, give room."
@@ -25,9 +26,9 @@ def nothing_else_ran(findings: Findings) -> str:
         return ""
     ends = Counter(_end(record) for record in others)
     told = ", ".join(f"{end}: {count}" for end, count in ends.most_common())
-    count = f"{len(others)} other trial{'s' * (len(others) != 1)}"
     nearest = _nearest(others)
-    text = f"nothing but the default could run: {count}, none to its end ({told})"
+    count = trials_text(len(others))
+    text = f"nothing but the default could run: of {count} of anything else none did ({told})"
     if nearest is not None:
         short, record = nearest
         text += f"; the nearest, trial {record.number}, was {short:.2f} GiB short"

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from autotune.analysis.ablation import untested_notice
 from autotune.paths import StudyPaths
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
+from autotune.report.alone import nothing_else_ran
 from autotune.report.evidence import read_log_tail, read_telemetry
 from autotune.report.exports.folder import latest
 from autotune.report.findings import Findings, findings_of
@@ -49,14 +50,15 @@ class ReportInputs:
         if chosen is None:
             return (*self.damaged, *self.resolution.warnings)
         concerning = self.resolution.concerning(chosen.configuration)
-        return (*self.damaged, *concerning, *untested(self.findings))
+        return (*self.damaged, *concerning, *cautions(self.findings))
 
 
-def untested(findings: Findings) -> tuple[str, ...]:
-    """That settings of the recommendation were not tested one less, where they were not."""
+def cautions(findings: Findings) -> tuple[str, ...]:
+    """What limits an answer: settings not tested one less, nothing but the default that ran."""
     chosen = findings.recommendation
-    notice = untested_notice(findings.spec)
-    return (notice,) if notice and chosen is not None and not chosen.keep_default else ()
+    is_changed = chosen is not None and not chosen.keep_default
+    untested = untested_notice(findings.spec) if is_changed else ""
+    return tuple(text for text in (untested, nothing_else_ran(findings)) if text)
 
 
 def stored_findings(
@@ -120,7 +122,7 @@ def gather(
         telemetry=telemetry,
         matrix=matrix,
         serve="" if chosen is None or findings.simulated else serve_command(paths, spec),
-        reproduce=reproduce_command(paths, spec),
+        reproduce=reproduce_command(paths, spec, records),
         written=written,
         resolution=read_resolution(paths),
         damaged=tuple(damaged),
@@ -136,13 +138,20 @@ def serve_command(paths: StudyPaths, spec: StudySpec) -> str:
     return shlex.join(["docker", "compose", "-f", compose, "up", "-d"])
 
 
-def reproduce_command(paths: StudyPaths, spec: StudySpec) -> str:
-    """The command that runs the same study under another name."""
+def reproduce_command(
+    paths: StudyPaths, spec: StudySpec, records: Sequence[TrialRecord] = ()
+) -> str:
+    """The command that runs the same study under another name; empty for a matrix.
+
+    The study's own file names what was taken from earlier studies.
+    """
+    if any(record.kind is TrialKind.MATRIX for record in records):
+        return ""
     trials = spec.budget.trials
     again = f"{spec.name}-again"
     return shlex.join([
         "autotune", "study", _relative(paths.spec), "--name", again,
-        "--trials", str(trials), "--seed", str(spec.seed),
+        "--trials", str(trials), "--seed", str(spec.seed), "--fresh",
     ])  # fmt: skip
 
 

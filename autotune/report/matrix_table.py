@@ -1,33 +1,22 @@
 """The fixed matrix: configurations down, tests 1 to 6 across; an empty cell says why."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import product
 from typing import Final
 
 from autotune.analysis.comparable import machines_of
 from autotune.metrics import METRICS, Unit
-from autotune.records import OutcomeStatus, ProbeResult, ProbeStatus, TrialRecord
+from autotune.records import OutcomeStatus, ProbeResult, ProbeStatus
 from autotune.report.bounds import memory_bounds
+from autotune.report.matrix_noise import NEAR, Compared
+from autotune.report.matrix_rows import TESTS, MatrixRow
 from autotune.report.quantities import DASH, display, in_sentence, scale_for, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, to_csv
 from autotune.report.tables import any_simulated, configuration_text
-from autotune.seams.engine import Fragile
-from autotune.spec.matrix import Cell as MatrixCell
 from autotune.spec.study import StudySpec
 
-TESTS: Final[Mapping[int, tuple[str, str]]] = {
-    1: ("startup", "Startup"),
-    2: ("ttft", "TTFT"),
-    3: ("throughput", "Throughput"),
-    4: ("long_context", "Long context"),
-    5: ("prefix_cache", "Prefix cache"),
-    6: ("memory", "Memory"),
-}
-"""Test number to its probe and its head."""
-
 _SHOWN: Final[Mapping[int, tuple[tuple[str, str], ...]]] = {
-    1: (("", "startup_ns"),),
+    1: (("", "startup_ns"), ("KV ", "context_capacity_tokens")),
     2: (("", "ttft_short_ns"),),
     3: (("", "output_tokens_per_s"), ("TTFT ", "ttft_loaded_p50_ns")),
     4: (("8K ", "ttft_8k_ns"), ("16K ", "ttft_16k_ns"), ("32K ", "ttft_32k_ns")),
@@ -35,78 +24,6 @@ _SHOWN: Final[Mapping[int, tuple[tuple[str, str], ...]]] = {
     6: (("GPU ", "gpu_memory_peak_bytes"), ("host ", "host_memory_peak_bytes")),
 }
 """Test number to (prefix, metric) of the figures in a cell."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class MatrixRow:
-    """One configuration of the matrix and what became of it.
-
-    Attributes:
-        name: As the matrix calls it.
-        record: Its last trial; None while it has not run.
-        earlier: Trials of the same settings before that, which may have had other tests.
-        fragile: Which of its settings have been seen to go wrong together, and how.
-    """
-
-    name: str
-    cell: MatrixCell
-    record: TrialRecord | None = None
-    earlier: tuple[TrialRecord, ...] = ()
-    fragile: tuple[str, ...] = ()
-
-    @property
-    def title(self) -> str:
-        """The cell's title; what runs on fragile settings says so beside its figures."""
-        return f"{self.cell.title} (fragile)" if self.fragile else self.cell.title
-
-    def of_test(self, test: int) -> TrialRecord | None:
-        """The last trial in which a test was measured, else the last trial."""
-        probe = TESTS[test][0]
-        trials = [r for r in (*self.earlier, self.record) if r is not None]
-        asked = [r for r in trials if any(
-            p.probe == probe and p.status is ProbeStatus.MEASURED for p in r.probes)]  # fmt: skip
-        return asked[-1] if asked else self.record
-
-
-def rows_of(
-    cells: Mapping[str, MatrixCell],
-    records: Sequence[TrialRecord],
-    fragile: Sequence[Fragile] = (),
-) -> list[MatrixRow]:
-    """Each cell with the records that carry its name and the settings of the last of them.
-
-    Args:
-        cells: By name, in the table's order.
-        records: Trials of the matrix.
-        fragile: What has been seen to go wrong on the engine at hand; of a cell with an image of
-            its own it says nothing.
-    """
-    return [_row_of(name, cell, [r for r in records if r.label == name], fragile)
-            for name, cell in cells.items()]  # fmt: skip
-
-
-def _row_of(
-    name: str, cell: MatrixCell, records: Sequence[TrialRecord], fragile: Sequence[Fragile]
-) -> MatrixRow:
-    if not records:
-        return MatrixRow(name=name, cell=cell)
-    *earlier, last = records
-    alike = tuple(r for r in earlier if _setting_of(r) == _setting_of(last))
-    is_here = cell.image is None and last.outcome.status is not OutcomeStatus.SCREENED
-    found = [str(f) for f in fragile if is_here and f.concerns(last.configuration)]
-    return MatrixRow(name=name, cell=cell, record=last, earlier=alike, fragile=tuple(found))
-
-
-def _setting_of(record: TrialRecord) -> tuple[object, ...]:
-    image = record.environment.get("image_digest") or record.environment.get("image")
-    return (record.configuration, dict(record.left_out), image)
-
-
-def measured_tests(rows: Sequence[MatrixRow]) -> tuple[int, ...]:
-    """The tests that any cell has been asked."""
-    asked = {p.probe for row in rows for r in (*row.earlier, row.record) if r is not None
-             for p in r.probes}  # fmt: skip
-    return tuple(test for test, (probe, _) in TESTS.items() if probe in asked)
 
 
 def matrix_table(
@@ -122,8 +39,9 @@ def matrix_table(
         tests: A column each.
         spec: Whose headroom and limits memory is held against; None leaves that out.
     """
+    compared = Compared.of(rows)
     body = tuple(
-        (Cell.of(row.title, Tone.STRONG), *(_cell(row, test, spec) for test in tests))
+        (Cell.of(row.title, Tone.STRONG), *(_cell(row, test, spec, compared) for test in tests))
         for row in rows
     )
     return Table(
@@ -139,6 +57,7 @@ def matrix_table(
         notes=(
             *_places(rows),
             *_unchecked(rows),
+            *compared.notes(rows),
             *(note for row in rows for note in _notes(row)),
             *_memory(rows, tests, spec),
         ),
@@ -157,7 +76,8 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
     heads = ["configuration", "title", "settings", "status", "simulated"]
     heads += [f"{tag} [{METRICS[tag].unit.value}]" for tag in tags]
     heads += [f"test {test} note" for test in tests]
-    heads += ["left out", "notes", "fragile"]
+    heads += ["left out", "notes", "fragile", "start", "within the noise of the reference"]
+    compared = Compared.of(rows)
     lines = []
     for row in rows:
         record = row.record
@@ -167,22 +87,20 @@ def matrix_csv(rows: Sequence[MatrixRow], tests: Sequence[int] = tuple(TESTS)) -
         left_out = {} if record is None else record.left_out
         lines.append([
             row.name, row.cell.title, settings, status, marked,
-            *(_raw(tag, _value(row, test, tag)) for test in tests for tag in _tags(test)),
+            *(_raw(tag, row.value(test, tag)) for test in tests for tag in _tags(test)),
             *(_reason(row, test) for test in tests),
             "; ".join(f"{name}: {why}" for name, why in left_out.items()),
             "" if record is None else "; ".join(record.notes),
             "; ".join(row.fragile),
+            compared.start(row),
+            "; ".join(tag for test in tests for tag in _tags(test)
+                      if compared.is_noise(row, test, tag)),
         ])  # fmt: skip
     return to_csv(heads, lines)
 
 
 def _tags(test: int) -> list[str]:
     return [m.tag for m in METRICS.values() if m.probe == TESTS[test][0]]
-
-
-def _value(row: MatrixRow, test: int, tag: str) -> float | None:
-    record = row.of_test(test)
-    return None if record is None else record.metrics.get(tag)
 
 
 def _raw(tag: str, value: float | None) -> float | int | None:
@@ -192,15 +110,16 @@ def _raw(tag: str, value: float | None) -> float | int | None:
     return value
 
 
-def _cell(row: MatrixRow, test: int, spec: StudySpec | None) -> Cell:
+def _cell(row: MatrixRow, test: int, spec: StudySpec | None, compared: Compared) -> Cell:
     """Figures of a test, or why there are none."""
     over = _over(row, test, spec)
     figures = []
     for prefix, tag in _SHOWN[test]:
-        value = _value(row, test, tag)
+        value = row.value(test, tag)
         if value is not None:
-            mark = " (over the headroom)" if tag in over else ""
-            figures.append(prefix + scale_for(tag, (value,)).text(value) + mark)
+            mark = " (over the headroom)" if tag in over else compared.mark(row, test, tag)
+            near = NEAR if compared.is_noise(row, test, tag) else ""
+            figures.append(prefix + near + scale_for(tag, (value,)).text(value) + mark)
     reason = _reason(row, test)
     if figures and over:
         return Cell.of(" · ".join(figures), Tone.BAD)
@@ -277,7 +196,7 @@ def _memory(rows: Sequence[MatrixRow], tests: Sequence[int], spec: StudySpec | N
     for row, test in product(rows, tests):
         for tag, bound in _over(row, test, spec).items():
             least = f"{in_sentence(title(tag))}: {display(tag, bound)} leave the headroom"
-            figure = display(tag, _value(row, test, tag))
+            figure = display(tag, row.value(test, tag))
             found.setdefault(least, {}).setdefault(figure, []).append(row.cell.title)
     return [
         f"{least} that the study wants; over it are "

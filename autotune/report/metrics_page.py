@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from autotune.metrics import METRICS, Direction, Metric
-from autotune.report.matrix_table import TESTS
+from autotune.report.matrix_rows import TESTS
 from autotune.report.quantities import DASH
 from autotune.report.table import Cell, Column, Table, to_markdown
 

@@ -168,6 +168,11 @@ def readable(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def trials_text(count: int) -> str:
+    """A number of trials: "1 trial", "40 trials"."""
+    return "1 trial" if count == 1 else f"{count} trials"
+
+
 def in_sentence(name: str) -> str:
     """A title inside a sentence: acronyms keep their capitals."""
     return name if name[:2].isupper() else name[:1].lower() + name[1:]

@@ -7,7 +7,7 @@ from autotune.analysis.measurements import repeats_of
 from autotune.analysis.passed_over import PassedOver
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings
-from autotune.report.quantities import change, display, readable, title
+from autotune.report.quantities import change, display, readable, title, trials_text
 from autotune.report.table import Table, Tone
 from autotune.report.tables import change_tone, comparison_table
 from autotune.report.trial_tables import front_table, trials_table
@@ -137,7 +137,7 @@ def facts(findings: Findings) -> tuple[str, ...]:
         findings.spec.model,
         environment.get("gpu", ""),
         engine,
-        f"{len(records)} trials, {measured} feasible",
+        f"{trials_text(len(records))}, {measured} feasible",
         records[0].wall_start[:10] if records else "",
     ]
     return tuple(one_line(part) for part in parts if part)

@@ -124,6 +124,9 @@ def settings_table(recommendation: Recommendation, *, simulated: bool = False) -
     for setting in recommendation.settings:
         changed = setting.value != setting.default
         default = DASH if setting.default is None else str(setting.default)
+        lowered = recommendation.repaired.get(setting.parameter)
+        if lowered is not None and lowered != setting.value:
+            default += f" (baseline {lowered})"
         rows.append((
             Cell.of(setting.parameter),
             Cell.of(setting.value, Tone.STRONG if changed else Tone.PLAIN),

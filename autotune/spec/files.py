@@ -1,6 +1,6 @@
 """Reading YAML files strictly: an unknown key is an error, and an error names its field."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Final, TypeVar, Union, get_args, get_origin
@@ -112,7 +112,8 @@ def validate(
         place = tuple(part for part in wrong["loc"] if part not in _KINDS)
         option = (options or {}).get(".".join(map(str, place)))
         field = " -> ".join(str(part) for part in place) or "(whole file)"
-        text, hint = _in_words(model, wrong, "that option" if option else "that field")
+        kinds = _kinds_wanted(found, wrong["loc"])
+        text, hint = _in_words(model, wrong, kinds, "that option" if option else "that field")
         at = f"{option} {wrong['input']!r}" if option else f"{where}: {field}"
         message = f"{at}: {text}"
         raise SpecError(message, hint=hint) from error
@@ -120,6 +121,11 @@ def validate(
 
 _KINDS: Final = frozenset({"str", "int", "float", "bool"})
 """What pydantic adds to a place where one of several kinds would do."""
+
+_IN_YAML: Final = {
+    "str": "a text", "int": "a number", "float": "a number", "bool": "true or false",
+    "dict": "a mapping", "list": "a list",
+}  # fmt: skip
 
 _PATTERNS: Final[dict[str, str]] = {}
 
@@ -130,7 +136,7 @@ def pattern(expression: str, words: str) -> str:
     return expression
 
 
-def _in_words(model: type[BaseModel], wrong: Any, what: str) -> tuple[str, str]:
+def _in_words(model: type[BaseModel], wrong: Any, kinds: str, what: str) -> tuple[str, str]:
     """What is wrong and the next step, out of pydantic's description."""
     place, kind = wrong["loc"], wrong["type"]
     if kind == "extra_forbidden":
@@ -141,8 +147,19 @@ def _in_words(model: type[BaseModel], wrong: Any, what: str) -> tuple[str, str]:
     if kind == "string_pattern_mismatch":
         text = f"it must be {_PATTERNS.get(wrong['ctx']['pattern'], 'written otherwise')}"
     elif place and place[-1] in _KINDS:
-        text = f"it must be a text, a number, true or false; found {_kind(wrong['input'])}"
+        text = f"it must be {kinds}; found {_kind(wrong['input'])}"
     return text, f"Mend {what} and run again."
+
+
+def _kinds_wanted(found: Sequence[Any], place: tuple[int | str, ...]) -> str:
+    """What a field of several kinds takes, in words: pydantic has an error for each of them."""
+    tried = [str(e["loc"][-1]) for e in found if e["loc"][:-1] == place[:-1] and e["loc"]]
+    known = (w for name in tried for prefix, w in _IN_YAML.items() if name.startswith(prefix))
+    words = dict.fromkeys(known)
+    *first, last = words or ("something else",)
+    if not first or last == "true or false":
+        return ", ".join([*first, last])
+    return f"{', '.join(first)} or {last}"
 
 
 def _kind(raw: Any) -> str:

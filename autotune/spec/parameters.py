@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from autotune.records import Scalar
+from autotune.records import Configuration, Scalar
 
 DEFAULT: Final = "default"
 """The choice that leaves a parameter to the engine."""
@@ -108,3 +108,23 @@ class Range:
 
 
 Parameter = Choice | Range
+
+
+@dataclass(frozen=True, kw_only=True)
+class Given:
+    """A setting of every configuration that does not make it itself.
+
+    Attributes:
+        unless: Parameters that take its place: a configuration with one of them gets nothing.
+    """
+
+    parameter: str
+    value: Scalar
+    unless: frozenset[str] = frozenset()
+
+    def completed(self, configuration: Configuration) -> Configuration:
+        """A configuration with it."""
+        values = configuration.values
+        if self.parameter in values or not self.unless.isdisjoint(values):
+            return configuration
+        return configuration.updated({self.parameter: self.value})

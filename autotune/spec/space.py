@@ -27,7 +27,15 @@ from autotune.errors import SpecError
 from autotune.records import Configuration, Scalar
 from autotune.spec.files import StrictModel, validate
 from autotune.spec.forbidden import BECAUSE, Forbidden
-from autotune.spec.parameters import DEFAULT, MOST_VALUES, Choice, Condition, Parameter, Range
+from autotune.spec.parameters import (
+    DEFAULT,
+    MOST_VALUES,
+    Choice,
+    Condition,
+    Given,
+    Parameter,
+    Range,
+)
 from autotune.spec.vocabulary import Vocabulary
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     "Choice",
     "Condition",
     "Forbidden",
+    "Given",
     "Parameter",
     "Range",
     "SearchSpace",
@@ -55,12 +64,17 @@ class AtLeast:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchSpace:
-    """Parameters and what ties them together."""
+    """Parameters and what ties them together.
+
+    Attributes:
+        given: What its configurations have that do not say otherwise; it is in no file.
+    """
 
     name: str
     parameters: tuple[Parameter, ...]
     relations: tuple[AtLeast, ...] = ()
     forbidden: tuple[Forbidden, ...] = ()
+    given: Given | None = None
 
     def parameter(self, name: str) -> Parameter | None:
         """The parameter of a name, None if there is none."""
@@ -77,7 +91,8 @@ class SearchSpace:
             value = raw.get(parameter.name, DEFAULT)
             if value != DEFAULT and all(condition.holds(kept) for condition in parameter.when):
                 kept[parameter.name] = value
-        return Configuration.of(kept)
+        found = Configuration.of(kept)
+        return found if self.given is None else self.given.completed(found)
 
     def in_order(self) -> tuple[Parameter, ...]:
         """Parameters, each after those that its conditions look at."""

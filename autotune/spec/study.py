@@ -172,7 +172,14 @@ class Search(StrictModel):
 
 
 class StudySpec(StrictModel):
-    """A study file; every field has a default, so an empty file is a study."""
+    """A study file; every field has a default, so an empty file is a study.
+
+    Attributes:
+        seeds: Configurations that are measured before the search.
+        hints: Configurations that are among the search's candidates.
+        source: `from` in a file: an earlier study, whose best are seeds too.
+        fresh: Whether nothing is taken from earlier studies.
+    """
 
     name: str = Field(default="default", pattern=NAME_PATTERN)
     description: str = ""
@@ -182,6 +189,9 @@ class StudySpec(StrictModel):
     space: str | dict[str, Any] = "vllm"
     baseline: dict[str, Setting] = Field(default_factory=dict)
     seeds: list[dict[str, Setting]] = Field(default_factory=list)
+    hints: list[dict[str, Setting]] = Field(default_factory=list)
+    source: str | None = Field(default=None, alias="from", min_length=1, max_length=64)
+    fresh: bool = False
     probes: list[str] = Field(
         default=[
             "startup",
@@ -232,10 +242,17 @@ class StudySpec(StrictModel):
         """As in a space, `default` leaves a parameter to the engine."""
         return {name: value for name, value in values.items() if value != DEFAULT}
 
-    @field_validator("seeds")
+    @field_validator("seeds", "hints")
     @classmethod
     def _defaults_are_absent(cls, seeds: list[dict[str, Setting]]) -> list[dict[str, Setting]]:
         return [cls._default_is_absent(seed) for seed in seeds]
+
+    @model_validator(mode="after")
+    def _from_something_or_nothing(self) -> Self:
+        if self.fresh and self.source is not None:
+            message = "`fresh: true` takes nothing from earlier studies, and `from` names one"
+            raise ValueError(message)
+        return self
 
     @field_validator("probes")
     @classmethod

@@ -18,6 +18,9 @@ FREE_FIELDS: Final = frozenset(
         "name",
         "description",
         "seeds",
+        "hints",
+        "from",
+        "fresh",
         "throughput_gain",
         "prefer",
         "budget",
@@ -71,7 +74,7 @@ def ensure_same_study(paths: StudyPaths, spec: StudySpec, space: SearchSpace) ->
 
 
 def _raw(spec: StudySpec, space: SearchSpace) -> dict[str, Any]:
-    return {**spec.model_dump(mode="json"), "space": space_to_raw(space)}
+    return {**spec.model_dump(mode="json", by_alias=True), "space": space_to_raw(space)}
 
 
 def _bare(space: SearchSpace) -> SearchSpace:

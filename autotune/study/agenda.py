@@ -6,7 +6,7 @@ retries, repairs, trials that Ctrl-C cut off, seeds. When nothing is left here t
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from autotune.analysis.comparable import machines_of, measured_calmly
@@ -17,7 +17,7 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
-from autotune.spec.parameters import Parameter
+from autotune.spec.parameters import Given, Parameter
 from autotune.study.lowered import lowered_default
 
 BESIDE: Final = frozenset({TrialKind.RETRY, TrialKind.VERIFY})
@@ -38,6 +38,12 @@ class Planned:
     kind: TrialKind
     label: str = ""
     left_out: tuple[tuple[str, str], ...] = field(default=())
+
+    def completed(self, given: Given | None) -> "Planned":
+        """With what a configuration gets that does not say otherwise."""
+        if given is None:
+            return self
+        return replace(self, configuration=given.completed(self.configuration))
 
 
 def is_stopped(record: TrialRecord) -> bool:

@@ -22,14 +22,14 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
-from autotune.spec.space import SearchSpace
+from autotune.spec.space import Given, SearchSpace
 from autotune.spec.study import StudySpec
 from autotune.store.records import TrialStore
 from autotune.study.agenda import KILLED
 from autotune.study.attributes import attributes_of
 from autotune.study.distributions import distributions_of, raw_values, suggest
 from autotune.study.outcomes import constraints_of, told_as
-from autotune.study.proposals import Proposer
+from autotune.study.proposals import Completes, Proposer
 from autotune.study.storage import (
     displayed_values,
     frozen,
@@ -78,6 +78,11 @@ class AskTell:
     def ask(self) -> Configuration | None:
         """A configuration not tried yet; None if the space holds no further one."""
         return self._proposer.propose(self._seen)
+
+    def give(self, given: Given) -> None:
+        """Complete proposals that do not say otherwise; not where the proposer cannot."""
+        if isinstance(self._proposer, Completes):
+            self._proposer.give(given)
 
     @property
     def expected_gain(self) -> float | None:

@@ -42,17 +42,18 @@ class BudgetWatch:
         """
         done = sum(counts(record) for record in records)
         if done >= self.budget.trials:
-            return f"{done} trials are done"
+            return _done(done, len(records) - done)
         left_ns = self._time_left_ns()
-        if left_ns is None:
+        if left_ns is None or self.budget.timeout_s is None:
             return None
+        virtual = " (virtual time, which a simulated study counts)" * self.clock.is_virtual
         if left_ns <= 0:
-            return f"the time of {self.budget.timeout_s:g} s is over"
+            return f"the time of {_time_text(self.budget.timeout_s)} is over{virtual}"
         typical = _typical_ns(records)
         if typical is not None and typical > left_ns:
             return (
                 f"a trial takes about {typical / NS_PER_S:.0f} s "
-                f"and {left_ns / NS_PER_S:.0f} s are left"
+                f"and {left_ns / NS_PER_S:.0f} s are left{virtual}"
             )
         return None
 
@@ -88,6 +89,20 @@ class BudgetWatch:
         if self.budget.timeout_s is None:
             return None
         return self.started_ns + ns_from_s(self.budget.timeout_s) - self.clock.now_ns()
+
+
+def _done(done: int, aside: int) -> str:
+    """That the trials are spent; those that did not count stand in the list too."""
+    text = "1 trial is done" if done == 1 else f"{done} trials are done"
+    return f"{text} and {aside} more did not count" if aside else text
+
+
+def _time_text(seconds: float) -> str:
+    """A budget of time in the largest unit that it is a whole number of."""
+    for size_s, unit in ((86_400, "days"), (3600, "h"), (60, "min")):
+        if seconds > size_s and seconds % size_s == 0:
+            return f"{seconds / size_s:g} {unit}"
+    return f"{seconds:g} s"
 
 
 def _typical_ns(records: Sequence[TrialRecord]) -> float | None:

@@ -27,6 +27,7 @@ from autotune.records import (
 from autotune.seams.engine import Screening
 from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
 from autotune.seams.trial import TrialRequest, TrialRunner
+from autotune.spec.parameters import Given
 from autotune.spec.study import StudySpec
 from autotune.store.kept import kept
 from autotune.store.records import TrialStore
@@ -35,6 +36,7 @@ from autotune.study.ask_tell import AskTell
 from autotune.study.budget import BudgetWatch, SettledRule
 from autotune.study.end_time import run_within
 from autotune.study.giving_up import abort_if_nothing_works, abort_if_the_host_fails, served
+from autotune.study.lowered import given_share
 from autotune.study.outcomes import constraints_of
 from autotune.study.reference_answers import reference_answers
 from autotune.study.settled import planned_baseline, planned_seeds
@@ -112,8 +114,9 @@ class _Loop:
                 self._stop_searching(
                     f"{screened_in_a_row} proposals in a row could not have fitted"
                 )
+            given = self._given(baseline)
             planned = (
-                self._due(baseline, seeds)
+                self._due(baseline, [seed.completed(given) for seed in seeds])
                 or self._propose(reserved=reserved)
                 or self._prove()
                 or self._ablate()
@@ -136,6 +139,13 @@ class _Loop:
             baseline_every=self._spec.search.baseline_every,
             share=self._ask_tell.space.parameter(UTILIZATION),
         )
+
+    def _given(self, baseline: Planned) -> Given | None:
+        """The share of a default that had to be lowered: what sets none runs at it too."""
+        given = given_share(self._records, baseline.configuration)
+        if given is not None:
+            self._ask_tell.give(given)
+        return given
 
     def _propose(self, *, reserved: int) -> Planned | None:
         """The sampler's next configuration; None once the search is over."""

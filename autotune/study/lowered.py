@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from typing import Final
 
-from autotune.analysis.measurements import UTILIZATION, differences
+from autotune.analysis.measurements import UTILIZATION, baseline_of, differences
 from autotune.analysis.pairs import known_setting
 from autotune.records import Configuration, FailureKind, TrialRecord
-from autotune.spec.parameters import Parameter
+from autotune.spec.parameters import Given, Parameter
 from autotune.study.outcomes import GPU_MEMORY, violated_constraint
 from autotune.units import BYTES_PER_GIB
 
@@ -20,6 +20,8 @@ _MOST: Final = 3
 _OVER_A_BOUND: Final = frozenset({FailureKind.MEMORY_LIMIT, FailureKind.LIMIT_MISSED})
 _STEP: Final = 0.01
 """Where the space does not search the share."""
+_INSTEAD: Final = frozenset({"kv_cache_memory_gib"})
+"""Parameters that replace the share: an engine that is told both ignores it."""
 _DUST: Final = 1e-9
 
 
@@ -44,6 +46,28 @@ def lowered_default(
         return None
     wanted = _below(current, current - over / _total_gib(last), share)
     return None if wanted is None else default.updated({UTILIZATION: wanted})
+
+
+def given_share(records: Sequence[TrialRecord], default: Configuration) -> Given | None:
+    """The share that the default was lowered to, for whatever does not set one.
+
+    What breaks the bound by default breaks it beside any other setting too, which would then
+    never be measured. None where the default was not lowered.
+
+    Args:
+        records: Every trial so far.
+        default: The study's baseline, as it was asked for.
+    """
+    tried = [r for r in records if r.configuration == default]
+    if default.get(UTILIZATION) is not None or not any(_over_gib(r) is not None for r in tried):
+        return None
+    compared = baseline_of(records)
+    if compared is None or not compared.is_feasible:
+        return None
+    if differences(compared.configuration, default) != (UTILIZATION,):
+        return None
+    share = compared.configuration.values[UTILIZATION]
+    return Given(parameter=UTILIZATION, value=share, unless=_INSTEAD)
 
 
 def _over_gib(record: TrialRecord) -> float | None:

@@ -7,7 +7,7 @@ refused combinations teach the sampler and leave no trace among the trials.
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, runtime_checkable
 
 import optuna
 from optuna.samplers import BaseSampler, NSGAIISampler, QMCSampler, RandomSampler, TPESampler
@@ -16,7 +16,7 @@ from optuna.trial import TrialState
 
 from autotune.errors import UsageError
 from autotune.records import Configuration
-from autotune.spec.space import SearchSpace
+from autotune.spec.space import Given, SearchSpace
 from autotune.spec.study import StudySpec
 from autotune.study.distributions import (
     distributions_of,
@@ -67,6 +67,15 @@ class Proposer(Protocol):
         ...
 
 
+@runtime_checkable
+class Completes(Protocol):
+    """A proposer that can be told what its proposals have that do not say otherwise."""
+
+    def give(self, given: Given) -> None:
+        """From now on."""
+        ...
+
+
 class OptunaProposer:
     """One of Optuna's samplers, asked in memory.
 
@@ -113,6 +122,10 @@ class OptunaProposer:
             if configuration not in seen:
                 return configuration
         return self._any_left(seen)
+
+    def give(self, given: Given) -> None:
+        """Complete every proposal from now on."""
+        self._space = replace(self._space, given=given)
 
     def learn(self, configuration: Configuration, told: Told) -> None:
         """Add a finished trial to the study in memory."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from autotune.analysis.comparable import comparable
 from autotune.analysis.front import as_shown, on_front, points_of
-from autotune.analysis.measurements import grouped, logs_by_configuration
+from autotune.analysis.measurements import UTILIZATION, grouped, logs_by_configuration
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import recommend
 from autotune.errors import NothingFeasibleError
@@ -120,6 +120,17 @@ def akin(
 def is_here(study: Earlier, where: Mapping[str, str]) -> bool:
     """Whether a study was run on a machine of this kind."""
     return all(study.where.get(key) == where.get(key) for key in _MACHINE)
+
+
+def as_here(configuration: Configuration, space: SearchSpace) -> Configuration | None:
+    """An earlier study's configuration as a space holds it; None if it does not.
+
+    A share of the card that the space does not search is what the earlier study's default was
+    lowered to: this study finds its own.
+    """
+    if space.parameter(UTILIZATION) is None:
+        configuration = configuration.without(UTILIZATION)
+    return configuration if fits(configuration, space) else None
 
 
 def fits(configuration: Configuration, space: SearchSpace) -> bool:

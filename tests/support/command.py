@@ -39,10 +39,10 @@ class Finished:
 
     @property
     def result(self) -> Event:
-        """The last event, which is the command's result."""
-        last = self.events[-1]
-        assert last["event"] == "result", self.errors
-        return last
+        """The command's result: the last event, or the one before the error that it ends with."""
+        results = [event for event in self.events if event["event"] == "result"]
+        assert results, self.errors
+        return results[-1]
 
 
 @dataclass(frozen=True, kw_only=True)

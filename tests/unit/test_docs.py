@@ -171,3 +171,13 @@ def test_every_failure_that_is_explained_exists() -> None:
     named = {name for row in rows for name in re.findall(r"`(\w+)`", row[0])}
     assert len(named) > 8
     assert named <= {kind.value for kind in FailureKind}
+
+
+def test_the_readme_names_the_commands_that_take_json() -> None:
+    """Each of them and no other."""
+    text = (ROOT / "README.md").read_text().split("With `--json`", 1)[1].split(" write ", 1)[0]
+    takes = {
+        name for name, command in COMMANDS.items()
+        if any("--json" in parameter.opts for parameter in command.params)
+    }  # fmt: skip
+    assert set(re.findall(r"`(\w+)`", text)) == takes

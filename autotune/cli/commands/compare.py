@@ -16,7 +16,8 @@ from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
 from autotune.analysis.renamed import asked_for
-from autotune.cli.options import names_like
+from autotune.cli.json_lines import record_as_json, result_line
+from autotune.cli.options import JsonOption, names_like
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.errors import UsageError
 from autotune.metrics import METRICS
@@ -70,6 +71,8 @@ def compare(
         ),
     ],
     third: Annotated[str, typer.Argument(help="Another trial of STUDY.")] = "",
+    *,
+    json: JsonOption = False,
 ) -> None:
     """Compare settings and metrics of two trials, and say which differences exceed the noise.
 
@@ -82,10 +85,55 @@ def compare(
     if third:
         sides = (_numbered(first, second), _numbered(first, third))
     one, other = map(_referred, sides)
+    if json:
+        typer.echo(as_json(one, other))
+        return
     console = Console(file=sys.stdout, highlight=False)
     for table in (settings(one, other), metrics(one, other)):
         console.print(to_rich(table))
         console.print()
+
+
+def as_json(one: Side, other: Side) -> str:
+    """One JSON object: both sides, where they differ, and every metric that both have, raw."""
+    first, second = asked_for(one.record), asked_for(other.record)
+    return result_line({
+        "first": _side_as_json(one),
+        "second": _side_as_json(other),
+        "differences": {
+            name: [first.get(name), second.get(name)] for name in differences(first, second)
+        },
+        "metrics": [found for tag in one.record.metrics
+                    if (found := _metric_as_json(tag, one, other)) is not None],
+    })  # fmt: skip
+
+
+def _side_as_json(side: Side) -> dict[str, object]:
+    return {
+        "name": side.name,
+        "trials": [record.number for record in side.trials],
+        **record_as_json(side.record),
+    }
+
+
+def _metric_as_json(tag: str, one: Side, other: Side) -> dict[str, object] | None:
+    """A metric of both; `is_difference` is null where the two must not be compared."""
+    mine, theirs = one.figure(tag), other.figure(tag)
+    if mine is None or theirs is None:
+        return None
+    interval, is_alike = interval_of(tag, one, other), _are_alike(tag, one, other)
+    return {
+        "metric": tag,
+        "first": mine,
+        "second": theirs,
+        "ratio_interval": None if interval is None else list(interval),
+        "is_difference": _is_clear(mine, theirs, interval) if is_alike else None,
+    }
+
+
+def _is_clear(mine: float, theirs: float, interval: tuple[float, float] | None) -> bool:
+    """Whether two figures differ beyond the noise, as far as there is any."""
+    return mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
 
 
 def _numbered(study: str, number: str) -> str:
@@ -153,7 +201,7 @@ def metrics(one: Side, other: Side) -> Table:
         if mine is None or theirs is None:
             continue
         interval = interval_of(tag, one, other)
-        clear = mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
+        clear = _is_clear(mine, theirs, interval)
         said = "the same" if mine == theirs else "yes" if clear else "within the noise"
         if not _are_alike(tag, one, other):
             clear, said = False, "not alike: a first start"

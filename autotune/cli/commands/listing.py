@@ -2,23 +2,29 @@
 
 from datetime import UTC, datetime
 
+import typer
 from rich.console import Console
 
+from autotune.cli.json_lines import result_line
+from autotune.cli.options import JsonOption
 from autotune.cli.stored import StoredStudy, stored_study, study_names
 from autotune.cli.warnings import warn
 from autotune.errors import AutotuneError
 from autotune.paths import StudyPaths
-from autotune.records import OutcomeStatus, TrialKind
+from autotune.records import TrialRecord
 from autotune.report.exports.folder import written_trial
 from autotune.report.quantities import DASH
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 
 
-def list_studies() -> None:
+def list_studies(*, json: JsonOption = False) -> None:
     """List the studies under the current directory.
 
     Example: autotune list
     """
+    if json:
+        typer.echo(result_line({"studies": [_as_json(name) for name in study_names()]}))
+        return
     columns = (
         Column(head="name"),
         Column(head="kind"),
@@ -42,19 +48,49 @@ def list_studies() -> None:
     warn(console, errors)
 
 
+def _as_json(name: str) -> dict[str, object]:
+    """A study by the names of its file and records; a broken one by what is wrong."""
+    try:
+        study = stored_study(name)
+    except AutotuneError as error:
+        return {"study": name, "error": error.message}
+    chosen = _recommended(study)
+    return {
+        "study": name,
+        "kind": _kind(study),
+        "trials": len(study.records),
+        "measured": _measured(study),
+        "recommended": None if chosen is None else chosen.number,
+        "keep_default": None if chosen is None else not chosen.configuration.items,
+        "changed": _last_change(study.paths),
+        "model": study.spec.model,
+        "engine": study.spec.engine.name,
+        "simulated": _is_simulated(study),
+    }
+
+
 def _listed(study: StoredStudy) -> tuple[Cell, ...]:
-    counts = [r.outcome.status for r in study.records]
-    is_simulated = any(record.simulated for record in study.records)
-    is_matrix = any(record.kind is TrialKind.MATRIX for record in study.records)
     return (
         Cell.of(study.paths.name),
-        Cell.of("matrix" if is_matrix else "study"),
-        Cell.of(f"{counts.count(OutcomeStatus.MEASURED)}/{len(counts)}"),
+        Cell.of(_kind(study)),
+        Cell.of(f"{_measured(study)}/{len(study.records)}"),
         Cell.of(_answer(study)),
         Cell.of(_last_change(study.paths)),
         Cell.of(study.spec.model),
-        Cell.of("simulated" if is_simulated else study.spec.engine.name),
+        Cell.of("simulated" if _is_simulated(study) else study.spec.engine.name),
     )
+
+
+def _kind(study: StoredStudy) -> str:
+    return "matrix" if study.is_matrix else "study"
+
+
+def _measured(study: StoredStudy) -> int:
+    return sum(record.is_measured for record in study.records)
+
+
+def _is_simulated(study: StoredStudy) -> bool:
+    return any(record.simulated for record in study.records)
 
 
 def _last_change(paths: StudyPaths) -> str:
@@ -64,10 +100,14 @@ def _last_change(paths: StudyPaths) -> str:
     return datetime.fromtimestamp(last_s, tz=UTC).astimezone().date().isoformat()
 
 
-def _answer(study: StoredStudy) -> str:
+def _recommended(study: StoredStudy) -> TrialRecord | None:
     """The trial that was recommended last, as its files say; choosing anew would take seconds."""
     number = written_trial(study.paths.recommended)
-    chosen = next((r for r in study.records if r.number == number), None)
+    return next((r for r in study.records if r.number == number), None)
+
+
+def _answer(study: StoredStudy) -> str:
+    chosen = _recommended(study)
     if chosen is None:
         return DASH
     return f"trial {chosen.number}" if chosen.configuration.items else "defaults"

@@ -28,13 +28,8 @@ from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
 from autotune.probes import PROBES
 from autotune.records import TrialKind, TrialRecord
-from autotune.report.matrix_table import (
-    MatrixRow,
-    matrix_csv,
-    matrix_table,
-    measured_tests,
-    rows_of,
-)
+from autotune.report.matrix_rows import MatrixRow, measured_tests, rows_of
+from autotune.report.matrix_table import matrix_csv, matrix_table
 from autotune.report.table import SIMULATED, to_markdown, to_rich
 from autotune.seams.events import Notice
 from autotune.spec.matrix import Cell, tests_from

@@ -1,13 +1,17 @@
 """`autotune plan`: what a study would do on this machine, before it does anything."""
 
 import sys
+from dataclasses import asdict
 
+import typer
 from rich.console import Console
 
+from autotune.cli.json_lines import result_line
 from autotune.cli.options import (
     DeployerOption,
     EngineOption,
     ImageOption,
+    JsonOption,
     ModelOption,
     StudyArgument,
     TrialsOption,
@@ -18,11 +22,11 @@ from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
 from autotune.records import Configuration
 from autotune.report.brief import brief_settings
-from autotune.report.quantities import DASH, duration_text, gib_text
+from autotune.report.quantities import DASH, duration_text, gib_text, trials_text
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 from autotune.report.tables import removed_table
 from autotune.seams.engine import LaunchContext, Screening
-from autotune.spec.space import Choice, Parameter
+from autotune.spec.space import Choice, Parameter, space_to_raw
 
 _START_S = (60.0, 300.0)
 """A start of vLLM on one GPU: warm caches and a small model, against the first start of all
@@ -38,6 +42,8 @@ def plan(
     engine: EngineOption = None,
     deployer: DeployerOption = None,
     image: ImageOption = None,
+    *,
+    json: JsonOption = False,
 ) -> None:
     """Show the engine at hand, the space that remains, predicted memory, expected duration.
 
@@ -51,6 +57,9 @@ def plan(
         "engine.image": image,
     }
     opened = open_study(load_study(study, overrides))
+    if json:
+        typer.echo(as_json(opened.workbench))
+        return
     console = Console(file=sys.stdout, highlight=False)
     say(console, opened.banner)
     workbench = opened.workbench
@@ -66,6 +75,38 @@ def plan(
             console.print()
     warn(console, workbench.space.warnings)
     console.print(expected_duration(workbench.spec.budget.trials), markup=False)
+
+
+def as_json(workbench: Workbench) -> str:
+    """One JSON object: engine, space, what was taken out of it, and predicted memory, raw."""
+    context, space = workbench.context, workbench.space
+    trials = workbench.spec.budget.trials
+    return result_line({
+        "study": workbench.spec.name,
+        "simulated": workbench.backend.simulated,
+        "model": context.model.name,
+        "engine": context.capabilities.engine,
+        "engine_release": context.capabilities.release,
+        "engine_platform": context.capabilities.platform,
+        "space": space_to_raw(space.space),
+        "removed": [asdict(removal) for removal in space.removed],
+        "warnings": [*context.capabilities.warnings, *space.warnings],
+        "predicted": [_planned_as_json(planned, workbench) for planned in _planned(workbench)],
+        "trials": trials,
+        "expected_s": list(_expected_s(trials)),
+    })  # fmt: skip
+
+
+def _planned_as_json(planned: tuple[str, Configuration], workbench: Workbench) -> dict[str, object]:
+    name, configuration = planned
+    screening = workbench.backend.engine.screen(configuration, workbench.context)
+    failure = screening.failure or screening.headroom
+    return {
+        "name": name,
+        "configuration": configuration.values,
+        "predicted": dict(screening.predicted),
+        "failure": None if failure is None else failure.message,
+    }
 
 
 def engine_table(workbench: Workbench) -> Table:
@@ -113,16 +154,11 @@ def space_table(workbench: Workbench) -> Table:
 
 def memory_table(workbench: Workbench) -> Table:
     """Predicted memory of the baseline and of each seed."""
-    spec, engine = workbench.spec, workbench.backend.engine
-    asked = [("baseline", spec.baseline), *((f"seed {i}", s) for i, s in enumerate(spec.seeds, 1))]
     rows = []
-    for name, values in asked:
-        settled = engine.settle(
-            Configuration.of(values), workbench.context.capabilities, workbench.context.hardware
-        )
-        screening = engine.screen(settled.configuration, workbench.context)
+    for name, configuration in _planned(workbench):
+        screening = workbench.backend.engine.screen(configuration, workbench.context)
         fits = _fits(screening, workbench.context)
-        settings = brief_settings(settled.configuration)
+        settings = brief_settings(configuration)
         rows.append((Cell.of(name), *_prediction(screening), fits, Cell.of(settings)))
     return Table(
         title="Predicted memory",
@@ -137,6 +173,18 @@ def memory_table(workbench: Workbench) -> Table:
         rows=tuple(rows),
         notes=_how_predicted(workbench.backend.simulated),
     )
+
+
+def _planned(workbench: Workbench) -> list[tuple[str, Configuration]]:
+    """The baseline and the seeds by name, as far as this engine has their settings."""
+    spec, context = workbench.spec, workbench.context
+    asked = [("baseline", spec.baseline), *((f"seed {i}", s) for i, s in enumerate(spec.seeds, 1))]
+    return [
+        (name, workbench.backend.engine.settle(
+            Configuration.of(values), context.capabilities, context.hardware
+        ).configuration)
+        for name, values in asked
+    ]  # fmt: skip
 
 
 def _how_predicted(simulated: bool) -> tuple[str, ...]:
@@ -177,12 +225,17 @@ def _fits(screening: Screening, context: LaunchContext) -> Cell:
 
 def expected_duration(trials: int) -> str:
     """Expected time of a study as a range; what is not known before the first trial is a range."""
-    low, high = (trials * (start + probes)
-                 for start, probes in zip(_START_S, _PROBES_S, strict=True))  # fmt: skip
+    low, high = _expected_s(trials)
     return (
-        f"{trials} trials take {duration_text(low)} to {duration_text(high)} on a real GPU; "
+        f"{trials_text(trials)}: {duration_text(low)} to {duration_text(high)} on a real GPU; "
         "the live view keeps this current from the first trial on."
     )
+
+
+def _expected_s(trials: int) -> tuple[float, float]:
+    low, high = (trials * (start + probes)
+                 for start, probes in zip(_START_S, _PROBES_S, strict=True))  # fmt: skip
+    return low, high
 
 
 def _values(parameter: Parameter) -> str:

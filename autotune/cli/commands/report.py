@@ -13,7 +13,8 @@ from autotune.errors import SpecError, UsageError
 from autotune.paths import declared_file
 from autotune.records import TrialKind
 from autotune.report.html import write_report
-from autotune.report.matrix_table import matrix_table, rows_of
+from autotune.report.matrix_rows import rows_of
+from autotune.report.matrix_table import matrix_table
 from autotune.report.table import Table
 from autotune.spec.matrix import read_matrix
 from autotune.store import read_resolution

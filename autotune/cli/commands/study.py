@@ -24,6 +24,7 @@ from autotune.cli.options import (
     TimeoutOption,
     TrialsOption,
     load_study,
+    source_overrides,
     study_overrides,
 )
 from autotune.cli.refused import no_trace_of_a_refusal
@@ -41,6 +42,7 @@ from autotune.store import (
     TrialStore,
     ensure_same_study,
     forget_preference,
+    read_stored_study,
     write_resolution,
     write_study,
 )
@@ -74,16 +76,18 @@ def study(
     Example: autotune study rtx5070 --trials 40
     """
     overrides = study_overrides(trials, model, engine, deployer, image, name, seed, timeout, prefer)
+    overrides |= source_overrides(source, fresh=fresh)
     opened = open_study(load_study(study, overrides))
     workbench = opened.workbench
     spec, paths = workbench.spec, workbench.paths
     if not json:
         say(Console(stderr=True), opened.banner)
-    knowledge = knowledge_for(workbench, source=source, fresh=fresh)
+    knowledge = knowledge_for(workbench, source=spec.source, fresh=spec.fresh)
     no_trace = no_trace_of_a_refusal(paths)
     with StudyLock(paths.lock), no_trace, gpu_locks(workbench):
         ensure_same_study(paths, spec, workbench.space.space)
-        write_study(paths, spec, workbench.space.space)
+        before = read_stored_study(paths)[0] if paths.spec.exists() else None
+        write_study(paths, knowledge.named(spec, before), workbench.space.space)
         write_resolution(paths, workbench.space, workbench.context.capabilities.warnings)
         if prefer is not None:
             forget_preference(paths)  # one that was chosen earlier, by `recommend`
@@ -116,8 +120,9 @@ def run(workbench: Workbench, view: View, knowledge: Knowledge | None = None) ->
         view: Told of everything.
         knowledge: What the search starts from; None to gather it.
     """
-    knowledge = knowledge or knowledge_for(workbench, source=None, fresh=False)
-    spec = knowledge.seeded(workbench.spec)
+    spec = workbench.spec
+    knowledge = knowledge or knowledge_for(workbench, source=spec.source, fresh=spec.fresh)
+    spec = knowledge.seeded(spec)
     announce(workbench, view)
     for line in knowledge.said:
         view(Notice(text=line))

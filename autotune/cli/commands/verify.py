@@ -21,6 +21,7 @@ from autotune.cli.views import View, make_view
 from autotune.cli.warnings import warn
 from autotune.cli.wiring import Workbench
 from autotune.deployers.marks import owner
+from autotune.errors import UsageError
 from autotune.records import TrialRecord
 from autotune.report.table import to_rich
 from autotune.seams.deployment import LaunchPlan
@@ -44,6 +45,9 @@ def verify(
     Example: autotune verify default --repeats 3
     """
     study = stored_study(name)
+    if study.is_matrix:
+        message = f"{name!r} is a matrix: it recommends nothing that could be verified"
+        raise UsageError(message, hint="`autotune study` recommends, and writes its files.")
     files = exported_files(study.paths.recommended, deployer=study.spec.engine.deployer or "")
     trial = study.trial(files.trial)
     require_unchanged(files, service_of(study.spec, study.paths, trial))

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # of
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.pareto import is_on_front
 from autotune.records import Configuration
-from autotune.spec.space import SearchSpace
+from autotune.spec.space import Given, SearchSpace
 from autotune.spec.study import StudySpec
 from autotune.study.outcomes import Told, constraint_keys
 from autotune.study.surrogate.candidates import neighbours_of_all, pool
@@ -86,6 +87,15 @@ class SurrogateProposer:
         self._volume = 0.0
         self._boxes = (np.zeros((0, 0)), np.zeros((0, 0)))
         self.expected_gain: float | None = None
+
+    def give(self, given: Given) -> None:
+        """Complete every candidate from now on: its predictions are those of what will run."""
+        if given == self._space.given:
+            return
+        self._space = replace(self._space, given=given)
+        completed = dict.fromkeys(map(given.completed, self._hints))
+        self._hints = [c for c in completed if self._space.refusal(c) is None]
+        self._pool = None
 
     def learn(self, configuration: Configuration, told: Told) -> None:
         """Take in a finished trial; what was the host's fault teaches nothing."""

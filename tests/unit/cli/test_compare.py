@@ -1,5 +1,6 @@
 """`autotune compare`: two trials of one study, or what two studies recommend."""
 
+import json
 import math
 from collections.abc import Callable
 from dataclasses import replace
@@ -129,3 +130,23 @@ def test_the_interval_is_that_of_the_means() -> None:
     interval = interval_of("output_tokens_per_s", one, other)
     reach = 2 * 0.03 * math.sqrt(2 / 3)
     assert interval == pytest.approx((1.1 * math.exp(-reach), 1.1 * math.exp(reach)))
+
+
+def test_a_machine_gets_both_sides_and_every_figure_raw(
+    said: Said, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """With the interval of the ratio, and whether it is a difference."""
+    capsys.readouterr()
+    compare("old", "old:0", json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["event"] == "result"
+    assert found["first"]["configuration"] == {"a": 1}
+    assert found["differences"] == {"a": [1, None]}
+    by_tag = {metric["metric"]: metric for metric in found["metrics"]}
+    speed = by_tag["output_tokens_per_s"]
+    assert speed["first"] == pytest.approx(2000.0, rel=1e-3)
+    assert speed["second"] == 1000.0
+    low, high = speed["ratio_interval"]
+    assert low < 0.5 < high
+    assert speed["is_difference"] is True
+    assert by_tag["ttft_8k_ns"]["is_difference"] is False

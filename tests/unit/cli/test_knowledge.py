@@ -25,12 +25,13 @@ def workbench_of(name: str, *, prior: str = "auto") -> Workbench:
     return open_study(spec, hardware=Hardware()).workbench
 
 
-def run_before(name: str, release: str = "0.32.0") -> None:
+def run_before(name: str, release: str = "0.32.0", gpu: str | None = None) -> None:
     """A study of one good trial lies on the disk."""
     workbench = workbench_of(name)
     spec = workbench.spec
     write_study(workbench.paths, spec, workbench.space.space)
     environment = environment_of(workbench.context) | {"engine_release": release}
+    environment |= {} if gpu is None else {"gpu": gpu}
     trial = TrialRecord(
         study=name,
         number=0,
@@ -116,3 +117,46 @@ def test_regressions_against_the_earlier_study_are_told(
     assert len(told) == 1
     assert "0.50 times" in told[0]
     assert "worse than in old (simulated 0.32.0" in told[0]
+
+
+def test_the_studys_own_file_names_what_was_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that it runs again as it was, whatever becomes of the earlier study."""
+    monkeypatch.chdir(tmp_path)
+    run_before("old")
+    workbench = workbench_of("new")
+    own = workbench.spec.model_copy(update={"seeds": [{"max_num_seqs": 16}], "source": "old"})
+    named = knowledge_for(workbench, source="old", fresh=False).named(own)
+    assert named.seeds == [{"max_num_seqs": 16}, dict(GOOD.values)]
+    assert (named.source, named.fresh) == (None, True)
+    before = own.model_copy(update={"seeds": [{"max_num_seqs": 32}]})
+    again = knowledge_for(workbench, source="old", fresh=False).named(own, before)
+    assert again.seeds == [{"max_num_seqs": 32}, {"max_num_seqs": 16}, dict(GOOD.values)]
+
+
+def test_hints_of_the_file_are_among_the_candidates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the matrix's, and only what the space holds."""
+    monkeypatch.chdir(tmp_path)
+    workbench = workbench_of("new")
+    hints = [dict(GOOD.values), {"max_num_seqs": 17}]
+    hinted = replace(workbench, spec=workbench.spec.model_copy(update={"hints": hints}))
+    known = knowledge_for(hinted, source=None, fresh=True)
+    assert known.hints[0] == GOOD
+    assert Configuration.of({"max_num_seqs": 17}) not in known.hints
+    assert len(known.hints) > 1
+
+
+def test_what_did_well_on_another_machine_is_a_hint_of_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is a candidate and no seed; the file says so by its values."""
+    monkeypatch.chdir(tmp_path)
+    run_before("old", gpu="NVIDIA H100")
+    workbench = workbench_of("new")
+    known = knowledge_for(workbench, source=None, fresh=False)
+    assert known.seeds == ()
+    assert known.hints[0] == GOOD
+    assert known.named(workbench.spec).hints == [dict(GOOD.values)]

@@ -132,6 +132,9 @@ def test_a_simulated_study_is_marked() -> None:
     assert "SIMULATED" in screen.lines()[0]
     screen.run(2)
     assert "(virtual)" in screen.lines()[0]
+    narrow = Screen(width=60, simulated=True)
+    narrow.run(2)
+    assert "(virtual)" in narrow.lines()[0]
 
 
 def test_escape_sequences_do_not_reach_the_terminal() -> None:
@@ -179,10 +182,10 @@ def test_it_fits_every_terminal(width: int, height: int) -> None:
 
 
 def test_a_narrow_head_tells_the_time_that_is_left_whole() -> None:
-    """A simulated study's times are virtual anyway."""
+    """And that it is virtual: the word "trials" gives way."""
     screen = Screen(width=60, height=15, simulated=True)
     screen.run(30)
-    assert "~1 h 02 min left ─" in screen.lines()[0]
+    assert "30/40 · ~1 h 02 min left (virtual) ─" in screen.lines()[0]
 
 
 def test_a_common_terminal_has_room_for_plot_outcomes_and_warnings() -> None:

@@ -1,5 +1,6 @@
 """Exit codes and last words of the program, and what it loads to say them."""
 
+import json
 import subprocess
 import sys
 
@@ -99,3 +100,29 @@ def test_the_list_of_studies_loads_neither_engines_nor_sampler_nor_plots() -> No
     """It reads records and writes a table."""
     loaded = loaded_by("list")
     assert loaded & {"numpy", "scipy", "optuna", "docker", "aiohttp", "jinja2"} == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind"),
+    [
+        (["show", "nosuch", "--json"], 2, "UsageError"),
+        (["show", "--wrong", "--json"], 2, "UsageError"),
+    ],
+)
+def test_an_error_is_the_last_line_of_json(
+    arguments: list[str], code: int, kind: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Beside the words on stderr, with the exit code."""
+    assert program.run(arguments) == code
+    said = capsys.readouterr()
+    found = json.loads(said.out.splitlines()[-1])
+    assert (found["event"], found["kind"], found["exit_code"]) == ("error", kind, code)
+    assert found["message"] in said.err.replace("\n", " ")
+
+
+def test_without_json_an_error_is_words_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """On stderr; stdout stays empty."""
+    assert program.run(["show", "nosuch"]) == 2
+    said = capsys.readouterr()
+    assert said.out == ""
+    assert "error: there is no study 'nosuch'" in said.err

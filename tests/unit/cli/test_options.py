@@ -4,7 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from autotune.cli.options import load_matrix, load_study, seconds_from, study_overrides
+from autotune.cli.options import (
+    load_matrix,
+    load_study,
+    seconds_from,
+    source_overrides,
+    study_overrides,
+)
 from autotune.cli.program import app
 from autotune.errors import SpecError, UsageError
 
@@ -182,3 +188,42 @@ def test_a_shell_completes_the_names_of_studies(
     with pytest.raises(SystemExit):
         app(prog_name="autotune")
     assert capsys.readouterr().out.split() == ["sample", "saturated"]
+
+
+@pytest.mark.parametrize(
+    ("text", "overrides", "wanted"),
+    [
+        ("from: old", source_overrides(None, fresh=False), ("old", False)),
+        ("from: old", source_overrides(None, fresh=True), (None, True)),
+        ("fresh: true", source_overrides("old", fresh=False), ("old", False)),
+        ("", source_overrides("old", fresh=False), ("old", False)),
+    ],
+)
+def test_what_is_taken_from_earlier_studies_is_by_option_or_file(
+    tmp_path: Path, text: str, overrides: dict[str, object], wanted: tuple[str | None, bool]
+) -> None:
+    """Either option puts an end to the other one's key in the file."""
+    file = tmp_path / "mine.yaml"
+    file.write_text(text)
+    spec = load_study(str(file), overrides)
+    assert (spec.source, spec.fresh) == wanted
+
+
+def test_from_one_and_from_none_contradict_each_other() -> None:
+    """On the command line it is an error."""
+    with pytest.raises(UsageError, match="--from old and --fresh"):
+        source_overrides("old", fresh=True)
+
+
+def test_a_matrix_is_no_study() -> None:
+    """Nor is it offered where there is no study of a name; and the other way round."""
+    with pytest.raises(UsageError, match="is a matrix") as caught:
+        load_study("matrix", {})
+    assert "autotune matrix --matrix matrix" in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        load_study("nosuch", {})
+    assert "default" in caught.value.hint
+    assert "matrix" not in caught.value.hint
+    with pytest.raises(UsageError) as caught:
+        load_matrix("nosuch")
+    assert "Known ones: matrix." in caught.value.hint

@@ -1,11 +1,12 @@
 """`autotune plan` on what a start leaves of the card."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from autotune.cli.commands.plan import _fits, memory_table
+from autotune.cli.commands.plan import _fits, memory_table, plan
 from autotune.cli.options import load_study
 from autotune.cli.running import open_study
 from autotune.records import Failure, FailureKind
@@ -46,3 +47,20 @@ def test_it_says_why_a_trial_will_differ_from_the_prediction(
     notes = " ".join(memory_table(replace(workbench, backend=backend)).notes)
     assert "what the first trials read back corrects it" in notes
     assert ("constants of its own" in notes) == simulated
+
+
+def test_a_machine_gets_the_plan_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Engine, space, what was taken out of it, and predictions in bytes."""
+    monkeypatch.chdir(tmp_path)
+    plan("default", engine="simulated", json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert (found["event"], found["simulated"]) == ("result", True)
+    assert "kv_cache_dtype" in found["space"]["parameters"]
+    assert all(removal["reason"] for removal in found["removed"])
+    baseline = found["predicted"][0]
+    assert baseline["name"] == "baseline"
+    assert baseline["predicted"]["gpu_memory_bytes"] > BYTES_PER_GIB
+    low, high = found["expected_s"]
+    assert 0 < low < high

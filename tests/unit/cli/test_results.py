@@ -1,9 +1,11 @@
 """Commands that read a study: what they show, and that they write nothing."""
 
 import io
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import TypeAdapter
@@ -16,6 +18,7 @@ from autotune.cli.conclude import summarise
 from autotune.cli.stored import stored_study
 from autotune.paths import StudyPaths
 from autotune.records import (
+    Configuration,
     Failure,
     FailureKind,
     Outcome,
@@ -219,3 +222,60 @@ def test_what_is_fragile_is_said_where_the_study_ends_and_in_the_export(
     is_fp8 = summary.findings.chosen.configuration.get("kv_cache_dtype") == "fp8"
     assert isinstance(console.file, io.StringIO)
     assert ("warning: kv_cache_dtype=fp8: seen to answer" in console.file.getvalue()) == is_fp8
+
+
+def last_line(capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    """The one line of JSON that was written."""
+    (line,) = capsys.readouterr().out.splitlines()
+    found: dict[str, Any] = json.loads(line)
+    assert found["event"] == "result"
+    return found
+
+
+def test_list_tells_a_machine_what_it_tells_people(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A study that is broken is there with what is wrong."""
+    broken = StudyPaths(paths.root.parent / "broken")
+    broken.root.mkdir()
+    broken.spec.write_text("{")
+    list_studies(json=True)
+    first, second = last_line(capsys)["studies"]
+    assert first["study"] == "broken"
+    assert "not YAML" in first["error"]
+    assert (second["study"], second["kind"], second["trials"]) == ("sample", "study", 30)
+    assert 0 < second["measured"] < 30
+
+
+def test_show_tells_a_machine_every_trial_and_one_of_them_whole(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """By the names that records have; figures raw."""
+    show("sample", json=True)
+    whole = last_line(capsys)
+    assert [record["number"] for record in whole["records"]] == list(range(30))
+    assert whole["recommended"]["number"] in whole["front"]
+    show("sample", trial=whole["recommended"]["number"], json=True)
+    one = last_line(capsys)["record"]
+    assert one["metrics"] == whole["recommended"]["metrics"]
+    assert one["configuration"] == whole["recommended"]["configuration"]
+    assert {"phases", "environment", "outcome", "wall_start"} <= one.keys()
+    assert paths.trial(one["number"]).record.is_file()
+
+
+def test_a_trial_that_was_never_started_has_no_log(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Nor a table without a row."""
+    failure = Failure(kind=FailureKind.WOULD_NOT_FIT, phase="screening", message="too much")
+    outcome = Outcome(status=OutcomeStatus.SCREENED, failure=failure)
+    configuration = Configuration.of({"max_num_seqs": 64})
+    TrialStore(paths).append(
+        TrialRecord(study="sample", number=30, kind=TrialKind.SEARCH,
+                    configuration=configuration, outcome=outcome)
+    )  # fmt: skip
+    show("sample", trial=30)
+    told = capsys.readouterr().out
+    assert "max_num_seqs" in told
+    assert "log: none, for it was never started" in told
+    assert "figures" not in told

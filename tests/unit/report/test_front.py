@@ -125,6 +125,9 @@ def test_a_lowered_default_is_called_by_what_was_lowered() -> None:
     assert found.recommendation is not None
     (row,) = settings_table(found.recommendation).rows
     assert [cell.text for cell in row[:3]] == ["gpu_memory_utilization", "0.9", "0.92"]
+    setting = replace(found.recommendation.settings[0], value=0.88)
+    (row,) = settings_table(replace(found.recommendation, settings=(setting,))).rows
+    assert [cell.text for cell in row[1:3]] == ["0.88", "0.92 (baseline 0.9)"]
     assert "default 0.92, with which: GPU memory in use is 10.99 GiB" in row[3].text
     assert trials_of(found, brief=True).rows[1][-1].text == "util=0.9"
 
@@ -144,10 +147,10 @@ def test_a_default_that_is_kept_is_not_said_to_be_unbeaten_where_it_was() -> Non
     first, second = verdict(found)
 
     assert "nothing measured beats" not in first
-    assert "context capacity \N{MULTIPLICATION SIGN}2.00 (trial 2)" in second.lower().replace(
-        "Context", "context"
-    )
-    assert "TTFT, repeated prefix \N{MULTIPLICATION SIGN}60.00" in second
+    assert (
+        "Context capacity \N{MULTIPLICATION SIGN}2.00 (trial 2: TTFT, repeated prefix "
+        "\N{MULTIPLICATION SIGN}60.00 against the default)"
+    ) in second.replace("context capacity", "Context capacity")
 
 
 def test_a_time_and_its_rate_are_noise_together_or_not_at_all() -> None:

@@ -14,7 +14,8 @@ from autotune.report.findings import findings_of
 from autotune.report.html import report_html, write_report
 from autotune.report.inputs import ReportInputs, gather
 from autotune.report.markdown import report_markdown
-from autotune.report.matrix_table import MatrixRow, matrix_table
+from autotune.report.matrix_rows import MatrixRow
+from autotune.report.matrix_table import matrix_table
 from autotune.report.picture import pareto_picture
 from autotune.seams.engine import Fragile, Removal, ResolvedSpace
 from autotune.spec.matrix import Cell

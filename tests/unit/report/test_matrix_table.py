@@ -8,6 +8,7 @@ from rich.console import Console
 
 from autotune.metrics import METRICS
 from autotune.records import (
+    Applied,
     Configuration,
     Failure,
     FailureKind,
@@ -16,14 +17,10 @@ from autotune.records import (
     ProbeResult,
     ProbeStatus,
     TrialKind,
+    TrialRecord,
 )
-from autotune.report.matrix_table import (
-    MatrixRow,
-    matrix_csv,
-    matrix_table,
-    measured_tests,
-    rows_of,
-)
+from autotune.report.matrix_rows import MatrixRow, measured_tests, rows_of
+from autotune.report.matrix_table import matrix_csv, matrix_table
 from autotune.report.table import Table, to_markdown, to_rich
 from autotune.seams.engine import Fragile
 from autotune.spec.matrix import Cell
@@ -228,3 +225,63 @@ def test_answers_that_nobody_checked_are_said_to_be_so() -> None:
     probe = ProbeResult(probe="correctness", status=ProbeStatus.MEASURED)
     checked = replace(BASELINE, probes=(*BASELINE.probes, probe))
     assert words not in to_markdown(matrix_table(rows_of(CELLS, [checked])))
+
+
+RAN = {"attention_backend": "FLASH_ATTN", "kv_cache_dtype": "auto"}
+
+
+def ran(number: int, label: str, speed: float, startup_s: float, **settings: str) -> TrialRecord:
+    """A cell whose server read back what it ran with."""
+    made = record(number, label=label, kind=TrialKind.MATRIX, config=Configuration.of(settings))
+    metrics = {
+        "output_tokens_per_s": speed, "startup_ns": startup_s * 1e9,
+        "context_capacity_tokens": 73_168.0,
+    }  # fmt: skip
+    return replace(made, applied=Applied(settings={**RAN, **settings}),
+                   metrics={**made.metrics, **metrics})  # fmt: skip
+
+
+def compared() -> list[MatrixRow]:
+    """A asks for what Baseline has anyway; D runs with fp8 and is clearly faster."""
+    records = [
+        ran(0, "baseline", 696.0, 106.0, attention_backend="FLASH_ATTN"),
+        ran(1, "A", 687.0, 76.0),
+        ran(2, "B", 710.0, 120.0, kv_cache_dtype="fp8_e4m3"),
+        ran(3, "D", 900.0, 216.0, kv_cache_dtype="fp8"),
+    ]
+    return rows_of(CELLS, records)
+
+
+def test_a_later_start_is_marked_as_not_alike() -> None:
+    """Only A's settings had been started before; table, notes and CSV say so."""
+    table = matrix_table(compared(), tests=(1,))
+    texts = [row[1].text for row in table.rows]
+    assert ["later start" in text for text in texts] == [False, True, False, False]
+    assert any("start-up of A: V1 + async: not alike" in note for note in table.notes)
+    lines = csv.DictReader(io.StringIO(matrix_csv(compared(), tests=(1,))))
+    assert [line["start"] for line in lines] == ["first", "later", "first", "first"]
+
+
+def test_what_is_within_the_noise_of_the_reference_is_marked() -> None:
+    """710 against 696 is less than what 696 and 687 of the same settings differ by; 900 is not."""
+    table = matrix_table(compared(), tests=(3,))
+    marked = [row[1].text.startswith("≈") for row in table.rows]
+    assert marked == [False, True, True, False]
+    assert any("Baseline and A: V1 + async" in note for note in table.notes)
+    lines = list(csv.DictReader(io.StringIO(matrix_csv(compared(), tests=(3,)))))
+    found = ["output_tokens_per_s" in line["within the noise of the reference"] for line in lines]
+    assert found == marked
+
+
+def test_without_repeats_the_noise_is_not_known() -> None:
+    """No figure is marked, and a note says why."""
+    rows = [row for row in compared() if row.name != "A"]
+    table = matrix_table(rows, tests=(3,))
+    assert not any("≈" in row[1].text for row in table.rows)
+    assert any("noise is not known" in note for note in table.notes)
+
+
+def test_the_capacity_of_the_kv_cache_is_on_the_table() -> None:
+    """What the fp8 cell wins is there."""
+    table = matrix_table(compared(), tests=(1,))
+    assert "KV 73,168 tokens" in table.rows[0][1].text

@@ -216,7 +216,7 @@ def test_a_limit_in_units_for_people_is_raw_inside(
 def test_a_study_survives_its_own_file_form() -> None:
     """What is written as resolved reads back equal."""
     spec = StudySpec(name="x", seeds=[{"block_size": 16}], workload={"requests": 8})
-    assert study_from(spec.model_dump(mode="json"), where="study.yaml") == spec
+    assert study_from(spec.model_dump(mode="json", by_alias=True), where="study.yaml") == spec
 
 
 @pytest.mark.parametrize(
@@ -239,3 +239,23 @@ def test_true_stays_a_setting() -> None:
     spec = study_from({"baseline": {"enforce_eager": True}, "engine": {"gpus": False}}, where="f")
     assert spec.baseline == {"enforce_eager": True}
     assert spec.engine.gpus is False
+
+
+def test_what_is_taken_from_earlier_studies_is_in_the_file_too() -> None:
+    """`from`, `fresh` and `hints`; to take from one and from none is a contradiction."""
+    spec = study_from({"from": "old", "hints": [{"block_size": "default"}]}, where="f")
+    assert (spec.source, spec.fresh, spec.hints) == ("old", False, [{}])
+    assert study_from({"fresh": True}, where="f").fresh
+    assert "`fresh: true`" in error_of(fresh=True, **{"from": "old"}).message
+
+
+@pytest.mark.parametrize(
+    ("fields", "wanted"),
+    [
+        ({"space": ["a", "b"]}, "space: it must be a text or a mapping; found a list"),
+        ({"baseline": {"x": []}}, "x: it must be a text, a number, true or false; found a list"),
+    ],
+)
+def test_a_wrong_kind_is_told_what_would_do(fields: dict[str, Any], wanted: str) -> None:
+    """All that the field takes, in YAML's words."""
+    assert wanted in error_of(**fields).message

@@ -17,6 +17,7 @@ from autotune.records import (
 from autotune.seams.events import Notice, TrialEnded, TrialStarted
 from autotune.study.agenda import counts
 from autotune.study.ask_tell import AskTell
+from autotune.study.budget import BudgetWatch
 from autotune.study.loop import StudyEnd, run_study
 from autotune.study.proposals import proposer_named
 from tests.unit.study.bench import TRIALS, Bench
@@ -126,7 +127,32 @@ def test_the_end_time_is_honoured(tmp_path: Path) -> None:
     end = bench.run()
     assert sum(counts(r) for r in end.records) == 7
     assert bench.clock.now_ns() <= 75e9
-    assert "5 s are left" in end.reason
+    assert "5 s are left (virtual time" in end.reason
+
+
+def test_time_that_is_over_is_told_as_people_say_it(tmp_path: Path) -> None:
+    """That a simulated study counts virtual seconds is said: nobody waited for them."""
+    bench = Bench(tmp_path, study_spec(budget={"trials": 40, "timeout_s": 60}, limits=[]))
+    bench.clock.run(bench.clock.sleep(1))
+    watch = BudgetWatch.begin(bench.spec.budget, bench.clock)
+    bench.clock.run(bench.clock.sleep(61))
+    assert watch.spent(()) == (
+        "the time of 60 s is over (virtual time, which a simulated study counts)"
+    )
+    hour = study_spec(budget={"timeout_s": 7200}).budget
+    begun = BudgetWatch.begin(hour, bench.clock)
+    bench.clock.run(bench.clock.sleep(7201))
+    assert (begun.spent(()) or "").startswith("the time of 2 h is over")
+
+
+def test_trials_that_do_not_count_are_told_beside_those_that_do(
+    finished: tuple[Bench, StudyEnd],
+) -> None:
+    """The list is longer than the budget by the screened ones."""
+    _, end = finished
+    aside = len(end.records) - 16
+    assert aside > 0
+    assert end.reason == f"16 trials are done and {aside} more did not count"
 
 
 def test_time_left_is_estimated_from_the_trials_so_far(finished: tuple[Bench, StudyEnd]) -> None:

@@ -12,7 +12,7 @@ from autotune.records import (
     TrialRecord,
 )
 from autotune.spec.parameters import Choice, Parameter, Range
-from autotune.study.lowered import lowered_default
+from autotune.study.lowered import given_share, lowered_default
 from autotune.trial.failure import outcome_of
 
 SHARE = "gpu_memory_utilization"
@@ -26,6 +26,7 @@ def over(
     share: float | None = None,
     gib: float | None = 0.05,
     kind: FailureKind = FailureKind.MEMORY_LIMIT,
+    kind_: TrialKind = TrialKind.BASELINE,
     **changes: object,
 ) -> TrialRecord:
     """A trial on a card of 12 GiB that was so many GiB over its bound; the server says 0.92."""
@@ -34,7 +35,7 @@ def over(
         margin_gib=None if gib is None else -gib,
     )  # fmt: skip
     values: dict[str, object] = {
-        "study": "s", "number": number, "kind": TrialKind.BASELINE,
+        "study": "s", "number": number, "kind": kind_,
         "configuration": Configuration.of({} if share is None else {SHARE: share}),
         "outcome": outcome_of(failure), "applied": Applied(settings={SHARE: 0.92}),
         "environment": {"gpu_memory_bytes": str(12 * 1024**3)},
@@ -91,3 +92,28 @@ def test_a_missed_limit_on_gpu_memory_counts_by_its_figures() -> None:
 def test_nothing_is_lowered_without_a_bound_and_figures(record: TrialRecord) -> None:
     """A default that is out of memory is the engine's text's business, not this one's."""
     assert lowered_default([record], DEFAULT, RANGE) is None
+
+
+def fits(number: int, share: float) -> TrialRecord:
+    """A step down that keeps the bound."""
+    return over(number, share, outcome=outcome_of(None), kind_=TrialKind.REPAIR)
+
+
+def test_what_sets_no_share_gets_that_of_the_lowered_default() -> None:
+    """A share of its own, or KV bytes in its place, stay as they are."""
+    given = given_share([over(), fits(1, 0.91)], DEFAULT)
+    assert given is not None
+    seqs = Configuration.of({"max_num_seqs": 64})
+    assert given.completed(seqs) == seqs.updated({SHARE: 0.91})
+    for own in ({SHARE: 0.8}, {"kv_cache_memory_gib": 4}):
+        assert given.completed(Configuration.of(own)) == Configuration.of(own)
+
+
+def test_nothing_is_given_while_the_default_is_not_lowered() -> None:
+    """It fits, no step down has fitted yet, or the study's own baseline sets a share."""
+    feasible = over(outcome=outcome_of(None))
+    assert given_share([feasible], DEFAULT) is None
+    assert given_share([over()], DEFAULT) is None
+    assert given_share([over(), over(1, 0.91)], DEFAULT) is None
+    own = Configuration.of({SHARE: 0.95})
+    assert given_share([over(share=0.95), fits(1, 0.91)], own) is None

@@ -11,7 +11,7 @@ from autotune.seams.engine import Screening
 from autotune.spec.space import space_from
 from autotune.spec.study import study_from
 from autotune.study.priors import combined, screening_prior
-from autotune.study.transfer import Earlier, akin, fits, regressions, seeds_of
+from autotune.study.transfer import Earlier, akin, as_here, fits, regressions, seeds_of
 from tests.support.records import record, study_records
 
 GIB = 1024**3
@@ -157,3 +157,15 @@ def test_a_lone_trial_must_be_far_off_before_it_is_called_worse() -> None:
     """With one trial each and no repeats, 5% may be luck."""
     then, now = [with_speed(0, 1000, 1e9)], [with_speed(0, 950, 1e9)]
     assert regressions(then, now, SPEC) == ()
+
+
+def test_the_share_of_a_lowered_default_stays_in_its_study() -> None:
+    """Where the space does not search it; where it does, it is a value like others."""
+    plain = {"max_num_seqs": {"choices": ["default", 64]}}
+    share = {"gpu_memory_utilization": {"low": 0.8, "high": 0.92, "step": 0.02}}
+    good = Configuration.of({"max_num_seqs": 64, "gpu_memory_utilization": 0.9})
+    without = space_from({"name": "s", "parameters": plain}, where="s")
+    with_share = space_from({"name": "s", "parameters": {**plain, **share}}, where="s")
+    assert as_here(good, without) == Configuration.of({"max_num_seqs": 64})
+    assert as_here(good, with_share) == good
+    assert as_here(Configuration.of({"block_size": 16}), without) is None
