@@ -17,6 +17,7 @@ from autotune.cli.wiring import (
 from autotune.clock import MonotonicClock
 from autotune.deployers.docker_facts import require_docker
 from autotune.deployers.gpu_lock import GpuLocks
+from autotune.errors import SpecError
 from autotune.records import TrialRecord
 from autotune.seams.events import Notice, Observer
 from autotune.seams.telemetry import Hardware
@@ -52,6 +53,20 @@ def open_study(spec: StudySpec, *, hardware: Hardware | None = None) -> Opened:
     backend = make_backend(choice.spec, found, model)
     workbench = backend.clock.run(make_workbench(choice.spec, backend, model, space))
     return Opened(workbench=workbench, banner=choice.banner)
+
+
+def require_space(workbench: Workbench) -> None:
+    """Refuse a search of which nothing is left.
+
+    Raises:
+        SpecError: With the reasons.
+    """
+    if workbench.space.space.parameters:
+        return
+    why = "; ".join(dict.fromkeys(f"{r.parameter}: {r.reason}" for r in workbench.space.removed))
+    what = f"{workbench.spec.name}: space"
+    message = f"{what}: this engine on this machine leaves nothing of it ({why})"
+    raise SpecError(message, hint="Add parameters or values that it has.")
 
 
 def gpu_locks(workbench: Workbench) -> GpuLocks:

@@ -28,7 +28,15 @@ from autotune.cli.options import (
     study_overrides,
 )
 from autotune.cli.refused import no_trace_of_a_refusal
-from autotune.cli.running import announce, changes, gpu_locks, open_study, say, today
+from autotune.cli.running import (
+    announce,
+    changes,
+    gpu_locks,
+    open_study,
+    require_space,
+    say,
+    today,
+)
 from autotune.cli.stopped import told_when_stopped
 from autotune.cli.verdict import print_verdict
 from autotune.cli.views import View, make_view
@@ -80,6 +88,7 @@ def study(
     opened = open_study(load_study(study, overrides))
     workbench = opened.workbench
     spec, paths = workbench.spec, workbench.paths
+    require_space(workbench)
     if not json:
         say(Console(stderr=True), opened.banner)
     knowledge = knowledge_for(workbench, source=spec.source, fresh=spec.fresh)

@@ -81,3 +81,15 @@ def test_a_space_without_the_share_of_the_card_is_measured(here: Path) -> None:
     shares = {r.configuration.get("gpu_memory_utilization") for r in records[1:]}
     assert len(shares) == 1
     assert None not in shares
+
+
+def test_a_space_of_which_nothing_is_left_is_refused(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before the first trial, with the reason, and nothing is left behind."""
+    space = "space: {name: n, parameters: {scheduler_steps: {choices: [default, 8]}}}"
+    (here / "gone.yaml").write_text(f"engine: {{name: simulated}}\n{space}\n")
+    assert main.run(["study", str(here / "gone.yaml")]) == 3
+    said = capsys.readouterr().err
+    assert "leaves nothing of it (scheduler_steps: " in said
+    assert not (here / "studies").exists()
