@@ -61,7 +61,6 @@ def _as_json(name: str) -> dict[str, object]:
         "trials": len(study.records),
         "measured": _measured(study),
         "recommended": None if chosen is None else chosen.number,
-        "keep_default": None if chosen is None else not chosen.configuration.items,
         "changed": _last_change(study.paths),
         "model": study.spec.model,
         "engine": study.spec.engine.name,
