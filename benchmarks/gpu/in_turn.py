@@ -1,7 +1,7 @@
 """Hold running servers against each other: each is measured once a round, in turn.
 
     python -m benchmarks.gpu.in_turn OUT.jsonl default=http://127.0.0.1:18401 \
-        fp8=http://127.0.0.1:18402 [--rounds 6]
+        fp8=http://127.0.0.1:18402 [--rounds 6] [--against default]
 
 While one is measured the others are idle; rounds go forward and backward, so that a drift of the
 machine favours nobody. What is measured is `autotune probe URL --tests 2-4`. OUT gets a line for
@@ -52,9 +52,10 @@ def read(path: Path) -> Rounds:
     return dict(rounds)
 
 
-def table(rounds: Rounds) -> Iterable[str]:
-    """Every server against the first one, as Markdown."""
-    first, *others = rounds
+def table(rounds: Rounds, against: str | None = None) -> Iterable[str]:
+    """Every server against one of them, the first if none is named, as Markdown."""
+    first = against or next(iter(rounds))
+    others = [name for name in rounds if name != first]
     yield "| metric | " + " | ".join((first, *(f"{name} / {first}" for name in others))) + " |"
     yield "|---" * (len(rounds) + 1) + "|"
     for tag in SHOWN:
@@ -69,9 +70,14 @@ def table(rounds: Rounds) -> Iterable[str]:
 
 def ratio(base: Sequence[float | None], other: Sequence[float | None]) -> str:
     """Other over base, paired by round."""
-    logs = [math.log(b / a) for a, b in zip(base, other, strict=False) if a and b]
-    if not logs:
+    return mean_ratio([b / a for a, b in zip(base, other, strict=False) if a and b])
+
+
+def mean_ratio(ratios: Sequence[float]) -> str:
+    """The geometric mean with its 95% interval; a dash for none."""
+    if not ratios:
         return "-"
+    logs = [math.log(value) for value in ratios]
     middle = f"{math.exp(sum(logs) / len(logs)):.3f}"
     interval = formulas.mean_interval(logs)
     if interval is None:
@@ -84,6 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("out", type=Path)
     parser.add_argument("servers", nargs="*", metavar="NAME=URL", help="none: print OUT's table")
+    parser.add_argument("--against", metavar="NAME", help="hold the others against this one")
     parser.add_argument("--rounds", type=int, default=6)
     parser.add_argument("--tests", default="2-4")
     parser.add_argument("--requests", type=int, default=300)
@@ -94,7 +101,7 @@ def main() -> None:
             metrics = measured(url, chosen.tests, chosen.requests)
             with chosen.out.open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"round": round_, "server": name, "metrics": metrics}) + "\n")
-    sys.stdout.write("\n".join(table(read(chosen.out))) + "\n")
+    sys.stdout.write("\n".join(table(read(chosen.out), chosen.against)) + "\n")
 
 
 if __name__ == "__main__":
