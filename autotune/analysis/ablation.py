@@ -2,18 +2,20 @@
 
 Backward elimination on fresh deployments. First everything goes together that is not shown to help
 (`analysis/standing.py`) and that the records give no strong reason to keep; if that costs too much,
-half of it, what is shown to cost something first; then single settings. What is not worse beyond
-the noise has fewer overrides and so becomes the choice (`analysis/choice.py`), from which the next
-step starts. A setting whose removal is worse beyond the noise, or does not run, is shown to pay.
+half of it, what is shown to cost something first; then what seems to carry the gain and was never
+measured alone; then single settings. What is not worse beyond the noise has fewer overrides and so
+becomes the choice (`analysis/choice.py`), from which the next step starts. A setting whose removal
+is worse beyond the noise, or does not run, is shown to pay. A budget too small for that has one or
+two trials for it (`analysis/mending.py`).
 
 Where the default leads only because of harm beside the objectives, it starts from the best by the
-objectives alone: that may win once what does the harm is taken away.
+objectives alone: that may win once what does the harm is taken away, so its suspects go first.
 
 Pure functions of the records: whoever goes on with a study plans the same next trial.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from autotune.analysis.asked import by_configuration, names_of
@@ -22,12 +24,11 @@ from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
 from autotune.analysis.measurements import PROVING, Measured, differences, enough_left, grouped
 from autotune.analysis.pairs import perhaps_idle, with_values_of
+from autotune.analysis.removal import Refusal, allowed, error_of_one_trial, is_doubtful, is_useless
 from autotune.analysis.standing import Standing
 from autotune.errors import NothingFeasibleError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
-
-Refusal = Callable[[Configuration], str | None]
 
 _MOST_SHARE: Final = 0.45
 """Share of the budget that proofs and ablations may take together: the rest searches."""
@@ -208,26 +209,37 @@ class _Elimination:
         ranked = sorted(
             left, key=lambda n: (n not in idle, _RANK.index(shown[n]), found[n].gain, n)
         )
-        useless = [n for n in ranked if n in idle or _is_useless(shown[n], found[n])]
-        doubtful = [n for n in ranked if n in useless or _is_doubtful(shown[n], found[n])]
-        names = self._allowed(useless) or self._allowed(doubtful) or ranked[:1]
+        useless = [n for n in ranked if n in idle or is_useless(shown[n], found[n])]
+        doubtful = [n for n in ranked if n in useless or is_doubtful(shown[n], found[n])]
+        suspected = [n for n in self._decision.standings.suspects(self._chosen) if n in left]
+        names = (
+            self._allowed(suspected)
+            or self._allowed(useless)
+            or self._untold(overrides, left, shown)
+            or self._allowed(doubtful)
+            or ranked[:1]
+        )
         if shown[names[0]] is Standing.HELPS:
-            names = self._decisive(max(found.values(), key=lambda h: h.gain)) or names
+            names = self._decisive(found) or names
         if len(names) == len(overrides):  # all of them: that is the default, which was beaten
             names = names[:-1] or names
         names = names[: self._most_at_once(overrides)]
         wanted = self._less(names)
         return None if wanted == self._reference or self._is_refused(wanted) else wanted
 
-    def _decisive(self, strongest: Hint) -> list[str]:
-        """The setting that promises most, where one trial without it tells: its reason is cheap."""
-        told = _DECISIVE * self._error_of_one_trial()
-        return [strongest.parameter] if strongest.gain > told else []
+    def _untold(
+        self, overrides: Sequence[str], left: Sequence[str], shown: Mapping[str, Standing]
+    ) -> list[str]:
+        """What seems to carry the gain, where no pair tells of it: it must not stay so."""
+        names = self._decisive(self._hints(overrides))
+        return [n for n in names if n in left and shown[n] is Standing.UNMEASURED
+                and self._allowed([n])]  # fmt: skip
 
-    def _error_of_one_trial(self) -> float:
-        """Standard deviation of the score of one trial."""
-        one = self._chosen
-        return self._decision.chooser.error(one, one) * math.sqrt(len(one.records) / 2)
+    def _decisive(self, found: Mapping[str, Hint]) -> list[str]:
+        """The setting that promises most, where one trial without it tells: its reason is cheap."""
+        strongest = max(found.values(), key=lambda h: h.gain)
+        told = _DECISIVE * error_of_one_trial(self._decision.chooser, self._chosen)
+        return [strongest.parameter] if strongest.gain > told else []
 
     def _most_at_once(self, overrides: Sequence[str]) -> int:
         """Half of the smallest set that the choice could not do without, so that steps shrink."""
@@ -242,11 +254,7 @@ class _Elimination:
 
     def _allowed(self, ranked: Sequence[str]) -> list[str]:
         """As many of them, from the first on, as the rest can do without."""
-        names: list[str] = []
-        for name in ranked:
-            if self._refusal(self._less([*names, name])) is None:
-                names.append(name)
-        return names
+        return allowed(self._chosen.configuration, ranked, self._reference, self._refusal)
 
     def _has_paid(self, name: str) -> bool:
         """Whether the choice, or a larger one before it, was worse or did not run without it."""
@@ -282,18 +290,8 @@ class _Elimination:
             self._baseline,
             names,
             score=self._decision.chooser.score,
-            error=self._error_of_one_trial(),
+            error=error_of_one_trial(self._decision.chooser, self._chosen),
         )
 
     def _less(self, names: Sequence[str]) -> Configuration:
         return with_values_of(self._chosen.configuration, names, self._reference)
-
-
-def _is_useless(shown: Standing, hint: Hint) -> bool:
-    """Whether a pair shows no help, or there is none and the records promise nothing."""
-    return shown is not Standing.HELPS and (shown is not Standing.UNMEASURED or hint.gain <= 0)
-
-
-def _is_doubtful(shown: Standing, hint: Hint) -> bool:
-    """Whether it was not measured alone and the records give no reason to keep it."""
-    return shown is Standing.UNMEASURED and not hint.is_promising

@@ -1,24 +1,61 @@
-"""What a simpler configuration loses beside the objectives, against what it was made of.
+"""What one configuration loses beside the objectives, against another that beats the default too.
 
-Ablation takes away what no objective needs. A setting can do a lot that no objective sees: an
-offload that brings documents back in a tenth of a second. What gets better beside the objectives
-earns nothing in the score (`analysis/costs.py`), so no configuration wins by it; but what a winner
-has and its remainder would lose by a clear factor is kept.
+A setting can do a lot that no objective sees: an offload that brings documents back in a tenth of
+a second. What gets better beside the objectives earns nothing against the default
+(`analysis/costs.py`), so no configuration wins by it. Between two that beat the default it decides:
+one that loses something against the other by a large factor, and gains little or nothing for it in
+the objectives, is outdone by it.
 """
 
-import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
-from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
-from autotune.analysis.measurements import Measured, differences
-from autotune.analysis.pairs import with_values_of
+from autotune.analysis.measurements import Measured
 from autotune.metrics import metric_named
-from autotune.records import Configuration, TrialRecord
+from autotune.records import TrialRecord
 
-MISSED: Final = 1.5
-"""Factor by which something must get worse, and beyond the noise, to be missed."""
+KEPT: Final = 0.9
+"""Share of a configuration's lead over the default that another one must keep to outdo it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outdone:
+    """By which other one, and what is lost against it.
+
+    Attributes:
+        losses: Metric to ratio against the other one; the worst first.
+    """
+
+    by: Measured
+    losses: Mapping[str, float]
+
+
+def outdone(
+    candidates: Sequence[Measured], costs: Costs, is_close: Callable[[Measured, Measured], bool]
+) -> dict[int, Outdone]:
+    """Index of each candidate that loses something large against another one to that one.
+
+    Only against one that loses nothing large in return. Where each of them is outdone by another
+    one, nothing is told.
+
+    Args:
+        candidates: Those that beat the default; the first of them count as the better ones.
+        costs: Tells what is worse beyond the noise.
+        is_close: Whether the first one gives up little or nothing in the objectives against the
+            second.
+    """
+    found: dict[int, Outdone] = {}
+    for index, one in enumerate(candidates):
+        for other in candidates:
+            if other is one or not is_close(other, one):
+                continue
+            losses = costs.against(other.records).large(one.records)
+            if losses and not costs.against(one.records).large(other.records):
+                found[index] = Outdone(by=other, losses=losses)
+                break
+    return found if len(found) < len(candidates) else {}
 
 
 def losses(
@@ -35,12 +72,7 @@ def losses(
         records: Every trial; their repeats tell the noise.
         aside: The objectives: they count in the score.
     """
-    ratios = Costs(larger, records).ratios(simpler)
-    return {
-        tag: ratio
-        for tag, ratio in ratios.items()
-        if tag not in aside and abs(math.log(ratio)) > math.log(MISSED)
-    }
+    return Costs(larger, records, aside).large(simpler)
 
 
 def harms_beside(
@@ -60,28 +92,3 @@ def harms_beside(
         if tag not in aside:
             worst.setdefault((metric_named(tag).probe, tag.partition("_")[0]), tag)
     return {tag: ratios[tag] for tag in worst.values()}
-
-
-def nothing_missed(
-    chosen: Measured,
-    chooser: Chooser,
-    records: Sequence[TrialRecord],
-    aside: Sequence[str],
-) -> Measured:
-    """The choice, or the rival that it is the remainder of and that it loses something against."""
-    baseline = chooser.baseline
-    if baseline is None or chooser.is_baseline(chosen):
-        return chosen
-    rivals = sorted(chooser.rivals(), key=lambda c: len(c.configuration.items))
-    for rival in rivals:
-        if _is_remainder(
-            chosen.configuration, rival.configuration, baseline.configuration
-        ) and losses(chosen.records, rival.records, records, aside):
-            return nothing_missed(rival, chooser, records, aside)
-    return chosen
-
-
-def _is_remainder(one: Configuration, larger: Configuration, reference: Configuration) -> bool:
-    """Whether a configuration is what is left of another one with settings put back."""
-    removed = differences(larger, one)
-    return bool(removed) and one == with_values_of(larger, removed, reference)

@@ -2,15 +2,24 @@
 
 Gains are logarithms of ratios to the baseline, signed so that more is better, weighted by the
 study's preference; what a candidate makes worse beside the objectives is taken off
-(`analysis/costs.py`).
+(`analysis/costs.py`). A candidate is passed over, in this order, where
+
+1. it makes something beside the objectives worse than the default by a large factor;
+2. it does not beat the default beyond luck;
+3. another one that beats it too has something that it loses by a large factor (`beside.py`);
+4. its score is behind the best one's beyond the noise;
+5. it has a setting that is shown to cost something and not to help, and another one has none, or
+   it changes more settings.
 """
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from typing import Final
 
 from scipy import special
 
+from autotune.analysis.beside import KEPT, Outdone, outdone
 from autotune.analysis.costs import Costs
 from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise
@@ -57,7 +66,9 @@ class Chooser:
         wanted = None if baseline is None else baseline.configuration
         self._compared = baseline
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
-        self._better = [c for c in candidates if self.leads(c)]
+        self._large: dict[int, Mapping[str, float]] = {}
+        self._kept: list[Measured] = []
+        self._better = self._sound([c for c in candidates if self.leads(c)])
 
     @property
     def baseline(self) -> Measured | None:
@@ -66,10 +77,27 @@ class Chooser:
 
     @property
     def best(self) -> Measured:
-        """The highest score among what beats the default; the default if nothing does."""
+        """The highest score among what beats the default and is not outdone; else the default."""
         if self._baseline is not None and not self._better:
             return self._baseline
-        return max(self._better, key=self.score)
+        return max(self.left(), key=self.score)
+
+    def left(self) -> list[Measured]:
+        """What beats the default without a large harm, and is not outdone by another one."""
+        return [c for c in self._better if id(c) not in self._outdone]
+
+    def harms(self, candidate: Measured) -> Mapping[str, float]:
+        """Metric to ratio against the default, of what is worse by a large factor; worst first."""
+        if self._costs is None or self.is_baseline(candidate):
+            return {}
+        if id(candidate) not in self._large:
+            self._large[id(candidate)] = self._costs.large(candidate.records)
+            self._kept.append(candidate)  # else its id could come to be another's
+        return self._large[id(candidate)]
+
+    def outdone(self, candidate: Measured) -> Outdone | None:
+        """What has something that the candidate loses by a large factor; None where nothing has."""
+        return self._outdone.get(id(candidate))
 
     @property
     def spoilt(self) -> Measured | None:
@@ -82,29 +110,60 @@ class Chooser:
             default=None,
         )
 
-    def choose(self, burden: Callable[[Measured], int] | None = None) -> Measured:
+    def choose(
+        self,
+        burden: Callable[[Measured], tuple[int, ...]] | None = None,
+        *,
+        with_outdone: bool = False,
+    ) -> Measured:
         """The candidate with the fewest overrides among those the best one does not beat.
 
         Args:
-            burden: Counts the overrides in effect otherwise, like those that cost something twice.
+            burden: What a candidate has against it, if not the number of its overrides in effect.
+            with_outdone: Whether one that another one outdoes is looked at too.
         """
-        best = self.best
-        if best is self._baseline:
-            return best
-        rivals = self.rivals()
-        if len(rivals) == 1:
-            return rivals[0]
+        if self.best is self._baseline:
+            return self.best
 
-        def weight(candidate: Measured) -> tuple[int, int, float]:
+        def weight(candidate: Measured) -> tuple[float, ...]:
             in_effect, written = self._overrides(candidate)
-            counted = in_effect if burden is None else burden(candidate)
-            return counted, written, -self.score(candidate)
+            counted = (in_effect,) if burden is None else burden(candidate)
+            return *counted, written, -self.score(candidate)
 
-        return min(rivals, key=weight)
+        return min(self.rivals(with_outdone=with_outdone), key=weight)
 
-    def rivals(self) -> list[Measured]:
-        """Those that beat the default and that the best one does not beat."""
-        return [c for c in self._better if not self.is_worse(c, self.best)]
+    def rivals(self, *, with_outdone: bool = False) -> list[Measured]:
+        """Of those that beat the default the ones that the best of them does not beat."""
+        among = self._better if with_outdone else self.left()
+        best = max(among, key=self.score)
+        return [c for c in among if not self.is_worse(c, best)]
+
+    def _sound(self, candidates: Sequence[Measured]) -> list[Measured]:
+        """Those without a large harm; where the default is no candidate, all if there are none.
+
+        Then something must be served, and what it makes worse is told.
+        """
+        sound = [c for c in candidates if not self.harms(c)]
+        return sound if sound or self._baseline is not None else list(candidates)
+
+    @cached_property
+    def _outdone(self) -> dict[int, Outdone]:
+        """By the identity of the candidate."""
+        if self._costs is None or self._baseline is None:
+            return {}
+        ranked = sorted(self._better, key=self.score, reverse=True)
+        near = [c for c in ranked if self._is_close(c, ranked[0])]
+        found = outdone(near, self._costs, self._is_close)
+        return {id(near[index]): by for index, by in found.items()}
+
+    def _is_close(self, candidate: Measured, other: Measured) -> bool:
+        """Whether it is within the noise of another one, or keeps most of its lead."""
+        if not self.is_worse(candidate, other):
+            return True
+        if self._baseline is None:
+            return False
+        default = self.score(self._baseline)
+        return self.score(candidate) - default >= KEPT * (self.score(other) - default)
 
     def is_baseline(self, candidate: Measured) -> bool:
         """Whether it is the default."""
@@ -189,7 +248,10 @@ class Chooser:
         return {tag: math.expm1(factor * n.relative_sd) for tag, n in self._noise.items()}
 
     def leads(self, candidate: Measured, *, with_harm: bool = True) -> bool:
-        """Whether it beats the default beyond luck (`analysis/decision.py`); all do without one."""
+        """Whether it beats the default beyond luck (`analysis/decision.py`); all do without one.
+
+        By its objectives less the harm under the large factor; a large one is looked at beside it.
+        """
         if self._baseline is None:
             return True
         if candidate is self._baseline:

@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Final
 
 from autotune.analysis.measurements import PROVING, over_repeats
-from autotune.records import FailureKind, TrialRecord
+from autotune.records import FailureKind, TrialKind, TrialRecord
 from autotune.spec.study import StudySpec
 
 THROUGHPUT: Final = "output_tokens_per_s"
@@ -92,6 +92,8 @@ def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion
         verdict = Verdict.NOT_MET if broken or failed else Verdict.MET
     proving = sum(record.kind in PROVING for record in same)
     told = f", {proving} of them to prove it" if 0 < proving < len(same) else ""
+    verified = sum(record.kind is TrialKind.VERIFY for record in same)
+    told += f", {verified} of them by `autotune verify`" if verified else ""
     return Criterion(
         name="stability",
         verdict=verdict,

@@ -17,7 +17,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autotune.analysis.beside import nothing_missed
 from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
 from autotune.analysis.front import points_of
@@ -103,10 +102,10 @@ def decide(
         costs,
     )
     standings = Standings(everything, spec.objectives, chooser, costs, baseline, records)
-    fewest = chooser.choose(standings.burden)
+    fewest = chooser.choose(standings.burden, with_outdone=True)
     return Decision(
         chooser=chooser,
-        chosen=nothing_missed(fewest, chooser, records, aside),
+        chosen=chooser.choose(standings.burden),
         fewest=fewest,
         standings=standings,
         candidates=candidates,

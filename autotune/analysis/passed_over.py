@@ -1,15 +1,18 @@
-"""Why what was measured better is not what is recommended: the rule that did it.
+"""Why what was measured better, or proved, is not what is recommended: the rule that did it.
 
-The rules are those of the choice (`analysis/choice.py`), looked at again for one configuration:
-harm beside the objectives, the weighted score, the noise, the number of changes, and that only
-what was proved by repeats may be chosen.
+The rules are those of the choice (`analysis/choice.py`), looked at again in their order for one
+configuration: large harm beside the objectives, what another one has that it loses, the weighted
+score, the noise, what costs something, the number of changes, and that only what was proved by
+repeats may be chosen.
 """
 
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
+from autotune.analysis.costs import told
 from autotune.analysis.decision import Decision
 from autotune.analysis.effects import change
 from autotune.analysis.front import on_front
@@ -17,24 +20,33 @@ from autotune.analysis.measurements import Measured
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_floor
 from autotune.analysis.pairs import told_apart
 from autotune.analysis.spread import spread_of
-from autotune.metrics import Direction, metric_named
+from autotune.metrics import metric_named
 from autotune.records import TrialRecord
 from autotune.spec.study import Objective, Preference
+
+_NAMED: Final = 2
+"""Metrics that a reason names; of the rest it has the number."""
 
 
 class Rule(StrEnum):
     """What a configuration was passed over by.
 
-    HARM     what it makes worse beside its objectives outweighs what it is ahead by in them
+    HARM     it makes something beside its objectives worse than the default by a large factor, or
+             by less that outweighs what it is ahead by in them
+    LOSS     another one has something beside the objectives that it loses by a large factor
     SCORE    by the weights of the preference its objectives are behind
     NOISE    its lead is within the noise
+    COSTLY   within the noise of what is recommended, with a setting that costs something and is
+             not shown to help
     CHANGES  within the noise of what is recommended, and it changes more
     UNPROVED it was not among those that were proved by repeats
     """
 
     HARM = "harm"
+    LOSS = "loss"
     SCORE = "score"
     NOISE = "noise"
+    COSTLY = "costly"
     CHANGES = "changes"
     UNPROVED = "unproved"
 
@@ -134,26 +146,55 @@ class Passing:
 
     def _rule(self, point: Measured) -> tuple[Rule, str]:
         chooser, chosen = self._decision.chooser, self._decision.chosen
-        ahead = chooser.gain(point) - chooser.gain(chosen)
-        lead = chooser.score(point) - chooser.score(chosen)
+        is_candidate = any(point is m for m in self._decision.candidates)
+        large = chooser.harms(point)
+        if large and not chooser.harms(chosen):
+            return Rule.HARM, f"{told(large, most=_NAMED)} against the default"
+        if chooser.is_baseline(chosen):
+            return self._beside_the_default(point)
+        if (by := chooser.outdone(point)) is not None:
+            loss = told(by.losses, most=_NAMED)
+            other = by.by.latest.number
+            return Rule.LOSS, f"{loss} against trial {other}, which gains about as much"
+        if is_candidate and self._is_ahead(point) and not chooser.leads(point):
+            return self._not_shown(point)
+        if not is_candidate and chooser.score(point) > chooser.score(chosen):
+            return self._unproved(point)
+        if any(point is rival for rival in chooser.rivals()):
+            return self._equal(point)
+        return self._behind(point)
+
+    def _beside_the_default(self, point: Measured) -> tuple[Rule, str]:
+        """Where the default is the answer."""
+        if self._decision.chooser.leads(point):
+            return self._unproved(point)
+        return self._not_shown(point) if self._is_ahead(point) else self._behind(point)
+
+    def _is_ahead(self, point: Measured) -> bool:
+        """Whether its score is above the default's, by luck or not."""
+        chooser = self._decision.chooser
+        default = chooser.baseline
+        return default is not None and chooser.score(point) > chooser.score(default)
+
+    def _not_shown(self, point: Measured) -> tuple[Rule, str]:
+        """Of one that leads the default by no more than the noise, or would without its harm."""
         harm = self._harm(point)
-        if chooser.is_baseline(chosen) and chooser.leads(point):
-            return self._unproved(point)
-        if chooser.is_baseline(chosen) and lead > 0:
-            return Rule.NOISE, self._within(point)
-        if ahead > 0 >= lead and harm:
-            return Rule.HARM, harm
-        if lead <= 0:
-            return self._behind(point)
-        if point.configuration not in {m.configuration for m in self._decision.candidates}:
-            return self._unproved(point)
-        if not chooser.leads(point):
-            return Rule.NOISE, "not shown to beat the default beyond the noise"
+        if harm and self._decision.chooser.leads(point, with_harm=False):
+            return Rule.HARM, f"{harm} against the default, which outweighs its lead"
+        return Rule.NOISE, f"{self._within(point)}, so not shown to beat it"
+
+    def _equal(self, point: Measured) -> tuple[Rule, str]:
+        """Of one that the noise does not tell from what is recommended."""
+        standings, chosen = self._decision.standings, self._decision.chosen
+        costly = [len(standings.costly(m)) for m in (point, chosen)]
+        if costly[0] > costly[1]:
+            names = ", ".join(standings.costly(point))
+            return Rule.COSTLY, f"within the noise of it, with {names}: a cost, not shown to help"
         extra = self._changes(point) - self._changes(chosen)
         if extra > 0:
             settings = "setting" if extra == 1 else "settings"
             return Rule.CHANGES, f"within the noise of it, and changes {extra} {settings} more"
-        return Rule.NOISE, "within the noise of it"
+        return Rule.NOISE, "within the noise of it, and no simpler"
 
     def _changes(self, point: Measured) -> int:
         baseline = self._decision.baseline
@@ -169,13 +210,16 @@ class Passing:
     def _within(self, point: Measured) -> str:
         worse = self._worse(point)
         cost = f" (with {worse})" if worse else ""
-        return f"a {self._prefer} score{cost} that leads the default's by less than the noise"
+        return f"within the noise of the default by the {self._prefer} score{cost}"
 
     def _behind(self, point: Measured) -> tuple[Rule, str]:
         """By its objectives, where one is clearly worse; else by harm; else by a little."""
+        chooser, chosen = self._decision.chooser, self._decision.chosen
         lost, harm = self._worse(point), self._harm(point)
+        if harm and chooser.gain(point) > chooser.gain(chosen):
+            return Rule.HARM, f"{harm} against the default, which outweighs its lead"
         if harm and not lost:
-            return Rule.HARM, f"no better in its weighted objectives, and {harm}"
+            return Rule.HARM, f"no better in its objectives, and {harm} against the default"
         lost = lost or "in no objective by more than the noise"
         return Rule.SCORE, f"a lower {self._prefer} score ({lost})"
 
@@ -184,15 +228,15 @@ class Passing:
 
         None in which all configurations lie within it: the extremes of many differ by luck.
         """
-        chosen, told = self._decision.chosen, []
+        chosen, lost = self._decision.chosen, []
         for index, objective in enumerate(self._objectives):
             if objective.metric in self._luck:
                 continue
             sign = 1.0 if objective.direction == "maximize" else -1.0
             gap = point.logs[index] - chosen.logs[index]
             if sign * gap < -self._reach(objective, point):
-                told.append(f"{metric_named(objective.metric).title} {change(math.exp(gap))}")
-        return ", ".join(told)
+                lost.append(f"{metric_named(objective.metric).title} {change(math.exp(gap))}")
+        return ", ".join(lost)
 
     def _reach(self, objective: Objective, point: Measured) -> float:
         """What the noise may put between a point and what is recommended, a logarithm."""
@@ -200,23 +244,19 @@ class Passing:
         return SIGNIFICANT * self._noise[objective.metric].relative_sd * math.sqrt(repeats)
 
     def _harm(self, point: Measured) -> str:
-        """What it makes worse beside the objectives, the most beyond what is recommended."""
+        """What it makes worse beside the objectives, by more than what is recommended does."""
         costs, aside = self._decision.costs, {o.metric for o in self._objectives}
         mine = costs.ratios(point.records)
         theirs = costs.ratios(self._decision.chosen.records)
         excess = {
-            tag: abs(math.log(ratio)) - abs(math.log(theirs.get(tag, 1.0)))
+            tag: _size(ratio) - _size(theirs.get(tag, 1.0))
             for tag, ratio in mine.items()
             if tag not in aside
         }
-        tag = max(excess, key=lambda t: excess[t], default=None)
-        if tag is None or excess[tag] <= 0:
-            return ""
-        return f"{metric_named(tag).title} {_factor(tag, mine[tag])} against the default"
+        more = {tag: mine[tag] for tag in mine if excess.get(tag, 0.0) > 0}
+        return told(more, most=_NAMED)
 
 
-def _factor(tag: str, ratio: float) -> str:
-    """How much worse; of rates the factor by which they fall."""
-    if metric_named(tag).direction is Direction.HIGHER and ratio < 0.1:
-        return f"{1 / ratio:.1f} times less"
-    return change(ratio)
+def _size(ratio: float) -> float:
+    """Of a change, a logarithm."""
+    return abs(math.log(ratio)) if ratio > 0 else math.inf

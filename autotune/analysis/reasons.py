@@ -7,14 +7,13 @@ makes worse is its cost and never a reason for it.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from enum import StrEnum
+from dataclasses import replace
 from typing import Final
 
 from autotune.analysis.beside import harms_beside
 from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
-from autotune.analysis.default_name import engines_own
+from autotune.analysis.default_name import engines_own, repaired
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.noise import SIGNIFICANT, noise_of
@@ -26,6 +25,7 @@ from autotune.analysis.pairs import (
     with_values_of,
 )
 from autotune.analysis.renamed import asked_for
+from autotune.analysis.setting_reason import SHOWN, Basis, SettingReason, Shown
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
 from autotune.spec.space import DEFAULT
@@ -37,46 +37,6 @@ _SHOWN_COSTS: Final = 2
 """Metrics made worse that a reason names; `costs` has them all."""
 _SHOWN_HARMS: Final = 3
 """Metrics that would be worse without a setting, one of a kind, that a reason names."""
-
-
-class Basis(StrEnum):
-    """What a reason rests on.
-
-    DEFAULT     the default has it too
-    IDLE        the server without it ran with the same values, or the default's did with this one
-                and nobody tried the rest without it
-    NEEDED      without it the configuration is forbidden, did not run or broke a limit
-    MEASURED    a matched pair
-    UNMEASURED  no two trials have it and the default's value and are alike in all else
-    """
-
-    DEFAULT = "default"
-    IDLE = "idle"
-    NEEDED = "needed"
-    MEASURED = "measured"
-    UNMEASURED = "unmeasured"
-
-
-@dataclass(frozen=True, kw_only=True)
-class SettingReason:
-    """Why one setting is as it is.
-
-    Attributes:
-        value: What is recommended.
-        default: What the engine or the baseline would have; None if unknown.
-        text: One line.
-        effects: What its matched pair says, per objective; empty where there is none.
-        basis: What the text rests on.
-        costs: Metric to ratio with it against without it, of what it makes worse beyond noise.
-    """
-
-    parameter: str
-    value: Scalar
-    default: Scalar | None
-    text: str
-    effects: tuple[Effect, ...] = ()
-    basis: Basis = Basis.UNMEASURED
-    costs: Mapping[str, float] = field(default_factory=dict)
 
 
 def no_refusal(_configuration: Configuration) -> str | None:
@@ -148,7 +108,8 @@ class _Reasons:
     def _unmeasured(self, name: str, value: Scalar) -> str:
         """That the default's value was not tried in its place; other values may have been."""
         own = None if self._baseline is None else known_setting(self._baseline, name)
-        default = "the default" if own is None else f"the default {own}"
+        word = "lowered default" if name in repaired(self._records, self._baseline) else "default"
+        default = f"the {word}" if own is None else f"the {word} {own}"
         return f"not measured alone: no matched pair of {value} and {default}"
 
     def _of_default(self, name: str, value: Scalar) -> SettingReason:
@@ -170,8 +131,8 @@ class _Reasons:
             text += "; what it costs was not measured alone"
             return self._made(name, value, text, Basis.NEEDED)
         costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
-        told = _told(costs) if costs else "nothing beyond the noise"
-        text += f"; {self._measured_with(pair)}: there it cost {told}"
+        cost = _told(costs) if costs else "nothing beyond the noise"
+        text += f"; {self._measured_with(pair)}: there it cost {cost}"
         return self._made(name, value, text, Basis.NEEDED, costs=costs)
 
     def _measured_with(self, pair: MatchedPair) -> str:
@@ -211,29 +172,33 @@ class _Reasons:
         )
         effects = tuple(effect for effect in found if effect is not None)
         costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
-        parts = [self._gain(pair, effects)]
+        helps, gain = self._gain(pair, effects)
+        parts = [gain]
         others = differences(pair.having.configuration, self._chosen.configuration)
         if others:  # what it costs beside them need not be what it costs here
             costs = {tag: r for tag, r in costs.items() if tag in self._costs_of_chosen}
             parts.insert(0, self._measured_with(pair))
         parts += [f"{'there it cost' if others else 'it costs'} {_told(costs)}"] if costs else []
-        return self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
+        shown = Shown.HELPS if helps else Shown.COST if costs else Shown.NOTHING
+        made = self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
+        return replace(made, shown=shown)
 
-    def _gain(self, pair: MatchedPair, effects: Sequence[Effect]) -> str:
+    def _gain(self, pair: MatchedPair, effects: Sequence[Effect]) -> tuple[bool, str]:
+        """Whether the pair shows it to help, and how."""
         without = f"without it ({trials(pair.lacking.numbers)})"
         gains = [e for e in effects if e.is_clear and e.better]
         if gains:
-            told = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)
-            return f"{without} {told}"
+            named = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)
+            return True, f"{without} {named}"
         aside = [objective.metric for objective in self._objectives]
         harms = harms_beside(pair.lacking.records, pair.having.records, self._records, aside)
         missed = _told(harms, most=_SHOWN_HARMS)
         if self._is_worse_together(pair.lacking, pair.having):
             text = f"{without} no objective alone, yet all together are worse beyond the noise"
-            return f"{text}, and beside them {missed}" if harms else text
+            return True, f"{text}, and beside them {missed}" if harms else text
         if harms:
-            return f"{without} no objective is worse beyond the noise, yet {missed}"
-        return f"{without} no objective is worse beyond the noise: it is not shown to help"
+            return True, f"{without} no objective is worse beyond the noise, yet {missed}"
+        return False, f"{without} no objective is worse beyond the noise: it is not shown to help"
 
     def _is_worse_together(self, lacking: Measured, having: Measured) -> bool:
         """By the objectives alone: what is lost beside them is told by its name."""
@@ -250,15 +215,16 @@ class _Reasons:
         effects: tuple[Effect, ...] = (),
         costs: Mapping[str, float] | None = None,
     ) -> SettingReason:
-        baseline = self._baseline
+        baseline, own = self._baseline, engines_own(self._records, name)
         return SettingReason(
             parameter=name,
             value=value,
-            default=None if baseline is None else known_setting(baseline, name),
+            default=own if own is not None or baseline is None else known_setting(baseline, name),
             text=text,
             effects=effects,
             basis=basis,
             costs=dict(costs or {}),
+            shown=SHOWN[basis],
         )
 
 

@@ -10,21 +10,22 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.analysis.ablation import untested_notice
-from autotune.analysis.costs import unlike
+from autotune.analysis.costs import told, unlike
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.default_name import OWN, default_name, repaired
 from autotune.analysis.front import on_front, points_of
 from autotune.analysis.measurements import Measured, differences
 from autotune.analysis.passed_over import Forgone, PassedOver, Passing
 from autotune.analysis.ratios import shown_change
-from autotune.analysis.reasons import Basis, Refusal, SettingReason, no_refusal, reasons_of
+from autotune.analysis.reasons import Refusal, no_refusal, reasons_of
+from autotune.analysis.setting_reason import Basis, SettingReason, Shown
 from autotune.metrics import metric_named
 from autotune.records import Configuration, Scalar, TrialRecord
 from autotune.spec.space import space_from
 from autotune.spec.study import Preference, StudySpec
 
 _MOST_NAMES: Final = 3
-"""Unproven settings that the sentence on them names; each has its own reason too."""
+"""Unproven settings of a kind that the sentence on them names; each has its own reason too."""
 
 __all__ = ["Basis", "Recommendation", "SettingReason", "differences", "recommend"]
 
@@ -47,7 +48,8 @@ class Recommendation:
             trial that stands for it.
         default_name: What the baseline is called in a sentence.
         points: Every configuration by the trials that its shown figures are means of.
-        passed: Why each configuration of the front is not what is recommended.
+        passed: Why each configuration of the front, and each that was proved, is not what is
+            recommended.
         forgone: Of each objective the best that was measured and not taken.
         unproven: A sentence on the settings that nothing shows to help; empty where there are none.
         costs: Metric to ratio against the baseline, of everything that a request feels and that
@@ -98,6 +100,8 @@ def recommend(
     points = points_of(decision.everything, spec.objectives)
     front = on_front(points, spec.objectives)
     passing = Passing(decision, spec.objectives, prefer, records)
+    proved = {m.configuration for m in decision.candidates} if decision.proved else set()
+    asked = {point.configuration for point in front} | proved
     forgone = passing.forgone(points)
     settings = reasons_of(records, spec.objectives, decision, refusal=_refusal(spec))
     unproven = _unproven_text(decision, settings, spec)
@@ -120,7 +124,7 @@ def recommend(
         repaired=repaired(records, baseline),
         default_name=default_name(records, baseline),
         points=points,
-        passed=passing.over(front),
+        passed=passing.over([p for p in points if p.configuration in asked]),
         forgone=forgone,
     )
 
@@ -158,11 +162,10 @@ def _reason(
             f"nothing measured beats the default beyond the noise: keep {default}. "
             f"A difference of this much would have counted: {least}"
         )
-    told = ", ".join(_change(tag, ratio) for tag, ratio in chooser.gains(chosen).items())
+    gains = ", ".join(_change(tag, ratio) for tag, ratio in chooser.gains(chosen).items())
     against = "" if default == OWN else f" against {default}"
-    costs = list(decision.costs.ratios(chosen.records).items())
-    named = ", ".join(_change(tag, ratio) for tag, ratio in costs[:3])
-    worse = f"; worse beyond the noise: {named}" if costs else ""
+    costs = decision.costs.ratios(chosen.records)
+    worse = f"; worse beyond the noise: {told(costs)}" if costs else ""
     passed = f". {forgone_text(forgone)}" if forgone else ""
     # Without what may change nothing there would be fewer, and nobody measured that.
     is_bare = all(setting.basis is not Basis.IDLE for setting in settings)
@@ -170,34 +173,48 @@ def _reason(
     fewest = ", with the fewest changes among equals" if is_bare and is_tested else ""
     if fewest and chosen.configuration != decision.fewest.configuration:
         fewest += " that lose nothing beside the objectives"
-    return f"best {prefer} score{fewest}: {told}{against}{worse}{passed}"
+    return f"best {prefer} score{fewest}: {gains}{against}{worse}{passed}"
 
 
-def _unproven(decision: Decision, settings: Sequence[SettingReason]) -> list[str]:
-    """Settings of the recommendation that are not forced and that nothing shows to help."""
-    unproven = () if decision.keeps_default else decision.standings.unproven(decision.chosen)
-    open_to_doubt = {Basis.MEASURED, Basis.UNMEASURED}
-    return [s.parameter for s in settings if s.parameter in unproven and s.basis in open_to_doubt]
+def _unproven(decision: Decision, settings: Sequence[SettingReason]) -> list[SettingReason]:
+    """Settings of the recommendation that change something and that nothing shows to help."""
+    if decision.keeps_default:
+        return []
+    return [s for s in settings if s.shown in {Shown.NOTHING, Shown.COST, Shown.UNKNOWN}]
 
 
 def _unproven_text(decision: Decision, settings: Sequence[SettingReason], spec: StudySpec) -> str:
     """A sentence that names them, and why they were not tested where the budget is the cause."""
-    names = _unproven(decision, settings)
-    if not names:
+    unproven = _unproven(decision, settings)
+    if not unproven:
         return ""
+    kinds = (
+        ("not shown to help, at a cost", [s for s in unproven if s.shown is Shown.COST]),
+        ("not shown to help", [s for s in unproven if s.shown is Shown.NOTHING]),
+        ("not measured alone", [s for s in unproven if s.shown is Shown.UNKNOWN]),
+    )
+    texts = "; ".join(f"{kind}: {_named(group)}" for kind, group in kinds if group)
+    texts = texts[:1].upper() + texts[1:]
     why = untested_notice(spec).partition(" to ")[0]
-    more = len(names) - _MOST_NAMES
-    named = ", ".join(names[:_MOST_NAMES]) + (f" and {more} more" if more > 0 else "")
-    return f"Not shown to help: {named}" + (f" ({why} to test it)" if why else "")
+    return texts + (f" ({why} to test it)" if why else "")
+
+
+def _named(settings: Sequence[SettingReason]) -> str:
+    """A few of them, each at a cost with the largest one."""
+    names = [
+        s.parameter + (f" ({told(s.costs, most=1)})" if s.shown is Shown.COST else "")
+        for s in settings[:_MOST_NAMES]
+    ]
+    more = len(settings) - len(names)
+    return ", ".join(names) + (f" and {more} more" if more > 0 else "")
 
 
 def forgone_text(forgone: Sequence[Forgone]) -> str:
     """What was measured better and is not recommended, with the rule that passed it over."""
-    told = "; ".join(
-        f"{_change(f.metric, f.ratio)} (trial {f.passed.number}), for {f.passed.text}"
-        for f in forgone
+    named = "; ".join(
+        f"{_change(f.metric, f.ratio)} (trial {f.passed.number}: {f.passed.text})" for f in forgone
     )
-    return f"Better was measured and not taken: {told}"
+    return f"Better was measured and not taken: {named}"
 
 
 def _change(tag: str, ratio: float) -> str:

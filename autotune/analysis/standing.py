@@ -5,15 +5,16 @@ something beside the objectives by a clear factor (`analysis/beside.py`). All ot
 they are the first that ablation takes away, and among equals those with fewer of them are taken.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from enum import StrEnum
 
-from autotune.analysis.beside import losses
+from autotune.analysis.beside import harms_beside, losses
 from autotune.analysis.choice import Chooser
 from autotune.analysis.costs import Costs
 from autotune.analysis.effects import values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
-from autotune.analysis.pairs import MatchedPair, matched_pairs, told_apart
+from autotune.analysis.pairs import MatchedPair, in_effect, matched_pairs, told_apart
 from autotune.records import TrialRecord
 from autotune.spec.study import Objective
 
@@ -23,8 +24,9 @@ class Standing(StrEnum):
 
     In the order in which settings are taken away.
 
-    COSTS      the one without it is not worse, and the candidate has a harm that the pair shows
-    UNSHOWN    nothing beyond the noise
+    COSTS      the one without it is not worse, and the candidate has a harm that the pair shows,
+               larger than what the one without it loses beside the objectives
+    UNSHOWN    nothing that tells for it or against it
     UNMEASURED there is no such pair
     HELPS      the one without it is worse
     """
@@ -88,10 +90,32 @@ class Standings:
         """Settings in effect that are not shown to help."""
         return tuple(n for n in self._changed(candidate) if self.of(candidate, n) != Standing.HELPS)
 
-    def burden(self, candidate: Measured) -> int:
-        """Settings in effect; one that is shown to cost something counts twice."""
+    def burden(self, candidate: Measured) -> tuple[int, int]:
+        """Settings that are shown to cost something and not to help; then all that are in effect.
+
+        One that costs weighs more than any number of changes that cost nothing.
+        """
+        return len(self.costly(candidate)), len(self._changed(candidate))
+
+    def costly(self, candidate: Measured) -> tuple[str, ...]:
+        """Settings in effect that are shown to cost something and not to help."""
         changed = self._changed(candidate)
-        return len(changed) + sum(self.of(candidate, n) is Standing.COSTS for n in changed)
+        return tuple(n for n in changed if self.of(candidate, n) is Standing.COSTS)
+
+    def suspects(self, candidate: Measured) -> tuple[str, ...]:
+        """Settings of a configuration that may do its large harms; none where it has none.
+
+        Of each harm those values that no configuration without it runs with. A harm of which every
+        value is cleared so has none: settings do it together, and nothing tells which.
+        """
+        changed, found = self._changed(candidate), set[str]()
+        for tag in self._chooser.harms(candidate):
+            without = [m.latest for m in self._groups if tag not in self._chooser.harms(m)]
+            found |= {
+                name for name in changed
+                if all(in_effect(r, name) != in_effect(candidate.latest, name) for r in without)
+            }  # fmt: skip
+        return tuple(name for name in changed if name in found)
 
     def _changed(self, candidate: Measured) -> tuple[str, ...]:
         if self._baseline is None:
@@ -111,5 +135,13 @@ class Standings:
             return Standing.HELPS, frozenset()
         if losses(lacking.records, having.records, self._records, self._aside):
             return Standing.HELPS, frozenset()
-        costs = frozenset(Costs(lacking.records, self._records).ratios(having.records))
-        return (Standing.COSTS if costs else Standing.UNSHOWN), costs
+        costs = Costs(lacking.records, self._records).ratios(having.records)
+        lost = harms_beside(lacking.records, having.records, self._records, self._aside)
+        is_costly = _largest(costs) > _largest(lost)
+        return (Standing.COSTS if is_costly else Standing.UNSHOWN), frozenset(costs)
+
+
+def _largest(ratios: Mapping[str, float]) -> float:
+    """Size of the first and worst of them, a logarithm."""
+    first = next(iter(ratios.values()), 1.0)
+    return abs(math.log(first)) if first > 0 else math.inf

@@ -23,11 +23,11 @@ from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus
 from autotune.report.findings import Findings
 from autotune.report.inputs import serve_command
-from autotune.report.quantities import change, in_sentence, readable, title
+from autotune.report.quantities import readable
 from autotune.report.table import SIMULATED
 from autotune.report.tables import criterion_figure, criterion_found, criterion_title
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import verdict
+from autotune.report.verdict import verdict, worse_text
 
 _WIDEST: Final = 100
 """Lines longer than this are hard to read, however wide the terminal."""
@@ -95,16 +95,17 @@ def _print_settings(console: Console, found: Findings, chosen: Recommendation, w
     console.print(head, markup=False, style="bold yellow" if found.simulated else "bold")
     told = [_setting(setting, width) for setting in changed]
     if sum(map(len, told)) > _ROOM:
-        short = [lines if len(lines) == 1 else [_named(setting)]
+        short = [lines if len(lines) == 1 else _setting(setting, width, brief=True)
                  for setting, lines in zip(changed, told, strict=True)]  # fmt: skip
-        told = [*short, [f"  the reasons that are not here: autotune show {found.spec.name}"]]
+        told = [*short, [f"  the reasons in full: autotune show {found.spec.name}"]]
     for line in chain.from_iterable(told):
         console.print(line, markup=False, soft_wrap=True)
 
 
-def _setting(setting: SettingReason, width: int) -> list[str]:
+def _setting(setting: SettingReason, width: int, *, brief: bool = False) -> list[str]:
     """Like `kv_cache_dtype = fp8 (default auto): without it ...`, whole: its interval is last."""
-    text = f"{_named(setting)}: {one_line(readable(setting.text))}"
+    text = readable(setting.brief if brief else setting.text)
+    text = f"{_named(setting)}: {one_line(text)}"
     return textwrap.wrap(text, width - 1, subsequent_indent="      ")
 
 
@@ -119,10 +120,7 @@ def _worse(chosen: Recommendation) -> str:
         return ""
     if not chosen.costs:
         return "Worse than the default beyond the noise: nothing that was measured."
-    told = ", ".join(
-        f"{in_sentence(title(tag))} {change(ratio, 1.0)}" for tag, ratio in chosen.costs.items()
-    )
-    return f"Worse than the default beyond the noise: {told}."
+    return f"Worse than the default beyond the noise: {worse_text(chosen)}."
 
 
 def _print_criteria(console: Console, criteria: Sequence[Criterion], width: int) -> None:

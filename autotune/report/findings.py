@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from autotune.analysis.importance import Importance
 
 HEADLINES: Final = (
-    "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "ttft_short_ns",
+    "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "goodput_requests_per_s",
+    "ttft_short_ns",
     "ttft_loaded_p50_ns", "ttft_loaded_p99_ns", "itl_p50_ns", "itl_p99_ns", "ttft_8k_ns",
     "ttft_16k_ns", "ttft_32k_ns", "prefill_8k_tokens_per_s", "decode_8k_tokens_per_s",
     "context_capacity_tokens", "max_model_len_tokens", "prefix_speedup_ratio",

@@ -4,10 +4,12 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 
+from autotune.analysis.costs import told
 from autotune.analysis.criteria import Criterion, Verdict
 from autotune.analysis.recommend import Recommendation, forgone_text
 from autotune.analysis.unjudged import GO_ON, judged, no_candidate, nothing_judged
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
+from autotune.report.alone import nothing_else_ran
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, in_sentence, interval, readable, title
 from autotune.report.tables import criterion_title, outcome_text
@@ -20,9 +22,11 @@ def verdict(findings: Findings) -> tuple[str, str]:
     if chosen is None:
         return _nothing(findings)
     if chosen.keep_default:
-        first = f"Keep {chosen.default_name}: {_kept(chosen)}."
+        first = f"Keep {chosen.default_name}: {_kept(chosen, findings)}."
     else:
-        first = f"Serve the configuration of trial {chosen.record.number}: {_gains(findings)}."
+        worse = f"; worse beyond the noise: {worse_text(chosen)}" if chosen.costs else ""
+        gains = _gains(findings)
+        first = f"Serve the configuration of trial {chosen.record.number}: {gains}{worse}."
     parts = (
         f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
         f"{chosen.unproven}." if chosen.unproven else "",
@@ -34,8 +38,16 @@ def verdict(findings: Findings) -> tuple[str, str]:
     return first, " ".join(part for part in parts if part)
 
 
-def _kept(chosen: Recommendation) -> str:
+def worse_text(chosen: Recommendation) -> str:
+    """What is worse than the default beyond the noise: the one list, in the one order."""
+    text = readable(told(chosen.costs))
+    return in_sentence(text)
+
+
+def _kept(chosen: Recommendation, findings: Findings) -> str:
     """Why the default stays, as far as the records say it."""
+    if nothing_else_ran(findings):
+        return "nothing else could run"
     if chosen.forgone:
         return f"nothing measured is shown to be better by the {chosen.prefer} score"
     return "nothing measured beats them beyond the noise"
@@ -94,12 +106,17 @@ def _criteria(criteria: Sequence[Criterion]) -> str:
 def _certainty(findings: Findings, objectives: Sequence[Objective]) -> str:
     noises = [findings.noise[o.metric] for o in objectives]
     worst = max(findings.floor(o.metric) for o in objectives)
+    low, high = 100 * math.expm1(-worst), 100 * math.expm1(worst)
     basis = (
         "by repeated measurements"
         if any(noise.repeats for noise in noises)
         else "assumed: the study itself repeated no configuration"
     )
-    return f"differences under {worst * 100:.0f}% cannot be told from noise here ({basis})."
+    if any(record.kind is TrialKind.VERIFY for record in findings.records):
+        basis += "; trials of `autotune verify` are judged there and do not count here"
+    return (
+        f"differences between {low:.1f}% and {high:+.1f}% cannot be told from noise here ({basis})."
+    )
 
 
 def _baseline(baseline: TrialRecord | None) -> str:

@@ -14,6 +14,7 @@ from autotune.analysis.comparable import comparable
 from autotune.analysis.finalists import next_finalist, next_round, proof_trials
 from autotune.analysis.front import front_numbers
 from autotune.analysis.measurements import UTILIZATION
+from autotune.analysis.mending import MENDINGS, next_mending, next_tidying, tidying_trials
 from autotune.clock import Clock
 from autotune.errors import AutotuneError
 from autotune.records import (
@@ -102,7 +103,9 @@ class _Loop:
         self._resume()
         baseline = planned_baseline(self._spec, self._runner, self._observer)
         seeds = planned_seeds(self._spec, self._runner, self._observer)
-        reserved = proof_trials(self._spec) + ablation_trials(self._spec)
+        reserved = sum(
+            count(self._spec) for count in (proof_trials, ablation_trials, tidying_trials)
+        )
         self._tell_of_small_budgets()
         screened_in_a_row = 0
         while True:
@@ -117,6 +120,7 @@ class _Loop:
             given = self._given(baseline)
             planned = (
                 self._due(baseline, [seed.completed(given) for seed in seeds])
+                or self._mend(reserved)
                 or self._propose(reserved=reserved)
                 or self._prove()
                 or self._ablate()
@@ -161,6 +165,15 @@ class _Loop:
             return None
         return Planned(configuration=configuration, kind=TrialKind.SEARCH)
 
+    def _mend(self, reserved: int) -> Planned | None:
+        """Among the last proposals of a search: what a harm keeps out, less what does it."""
+        is_over = self._watch.search_is_over
+        if is_over(self._records, reserved) or not is_over(self._records, reserved + MENDINGS):
+            return None
+        space = self._ask_tell.space
+        configuration = next_mending(self._comparable(), self._spec, refusal=space.refusal)
+        return _planned(configuration, TrialKind.SEARCH)
+
     def _prove(self) -> Planned | None:
         """A finalist that is due, where the budget holds proofs."""
         if proof_trials(self._spec) == 0:
@@ -170,7 +183,9 @@ class _Loop:
     def _ablate(self) -> Planned | None:
         """What would be recommended, less what has not been shown to pay."""
         space = self._ask_tell.space
-        configuration = next_ablation(self._comparable(), self._spec, refusal=space.refusal)
+        records, spec = self._comparable(), self._spec
+        configuration = next_ablation(records, spec, refusal=space.refusal)
+        configuration = configuration or next_tidying(records, spec, refusal=space.refusal)
         return _planned(configuration, TrialKind.ABLATION)
 
     def _sharpen(self) -> Planned | None:

@@ -3,12 +3,10 @@
 from autotune.analysis.ablation import next_ablation
 from autotune.analysis.recommend import Recommendation, recommend
 from autotune.records import Configuration, TrialKind, TrialRecord
-from autotune.spec.study import StudySpec, study_from
+from autotune.spec.study import study_from
 from tests.support.records import record
 
-SPEC = StudySpec.model_validate(
-    study_from({"name": "sample"}, where="test").model_dump() | {"budget": {"trials": 40}}
-)
+SPEC = study_from({"name": "sample", "budget": {"trials": 40}}, where="test")
 
 
 def group(

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from autotune.analysis.costs import Costs, is_felt, unlike
+from autotune.analysis.costs import Costs, is_felt, told, unlike
 from autotune.metrics import METRICS, metric_named
 from autotune.records import Configuration, TrialKind, TrialRecord
 from tests.support.records import record
@@ -66,6 +66,7 @@ def test_objectives_are_told_and_not_counted_twice() -> None:
 @pytest.mark.parametrize(
     ("tag", "felt"),
     [
+        ("goodput_requests_per_s", True),
         ("prefix_warm_ttft_ns", True), ("max_model_len_tokens", True), ("perplexity_ratio", True),
         ("startup_ns", False), ("gpu_memory_peak_bytes", False), ("prefix_hit_ratio", False),
         ("prefill_8k_tokens_per_s", False), ("kv_usage_peak_ratio", False),
@@ -74,6 +75,52 @@ def test_objectives_are_told_and_not_counted_twice() -> None:
 def test_harm_is_what_a_request_feels(tag: str, felt: bool) -> None:
     """Latency, length, quality; not memory, start-up, causes, or the same thing twice."""
     assert is_felt(metric_named(tag)) is felt
+
+
+def goodput(number: int, kept: float, every: float = 5.0, **asked: int) -> TrialRecord:
+    """A trial of which so many requests a second kept the SLO."""
+    return trial(number, Configuration.of(asked), goodput_requests_per_s=kept, requests_per_s=every)
+
+
+def test_goodput_is_compared_and_one_that_fell_to_nothing_is_the_largest_loss() -> None:
+    """A fifth of it is left, or none at all."""
+    reference = goodput(0, 1.0)
+    for kept, ratio in ((0.2, 0.2), (0.0, 0.0)):
+        other = goodput(1, kept, a=1)
+        costs = Costs([reference], [reference, other])
+        assert costs.large([other]) == {"goodput_requests_per_s": pytest.approx(ratio)}
+
+
+def test_a_handful_of_requests_that_kept_the_slo_is_no_goodput_to_lose() -> None:
+    """Of five requests a second one in a hundred: what is left of so few is luck."""
+    reference, other = goodput(0, 0.05), goodput(1, 0.01, a=1)
+    assert Costs([reference], [reference, other]).ratios([other]) == {}
+
+
+def test_the_largest_harms_are_named_first_whatever_their_kind() -> None:
+    """Five beyond a factor of 1.5 are all named; of the rest there is only the number."""
+    reference = trial(
+        0, ttft_32k_ns=1e9, itl_single_ns=1e7, prefix_warm_ttft_ns=1e8, ttft_loaded_p50_ns=1e9,
+        revisit_total_tokens_per_s=1e5, decode_8k_tokens_per_s=80.0, e2e_p50_ns=1e9,
+    )  # fmt: skip
+    other = trial(
+        1, OTHER, ttft_32k_ns=1.2e9, itl_single_ns=1.13e7, prefix_warm_ttft_ns=60e8,
+        ttft_loaded_p50_ns=3.5e9, revisit_total_tokens_per_s=3e3, decode_8k_tokens_per_s=40.0,
+        e2e_p50_ns=1.6e9,
+    )  # fmt: skip
+    ratios = Costs([reference], [reference, other]).ratios([other])
+    assert told(ratios) == (
+        "TTFT, repeated prefix x60.00, Re-visit throughput -97.0%, TTFT under load x3.50, "
+        "Decode at 8K -50.0%, Request latency under load +60.0% and 2 more"
+    )
+
+
+def test_of_small_harms_three_are_named() -> None:
+    """And none is hidden: the others are counted."""
+    assert told({"ttft_32k_ns": 1.2, "ttft_16k_ns": 1.15, "itl_single_ns": 1.1}).endswith("+10.0%")
+    assert told({"ttft_32k_ns": 1.2, "ttft_16k_ns": 1.15}, most=1) == (
+        "TTFT at 32K +20.0% and 1 more"
+    )
 
 
 def test_a_first_start_is_not_held_against_a_later_one() -> None:

@@ -108,7 +108,7 @@ def test_harm_is_named_where_it_passes_a_better_point_over() -> None:
     (passed,) = [p for p in chosen.passed if p.number == 2]
     assert passed.rule is Rule.HARM
     assert "TTFT under load x3.50" in passed.text
-    assert "Context capacity +18.0% (trial 2), for TTFT under load x3.50" in chosen.reason
+    assert "Context capacity +18.0% (trial 2: TTFT under load x3.50" in chosen.reason
 
 
 def test_keeping_the_default_says_what_was_better_and_why_it_was_not_taken() -> None:
@@ -116,7 +116,7 @@ def test_keeping_the_default_says_what_was_better_and_why_it_was_not_taken() -> 
     chosen = choice(trial(1, 700.0, 2.5, 145_216, a=1, loaded_s=2.2 * 59))
 
     assert chosen.keep_default
-    assert "Context capacity x2.07 (trial 1), for TTFT under load x59.00" in chosen.reason
+    assert "Context capacity x2.07 (trial 1: TTFT under load x59.00" in chosen.reason
     assert "nothing measured beats" not in chosen.reason
 
 

@@ -2,15 +2,13 @@
 
 from collections.abc import Mapping
 
-from autotune.analysis.reasons import Basis, SettingReason
 from autotune.analysis.recommend import recommend
+from autotune.analysis.setting_reason import Basis, SettingReason, Shown
 from autotune.records import Configuration, Scalar, TrialKind, TrialRecord
-from autotune.spec.study import StudySpec, study_from
+from autotune.spec.study import study_from
 from tests.support.records import record
 
-SPEC = StudySpec.model_validate(
-    study_from({"name": "sample"}, where="test").model_dump() | {"budget": {"trials": 40}}
-)
+SPEC = study_from({"name": "sample", "budget": {"trials": 40}}, where="test")
 PLAIN: Mapping[str, float] = {
     "output_tokens_per_s": 700.0,
     "ttft_8k_ns": 2.5e9,
@@ -77,3 +75,35 @@ def test_a_pair_against_another_value_is_no_pair_against_the_default() -> None:
 
     assert found.basis is Basis.UNMEASURED
     assert found.text == ("not measured alone: no matched pair of 128 and the default")
+
+
+def test_a_setting_that_brings_a_little_beside_the_objectives_is_shown_to_help() -> None:
+    """10% on repeated prefixes is why it is there: the text and its summary say one thing."""
+    warm, colder = {"prefix_warm_ttft_ns": 2.0e7}, {"prefix_warm_ttft_ns": 2.2e7}
+    wider = {**LARGER, "context_capacity_tokens": 190_000.0}
+    found = reasons(
+        trials(4, TrialKind.FINALIST, {**wider, **warm}, kv="fp8", block=64, wide=1),
+        trials(7, TrialKind.SEARCH, {**LARGER, **warm}, kv="fp8", block=64),
+        trials(10, TrialKind.SEARCH, {**LARGER, **colder}, kv="fp8"),
+    )
+
+    assert "yet TTFT, repeated prefix +10%" in found["block"].text
+    assert found["block"].shown is Shown.HELPS
+    assert found["kv"].shown is Shown.HELPS
+
+
+def test_few_words_tell_what_a_reason_comes_to_and_a_rule_is_told_whole() -> None:
+    """Where a line has no room for it all."""
+
+    def brief(shown: Shown, costs: Mapping[str, float] | None = None) -> str:
+        text = "without it: wrong text on 12.x"
+        return SettingReason(
+            parameter="a", value=1, default=0, text=text, shown=shown, costs=costs or {}
+        ).brief
+
+    assert brief(Shown.FORCED) == "without it: wrong text on 12.x"
+    assert brief(Shown.UNKNOWN) == "not measured alone"
+    assert brief(Shown.NOTHING) == "not shown to help"
+    assert brief(Shown.COST, {"prefix_warm_ttft_ns": 1.17, "ttft_8k_ns": 1.1}) == (
+        "not shown to help; TTFT, repeated prefix +17.0% and 1 more"
+    )

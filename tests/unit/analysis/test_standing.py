@@ -91,7 +91,20 @@ def test_a_short_study_names_what_it_does_not_show_to_help() -> None:
     """Its budget had no trial to go without them."""
     reason = recommend(FOUND, SPEC).reason
     assert "with the fewest changes" not in reason
-    assert reason.endswith("Not shown to help: fast, other (12 trials are too few to test it)")
+    assert reason.endswith("Not measured alone: fast, other (12 trials are too few to test it)")
+
+
+def test_a_setting_that_costs_weighs_more_than_any_number_of_changes() -> None:
+    """7 is as good as 5, with one change more and nothing that is shown to cost anything."""
+    spread = trial(7, 2050.0, helps=1, fast=1, other=1, third=1)
+    records = (*FOUND[:-1], spread)
+    assert chosen(records) == {"helps": 1, "fast": 1, "other": 1, "third": 1}
+
+
+def test_where_only_one_with_a_setting_that_costs_is_better_its_cost_is_said() -> None:
+    """Nothing else reaches twice the speed."""
+    text = recommend(FOUND[:-1], SPEC).reason
+    assert "Not shown to help, at a cost: harms (TTFT under load +25.0%)" in text
 
 
 def test_a_default_that_is_kept_has_nothing_to_show() -> None:
@@ -102,4 +115,4 @@ def test_a_default_that_is_kept_has_nothing_to_show() -> None:
 def test_the_verdict_says_what_is_not_shown_to_help() -> None:
     """It is read where the reason is not printed."""
     _, second = verdict(findings_of(SPEC, FOUND, with_importances=False))
-    assert "Not shown to help: fast, other (12 trials are too few" in second
+    assert "Not measured alone: fast, other (12 trials are too few" in second

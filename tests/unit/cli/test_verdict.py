@@ -10,6 +10,7 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from autotune.analysis.recommend import SettingReason
+from autotune.analysis.setting_reason import Shown
 from autotune.cli.conclude import Summary, conclude, summarise
 from autotune.cli.verdict import print_verdict
 from autotune.paths import StudyPaths
@@ -116,14 +117,31 @@ def test_a_long_reason_is_told_to_its_end(tmp_path: Path) -> None:
     assert "\N{HORIZONTAL ELLIPSIS}" not in "\n".join(lines)
 
 
-def test_many_settings_are_named_and_their_long_reasons_are_elsewhere(tmp_path: Path) -> None:
+def test_many_settings_have_their_reasons_in_few_words_and_whole_elsewhere(tmp_path: Path) -> None:
     """Twelve settings of two lines would push the verdict off the screen."""
     paths = StudyPaths(tmp_path)
     text = "not measured alone: no two trials differ in it and in nothing else at all, here"
     lines = printed_of(with_settings(summary_of(paths, study_records(40)), 12, text=text), paths)
-    assert [f"  setting_{i} = 8 (default 4)" for i in range(12)] == lines[2:14]
+    told = [f"  setting_{i} = 8 (default 4): Not measured alone" for i in range(12)]
+    assert told == lines[2:14]
     assert lines[14].endswith("autotune show rtx5070")
     assert len(lines) <= 40
+
+
+def test_what_a_rule_forces_keeps_its_reason_however_many_settings_there_are(
+    tmp_path: Path,
+) -> None:
+    """It is there to keep from harm: who leaves it out must have read why."""
+    paths = StudyPaths(tmp_path)
+    summary = with_settings(summary_of(paths, study_records(40)), 12, text="not measured " * 9)
+    chosen = summary.recommendation
+    assert chosen is not None
+    rule = "without it: FLASHINFER with an fp8 KV cache has given wrong text and crashes on 12.x"
+    forced = replace(chosen.settings[0], text=rule, shown=Shown.FORCED)
+    chosen = replace(chosen, settings=(forced, *chosen.settings[1:]))
+    findings = replace(summary.findings, recommendation=chosen)
+    text = " ".join(" ".join(printed_of(replace(summary, findings=findings), paths)).split())
+    assert "wrong text and crashes on 12.x" in text
 
 
 def test_it_is_started_as_the_report_says(tmp_path: Path) -> None:

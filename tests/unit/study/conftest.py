@@ -18,5 +18,5 @@ def bench(tmp_path: Path) -> Bench:
 @pytest.fixture(scope="session")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Bench, StudyEnd]:
     """A study that has been run, to be looked at only; screened proposals are among it."""
-    bench = Bench(tmp_path_factory.mktemp("finished"), study_spec(budget={"trials": 16}))
+    bench = Bench(tmp_path_factory.mktemp("finished"), study_spec(budget={"trials": 16}, seed=1))
     return bench, bench.run()

@@ -99,7 +99,7 @@ class FakeRunner:
         lacking: Parameters that this engine lacks, with the reason.
         default: Settings that are this engine's default anyway, with the reason.
         environment: What every record says of the machine.
-        applied: What every server reads back.
+        applied: What every server reads back of what it was not asked for.
         disturbed: Record number to what disturbed that trial.
     """
 
@@ -151,7 +151,11 @@ class FakeRunner:
             phases=(PhaseSpan(name="all", start_ns=start_ns, end_ns=self.clock.now_ns()),),
             left_out=request.left_out,
             environment=self.environment,
-            applied=Applied(settings=self.applied) if self.applied else None,
+            applied=(
+                Applied(settings={**self.applied, **request.configuration.values})
+                if self.applied
+                else None
+            ),
             wall_start=self.clock.wall().isoformat(),
         )
 

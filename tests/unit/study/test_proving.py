@@ -125,7 +125,7 @@ def test_ablations_go_on_after_an_interruption(tmp_path: Path) -> None:
 
 
 def test_a_budget_too_small_for_ablations_says_so(finished: tuple[Bench, StudyEnd]) -> None:
-    """Sixteen trials all search; what is recommended may hold settings that do nothing."""
-    assert ablations(finished[1]) == []
+    """Two of sixteen trials leave things out; what is recommended may still do nothing."""
+    assert 0 < len(ablations(finished[1])) <= 2
     notes = [e.text for e in finished[0].of(Notice) if isinstance(e, Notice)]
     assert any("16 trials are too few to take settings away" in text for text in notes)
