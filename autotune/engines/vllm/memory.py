@@ -97,7 +97,7 @@ class MemoryModel:
         estimated = terms(shape, settings, release, context.model.weights_bytes)
         total = _gpu_total(context)
         learnt = self._of(context.capabilities.release)
-        state = self._compiled.state(configuration, context)
+        state = self._compiled.state(configuration, context, hidden=shape.hidden)
         kv, spread, correction = _kv(settings, estimated, total, learnt, state)
         batch = settings.max_num_batched_tokens
         longest = longest_request_tokens(layout, (kv or 0.0) + spread, batch_tokens=batch)
