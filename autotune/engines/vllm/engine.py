@@ -73,6 +73,7 @@ class VllmEngine:
             context.hardware,
             context.model,
             context.target.env,
+            arguments=context.fixed_arguments,
         )
         if illegal is not None:
             return Screening(failure=illegal)

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 
 from autotune.engines.vllm.compatibility import Circumstances, Rule, circumstances, rule_book
+from autotune.engines.vllm.memory_settings import fixed_values
 from autotune.engines.vllm.parameters import judge
 from autotune.records import Configuration, Failure, FailureKind, Scalar
 from autotune.seams.engine import Capabilities, ModelFacts, Removal, Settled
@@ -61,8 +62,13 @@ def refusal(
     hardware: Hardware,
     model: ModelFacts | None = None,
     env: Mapping[str, str] | None = None,
+    *,
+    arguments: tuple[str, ...] = (),
 ) -> Failure | None:
     """Why a configuration must not be started on the engine at hand; None if it may.
+
+    Relations hold between all that a start is told: what every start of the study is told
+    (`arguments`) counts where the configuration does not say otherwise.
 
     ILLEGAL is a setting or value that this engine lacks, or a broken relation;
     UNSUPPORTED_COMBINATION are settings that do not go together here.
@@ -73,8 +79,9 @@ def refusal(
         if judgement.standing == "lacking":
             return _failure(FailureKind.ILLEGAL, f"{name}={value}: {judgement.reason}")
     values = configuration.values
+    told = {**fixed_values(arguments), **values}
     for relation in rule_book().relations:
-        if relation.broken_by(values):
+        if relation.broken_by(told):
             return _failure(FailureKind.ILLEGAL, relation.reason)
     for rule in rule_book().hits(values, at):
         if rule.verdict in ("refused", "ignored"):

@@ -141,6 +141,15 @@ def fixed_settings(arguments: tuple[str, ...]) -> dict[str, Scalar]:
     return found
 
 
+def fixed_values(arguments: tuple[str, ...]) -> dict[str, Scalar]:
+    """The same as configurations hold them: numbers as numbers, however they are spelt."""
+    found: dict[str, Scalar] = {}
+    for name, value in fixed_settings(arguments).items():
+        number = real(value)
+        found[name] = value if number is None else int(number) if number.is_integer() else number
+    return found
+
+
 def whole(value: Scalar | None) -> int | None:
     """A whole number, also in vLLM's spellings 32k, 1.5M (decimal) and 4K (binary)."""
     number = real(value)

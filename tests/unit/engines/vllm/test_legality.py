@@ -211,3 +211,20 @@ def test_mla_models_choose_their_own_kernel() -> None:
     """DeepSeek's attention has kernels of its own names."""
     model = ModelFacts(name="m", config={"kv_lora_rank": 512})
     assert refused({"attention_backend": "FLASHINFER"}, model=model) is FailureKind.ILLEGAL
+
+
+@pytest.mark.parametrize("length", [("--max-model-len", "8192"), ("--max_model_len=8K",)])
+def test_relations_hold_with_what_every_start_is_told(length: tuple[str, ...]) -> None:
+    """Arguments of the study count where the configuration does not say otherwise."""
+    at = declared("0.33.0")
+    values: dict[str, Scalar] = {"chunked_prefill": False, "max_num_batched_tokens": 512}
+
+    def why(more: dict[str, Scalar], arguments: tuple[str, ...]) -> str:
+        configuration = Configuration.of({**values, **more})
+        found = refusal(configuration, at, RTX_5070, arguments=arguments)
+        return "" if found is None else found.message
+
+    assert "a step must hold the longest prompt" in why({}, length)
+    assert why({}, ()) == ""
+    assert why({"max_model_len": 512}, length) == ""
+    assert "must be greater than or equal to max_num_seqs" in why({}, ("--max-num-seqs", "1024"))
