@@ -209,6 +209,7 @@ class Evidence:
         exit: How the server ended; None if it still ran.
         log: Its output: the first 256 KiB and the last 768 KiB.
         detail: What the trial saw (time-out, refused request), one line.
+        predicted: What screening expected of the start (`Screening.predicted`).
     """
 
     phase: str
@@ -216,6 +217,7 @@ class Evidence:
     exit: ExitEvidence | None = None
     log: str = ""
     detail: str = ""
+    predicted: Mapping[str, float] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -162,6 +162,7 @@ class Session:
             exit=ended,
             log=read_log(self._deployment.log_path),
             detail="" if seen is None else seen.message,
+            predicted=self._attempt.predicted,
         )
         if seen is not None and ended is None:
             return self._tools.engine.explain(evidence) or seen

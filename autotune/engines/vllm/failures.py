@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from autotune.engines.vllm.logs import number, plain
+from autotune.engines.vllm.memory_taken import without_room
 from autotune.engines.vllm.signatures import Signature, table
 from autotune.records import Failure, FailureKind, Scalar
 from autotune.seams.engine import Evidence
@@ -73,7 +74,7 @@ def explain(evidence: Evidence) -> Failure | None:
     best = min(_matches(log, evidence), key=lambda m: m.order, default=None)
     killed = _killed(log, evidence)
     if best is not None and (best.signature.rank < 2 or killed or evidence.exit is None):
-        return _with_exit(_failure(best, log, evidence), evidence)
+        return _with_exit(without_room(_failure(best, log, evidence), evidence), evidence)
     if killed:
         return _with_exit(_killed_child(log, evidence), evidence)
     return _fallback(log, evidence)

@@ -42,6 +42,9 @@ from autotune.units import BYTES_PER_GIB, bytes_from_gib
 LEARNED_UNCERTAINTY_BYTES: Final = bytes_from_gib(0.15)
 """What a corrected prediction still misses; ledgers are rounded to 0.01 GiB."""
 
+OTHER_INPUTS: Final = frozenset({"vision_config", "audio_config", "thinker_config"})
+"""Parts of a model's configuration that tell of inputs other than text."""
+
 
 @dataclass
 class _Learnt:
@@ -121,6 +124,7 @@ class MemoryModel:
             settings=settings,
             correction_bytes=correction,
             is_cold=state == "cold",
+            is_text_only=not OTHER_INPUTS & set(context.model.config),
             reserve_bytes=reserve_bytes(context),
             least_reserve_bytes=reserve_bytes(context, LEAST_RESERVE_BYTES),
         )  # fmt: skip

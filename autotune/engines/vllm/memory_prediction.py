@@ -31,6 +31,7 @@ class Prediction:
         host: Host memory.
         settings: What was resolved.
         is_cold: Whether its compile cache is known to be empty.
+        is_text_only: Whether all that the model is profiled with is text.
     """
 
     kv_bytes: float | None
@@ -46,6 +47,7 @@ class Prediction:
     reserve_bytes: float = 0.0
     least_reserve_bytes: float = 0.0
     is_cold: bool = False
+    is_text_only: bool = True
 
     @property
     def is_estimated(self) -> bool:
@@ -80,6 +82,17 @@ class Prediction:
         outside = LEAST_CONTEXT_BYTES if t.context > 0 else 0
         return own + outside + self.least_reserve_bytes
 
+    @property
+    def profiled_most_bytes(self) -> float:
+        """The most that a start takes beside its weights by the end of profiling, compiling or not.
+
+        What encoders of pictures and sound take is not in it.
+        """
+        t = self.terms
+        cold = t.cold + t.cold_uncertainty
+        beside = t.activation + t.non_torch + t.graphs_budgeted + t.sampler_state
+        return beside + cold + t.uncertainty
+
     def figures(self) -> dict[str, float]:
         """As `Screening.predicted`: tags to bytes and tokens; what is unknown is absent."""
         t = self.terms
@@ -89,6 +102,10 @@ class Prediction:
             "kv_correction_bytes": self.correction_bytes if self.is_estimated else None,
             "kv_cold_bytes": t.cold if self.is_estimated and self.is_cold else None,
             "cold_bytes": t.cold if self.is_estimated else None,
+            "share_bytes": self.share_bytes if self.is_estimated else None,
+            "profiled_most_bytes": (
+                self.profiled_most_bytes if self.is_estimated and self.is_text_only else None
+            ),
             "weights_bytes": t.weights,
             "activation_bytes": t.activation,
             "non_torch_bytes": t.non_torch,
