@@ -14,6 +14,7 @@ from autotune.records import (
 from autotune.report.alone import nothing_else_ran
 from autotune.report.findings import findings_of
 from autotune.report.inputs import cautions
+from autotune.report.verdict import verdict
 from autotune.spec.study import StudySpec
 from tests.support.records import record
 
@@ -76,8 +77,10 @@ def test_steps_down_from_the_default_are_no_other_configurations() -> None:
 
 
 def test_it_is_one_of_the_warnings() -> None:
-    """Wherever an answer is shown."""
+    """Wherever an answer is shown; and the verdict does not say that nothing was better."""
     default = record(0, kind=TrialKind.BASELINE, config=Configuration())
     spec = StudySpec(name="s")
     assert cautions(findings_of(spec, [default])) == ()
-    assert len(cautions(findings_of(spec, [default, screened(4)]))) == 1
+    alone = findings_of(spec, [default, screened(4)])
+    assert len(cautions(alone)) == 1
+    assert "nothing else could run" in verdict(alone)[0]

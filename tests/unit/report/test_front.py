@@ -132,6 +132,20 @@ def test_a_lowered_default_is_called_by_what_was_lowered() -> None:
     assert trials_of(found, brief=True).rows[1][-1].text == "util=0.9"
 
 
+def test_another_share_than_the_lowered_one_stands_beside_both_defaults() -> None:
+    """The default is the engine's own value; the pair that is lacking is with the lowered one."""
+    better = replace(
+        trial(2, 2000.0),
+        configuration=Configuration.of({"gpu_memory_utilization": 0.88, "max_num_seqs": 64}),
+    )
+    found = lowered(better).recommendation
+    assert found is not None
+    assert found.record.number == 2
+    share = next(s for s in found.settings if s.parameter == "gpu_memory_utilization")
+    assert share.default == 0.92
+    assert "no matched pair of 0.88 and the lowered default 0.9" in share.text
+
+
 def test_a_default_that_is_kept_is_not_said_to_be_unbeaten_where_it_was() -> None:
     """Twice the context was measured: the verdict says it, and what passed it over."""
     better = trial(2, 700.0, a=1)
