@@ -5,6 +5,7 @@
 Errors of each metric, all but the last on records that the fit has not seen:
   a third of the records left out by lot (seed 0);
   what was measured on a later day, fitted to the days before;
+  each model shape left out wholly, fitted to the others;
   each configuration left out in turn, with its repeats in other studies;
   the records that were fitted.
 Fits without some records go on from the common one (`Fitter.without`). Beside all of them stands
@@ -20,15 +21,18 @@ import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from statistics import geometric_mean
 from typing import Any, Final
 
 import numpy as np
+from scipy.stats import spearmanr
 
 from autotune.cli.commands.calibrate import LARGE_EFFECT
 from autotune.engines.simulated import calibrate as calibration
 from autotune.engines.simulated.card import CARDS, Calibration, Card, card_named
 from autotune.engines.simulated.card_values import value_of
-from autotune.engines.simulated.effects import effects_of
+from autotune.engines.simulated.effects import Effect, effects_of
+from autotune.engines.simulated.fit_parameters import on_host
 from autotune.engines.simulated.fitting import Fitter, Observation, Play, kind_of
 from autotune.engines.simulated.memory_fit import with_fitted_memory
 from benchmarks.gpu.published import DAYS, LATER, Player, observed
@@ -36,6 +40,7 @@ from benchmarks.gpu.published import DAYS, LATER, Player, observed
 START: Final = LATER / "h100-start.yaml"
 DATE: Final = "2026-11-26"
 RELEASE: Final = "0.26.0"
+OUT: Final = calibration.THROUGHPUT
 
 
 def main() -> None:
@@ -51,7 +56,7 @@ def main() -> None:
     accounts = calibration.accounts_of(start, observations)
     near = card_named(str(asked.card))
     fitter = Fitter(with_fitted_memory(start, accounts), observations, play, near=near)
-    card = fitter.run()
+    card = fitter.improve()
     _say("fitted to all")
     unseen = Unseen(fitter, start, observations, play)
     account: dict[str, Any] = {
@@ -60,21 +65,27 @@ def main() -> None:
         "repeats": calibration.summary_of(repeats_of(start, observations)),
         "fitted": calibration.summary_of(calibration.errors_of(card, observations, play)),
         "rank_correlation": calibration.rank_correlation(card, observations, play),
-        "effects": [
-            {**asdict(effect), "sign_is_right": effect.sign_is_right}
-            for effect in effects_of(card, observations, play)
-            if abs(effect.measured) > LARGE_EFFECT or not effect.settings
-        ],
+        "effects": told(
+            [
+                effect
+                for effect in effects_of(card, observations, play)
+                if abs(effect.measured) > LARGE_EFFECT or not effect.settings
+            ]
+        ),
         "parameters": {
             name: [value_of(start, name), value_of(card, name)] for name in fitter.names
         },
+        "host_factors": fitter.host_factors,
         "left_out": unseen.of(by_lot(len(observations))),
+        "shapes": {shape: unseen.of(indices) for shape, indices in by_shape(observations).items()},
         "later_days": {day: unseen.of(indices) for day, indices in later(days)},
     }
     _say(f"a third left out: {account['left_out']}")
     _say(f"later days left out: {account['later_days']}")
-    errors = calibration.cross_validated(fitter, start, observations, play)
-    account["cross_validated"] = calibration.summary_of(errors)
+    _say(f"shapes left out: {account['shapes']}")
+    account["cross_validated"], account["unseen_effects"] = left_out_in_turn(
+        fitter, start, observations, play
+    )
     _say(f"cross-validated: {account['cross_validated']}")
     summary = account["cross_validated"]
     calibrated = Calibration(
@@ -120,10 +131,77 @@ class Unseen:
         }
 
 
+def left_out_in_turn(
+    fitter: Fitter, start: Card, observations: Sequence[Observation], play: Play
+) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    """Each configuration predicted by a card fitted without it and its repeats.
+
+    Returns:
+        Errors of all observations, also where the machine's processor is known from its other
+        observations, with the rank correlation of configurations (means of repeats); and the
+        effects of settings against a base that the card has seen.
+    """
+    pooled: dict[str, list[float]] = {}
+    placed: dict[str, list[float]] = {}
+    ranked: list[tuple[float, float]] = []
+    effects: list[Effect] = []
+    bases = bases_of(start, observations)
+    for outside, card in calibration.left_out_cards(fitter, start, observations):
+        alike = [observations[i] for i in outside]
+        for metric, values in calibration.errors_of(card, alike, play).items():
+            pooled.setdefault(metric, []).extend(values)
+        for one in alike:
+            there = on_host(card, fitter.host_factors[one.machine])
+            for metric, values in calibration.errors_of(there, [one], play).items():
+                placed.setdefault(metric, []).extend(values)
+        pairs = [(played[OUT], o.measured[OUT]) for o in alike
+                 if OUT in o.measured and (played := play(card, o))]  # fmt: skip
+        if pairs:
+            said, measured = zip(*pairs, strict=True)
+            ranked.append((geometric_mean(said), geometric_mean(measured)))
+        for study in dict.fromkeys(o.study for o in alike):
+            here = [o for o in alike if o.study == study]
+            if here[0] not in bases[study]:
+                effects += effects_of(card, [*bases[study], *here], play)
+    errors, on_machine = (
+        calibration.summary_of({m: tuple(values) for m, values in sorted(found.items())})
+        for found in (pooled, placed)
+    )
+    rank = float(spearmanr([p for p, _ in ranked], [m for _, m in ranked]).statistic)
+    large = [e for e in effects if e.settings and abs(e.measured) > LARGE_EFFECT]
+    account = {"rank_correlation": rank, **errors, "on_its_machine": on_machine}
+    return account, told(large)
+
+
+def bases_of(card: Card, observations: Sequence[Observation]) -> dict[str, list[Observation]]:
+    """Each study's plainest configuration, with its repeats."""
+    found = {}
+    for study in dict.fromkeys(o.study for o in observations):
+        here = [o for o in observations if o.study == study]
+        kind = kind_of(card, min(here, key=lambda o: len(o.settings)))
+        found[study] = [o for o in here if kind_of(card, o) == kind]
+    return found
+
+
+def told(effects: Sequence[Effect]) -> list[dict[str, Any]]:
+    """Effects as the account holds them."""
+    return [{**asdict(effect), "sign_is_right": effect.sign_is_right} for effect in effects]
+
+
 def by_lot(count: int, *, share: float = 1 / 3, seed: int = 0) -> list[int]:
     """Positions of the records left out by lot."""
     order = np.random.default_rng(seed).permutation(count)
     return sorted(int(i) for i in order[: round(count * share)])
+
+
+def by_shape(observations: Sequence[Observation]) -> dict[str, list[int]]:
+    """Positions of the records of each model."""
+    found: dict[str, list[int]] = {}
+    for index, observation in enumerate(observations):
+        argv = observation.replay.argv
+        model = argv[argv.index("serve") + 1]
+        found.setdefault(Path(model).name, []).append(index)
+    return found
 
 
 def later(days: Mapping[str, Sequence[Observation]]) -> Iterator[tuple[str, list[int]]]:

@@ -15,10 +15,19 @@ import numpy as np
 
 from autotune.records import OutcomeStatus, TrialRecord
 from benchmarks.gpu.markdown import DASH, markdown, share
-from benchmarks.gpu.published import FIRST, LATER, RESULTS, SECOND, PublishedStudy
+from benchmarks.gpu.published import (
+    FIRST,
+    LATER,
+    RESULTS,
+    SECOND,
+    SECOND_RUN,
+    THIRD,
+    PublishedStudy,
+)
 
 ACCOUNT: Final = LATER / "calibration.json"
 BEFORE: Final = RESULTS / "simulated-before.json"
+AHEAD: Final = SECOND_RUN / "simulated-before.json"
 LATER_BEFORE: Final = LATER / "simulated-before.json"
 _RATIOS: Final = {
     "output_tokens_per_s": "out",
@@ -33,18 +42,21 @@ _RATIOS: Final = {
 }
 
 
+_MEMORY: Final = frozenset({"gpu_memory_utilization", "kv_cache_memory_gib"})
+
+
 @dataclass(frozen=True)
 class Said:
     """A prediction that was made of a record before anything was fitted to it.
 
     Attributes:
-        machine: Which of the study's machines it ran on, from 0.
-        is_base: Whether it is the study's plainest configuration.
+        machine: Which machine it ran on.
+        is_base: Whether it is the default of an unquantized model, memory aside.
         ratios: Metric to predicted / measured.
     """
 
     study: str
-    machine: int
+    machine: str
     record: TrialRecord
     is_base: bool
     ratios: Mapping[str, float]
@@ -56,25 +68,33 @@ def said_of(path: Path, studies: Sequence[PublishedStudy]) -> tuple[Said, ...]:
     return tuple(
         found
         for study in studies
-        for found in _said(study, content["predictions"].get(study.name, {}))
+        for found in _said(study, content["predictions"].get(study.called, {}))
     )
 
 
 def _said(study: PublishedStudy, predictions: Mapping[str, Mapping[str, float]]) -> Iterator[Said]:
-    records = study.records()
-    fewest = min(len(r.configuration.items) for r in records)
-    for record in records:
+    is_plain = "quantization_config" not in study.config()
+    for record in study.records():
         known = predictions.get(str(record.number), {})
         ratios = {m: said / value for m, said in known.items() if (value := record.metrics.get(m))}
         if ratios and record.outcome.status is OutcomeStatus.MEASURED:
-            is_base = len(record.configuration.items) == fewest
-            machine = study.machine_of(record.number)
-            yield Said(study.name, machine, record, is_base, ratios)
+            machine = study.session or f"machine {study.machine_of(record.number) + 1}"
+            is_base = is_plain and not settings_of(record)
+            yield Said(study.called, machine, record, is_base, ratios)
 
 
-def unseen() -> str:
+def settings_of(record: TrialRecord) -> tuple[str, ...]:
+    """What a record's configuration says beside defaults and shares of memory."""
+    return tuple(
+        f"{name}={value}"
+        for name, value in record.configuration.items
+        if value != "default" and name not in _MEMORY
+    )
+
+
+def unseen(path: Path = LATER_BEFORE, studies: Sequence[PublishedStudy] = SECOND) -> str:
     """Errors of a calibrated card on records that neither it nor its structure had seen."""
-    said = said_of(LATER_BEFORE, SECOND)
+    said = said_of(path, studies)
     floor = _account()["repeats"]
     machines = sorted({s.machine for s in said})
     rows = []
@@ -94,22 +114,20 @@ def unseen() -> str:
                 share(floor["p90_error"].get(metric)),
             )
         )
-    heads = ["metric", "median", "p90", *(f"machine {m + 1}: median" for m in machines),
+    heads = ["metric", "median", "p90", *(f"{m}: median" for m in machines),
              "one factor per machine: median", "p90", "repeats: median", "p90"]  # fmt: skip
     rank = _rank([(s.ratios[_OUT] * (s.record.metrics[_OUT] or 0), s.record.metrics[_OUT] or 0)
                   for s in said if _OUT in s.ratios])  # fmt: skip
     return f"{markdown(heads, rows)}\n\nRank correlation of output tokens/s: {rank:.2f}."
 
 
-def unseen_trials() -> str:
+def unseen_trials(path: Path = LATER_BEFORE, studies: Sequence[PublishedStudy] = SECOND) -> str:
     """Predicted over measured, trial by trial."""
     rows = []
-    for said in said_of(LATER_BEFORE, SECOND):
-        settings = [f"{name}={value}" for name, value in said.record.configuration.items
-                    if value != "default" and name != "gpu_memory_utilization"]  # fmt: skip
+    for said in said_of(path, studies):
         ratios = (f"{said.ratios[m]:.2f}" if m in said.ratios else DASH for m in _RATIOS)
-        rows.append((str(said.record.number), str(said.machine + 1),
-                     ", ".join(settings) or "default", *ratios))  # fmt: skip
+        name = f"{said.study} {said.record.label or said.record.number}"
+        rows.append((name, said.machine, ", ".join(settings_of(said.record)) or "default", *ratios))
     return markdown(("trial", "machine", "settings", *_RATIOS.values()), rows)
 
 
@@ -120,6 +138,7 @@ def errors() -> str:
     kinds = {
         "a third left out": account["left_out"],
         "each configuration left out": account["cross_validated"],
+        "the same, its machine known": account["cross_validated"]["on_its_machine"],
         **{f"from {day} on left out": summary for day, summary in days.items()},
         "fitted to all": account["fitted"],
         "repeats": account["repeats"],
@@ -135,6 +154,7 @@ def errors() -> str:
         heads += [f"{kind}: median", "p90"]
     ranks = [
         f"{account['left_out']['rank_correlation']:.2f} with a third left out",
+        f"{account['cross_validated']['rank_correlation']:.2f} of configurations left out in turn",
         *(f"{s['rank_correlation']:.2f} from {day} on" for day, s in days.items()),
         f"{account['rank_correlation']:.2f} fitted to all",
     ]
@@ -143,26 +163,64 @@ def errors() -> str:
     return f"{markdown(heads, rows)}\n\n{told}"
 
 
-def signs() -> str:
-    """Measured effects above 10% and the calibrated simulator's."""
+def shapes() -> str:
+    """Errors on each model's records of a card that was fitted to the other models alone."""
+    account = _account()["shapes"]
+    metrics = dict.fromkeys(m for summary in account.values() for m in summary["median_error"])
     rows = [
-        (
-            effect["name"],
-            effect["metric"],
-            f"{effect['measured']:+.1%}",
-            f"{effect['predicted']:+.1%}",
-            "repeat, noise" if not effect["settings"]
-            else "right" if effect["sign_is_right"] else "**wrong**",
-        )
-        for effect in _account()["effects"]
+        (metric, *(share(summary[f"{part}_error"].get(metric))
+                   for summary in account.values() for part in ("median", "p90")))
+        for metric in metrics
     ]  # fmt: skip
-    return markdown(("configuration", "metric", "measured", "predicted", "sign"), rows)
+    heads = ["metric"]
+    for shape, summary in account.items():
+        heads += [f"{shape} ({len(summary['records'])} records): median", "p90"]
+    return markdown(heads, rows)
+
+
+def signs() -> str:
+    """Measured effects above 10% and the calibrated simulator's, also without having seen them."""
+    account = _account()
+    unseen_effects = {(e["study"], e["name"], e["metric"]): e for e in account["unseen_effects"]}
+    noise: dict[str, float] = {}
+    for effect in account["effects"]:
+        if not effect["settings"]:
+            largest = max(noise.get(effect["metric"], 0.0), abs(effect["measured"]))
+            noise[effect["metric"]] = largest
+    rows = []
+    for effect in account["effects"]:
+        alone = unseen_effects.get((effect["study"], effect["name"], effect["metric"]))
+        judged = alone or effect
+        rows.append(
+            (
+                effect["name"],
+                ", ".join(effect["settings"]) or "a repeat",
+                effect["metric"],
+                f"{effect['measured']:+.1%}",
+                f"{effect['predicted']:+.1%}",
+                DASH if alone is None else f"{alone['predicted']:+.1%}",
+                _verdict(judged, noise.get(effect["metric"], 0.0)),
+            )
+        )
+    heads = ("first trial", "settings", "metric", "measured", "predicted", "left out", "sign")
+    return markdown(heads, rows)
+
+
+def _verdict(effect: Mapping[str, Any], noise: float) -> str:
+    if not effect["settings"]:
+        return "noise"
+    if effect["sign_is_right"]:
+        return "right"
+    return "wrong, within noise" if abs(effect["measured"]) <= noise else "**wrong**"
 
 
 def parameters() -> str:
     """What the fit moved."""
+    account = _account()
     rows = [(f"`{name}`", f"{old:.4g}", f"{new:.4g}")
-            for name, (old, new) in _account()["parameters"].items()]  # fmt: skip
+            for name, (old, new) in account["parameters"].items()]  # fmt: skip
+    rows += [(f"host costs on: {machine}", "1", f"{factor:.3f}")
+             for machine, factor in account["host_factors"].items()]  # fmt: skip
     return markdown(("parameter", "start", "fitted"), rows)
 
 
@@ -179,8 +237,7 @@ def _scaled(said: Sequence[Said], metric: str) -> list[float]:
     found = []
     for one in said:
         bases = [s.ratios[metric] for s in said
-                 if s.is_base and (s.study, s.machine) == (one.study, one.machine)
-                 and metric in s.ratios]  # fmt: skip
+                 if s.is_base and s.machine == one.machine and metric in s.ratios]  # fmt: skip
         if not one.is_base and bases and metric in one.ratios:
             found.append(one.ratios[metric] / float(np.exp(np.mean(np.log(bases)))))
     return found
@@ -191,6 +248,16 @@ def _spread(ratios: Sequence[float]) -> tuple[str, str]:
     if not misses:
         return DASH, DASH
     return share(float(np.median(misses))), share(float(np.percentile(misses, 90)))
+
+
+def ahead() -> str:
+    """Errors of what was said before measuring."""
+    return unseen(AHEAD, THIRD)
+
+
+def ahead_trials() -> str:
+    """What was said before measuring, trial by trial."""
+    return unseen_trials(AHEAD, THIRD)
 
 
 def _middle(ratios: Sequence[float]) -> str:

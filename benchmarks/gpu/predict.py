@@ -63,7 +63,7 @@ def of_records(card: Card, studies: Sequence[PublishedStudy]) -> Predictions:
     for study in studies:
         for record, observation in study.observed():
             metrics = replayed_metrics(card, observation.replay, study.figures)
-            predictions.setdefault(study.name, {})[str(record.number)] = _rounded(metrics)
+            predictions.setdefault(study.called, {})[str(record.number)] = _rounded(metrics)
     return predictions
 
 

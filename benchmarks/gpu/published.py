@@ -4,7 +4,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from autotune.cli.commands.calibrate import load_figures
 from autotune.engines.simulated import calibrate as calibration
@@ -22,7 +22,11 @@ from autotune.store import TrialStore, read_stored_study
 PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "results"
 RESULTS: Final = PAGES / "2026-11-h100"
 LATER: Final = PAGES / "2026-11-26-h100"
+SECOND_RUN: Final = PAGES / "2026-11-26-h100-second"
 STUDIES: Final = ("hopper-1.5b", "hopper-7b", "small-card")
+
+_CARDS_KEPT: Final = 12
+_BLOCK_TOKENS: Final = 16
 
 Figures = Callable[[Sequence[RequestRecord]], Mapping[str, float | None]]
 
@@ -45,18 +49,27 @@ class PublishedStudy:
 
     Attributes:
         folder: Where the study lies.
+        title: How pages call it; None for its name.
         figures: How its loads were cut.
         machines: Number of the first trial on each machine that it ran on.
+        session: Studies of one session on one machine have one name; None for the study alone.
     """
 
     folder: Path
+    title: str | None = None
     figures: Figures = load_figures
     machines: tuple[int, ...] = (0,)
+    session: str | None = None
 
     @property
     def name(self) -> str:
         """The study's name."""
         return self.folder.name
+
+    @property
+    def called(self) -> str:
+        """How pages call it."""
+        return self.title or self.name
 
     def machine_of(self, number: int) -> int:
         """Which of the study's machines a trial ran on, from 0."""
@@ -66,31 +79,48 @@ class PublishedStudy:
         """The study's records, by number."""
         return TrialStore(StudyPaths(self.folder), self.name).records()
 
+    def config(self) -> dict[str, Any]:
+        """The model's config.json, which lies with the day's records or with the first day's."""
+        spec, _ = read_stored_study(StudyPaths(self.folder))
+        folders = (self.folder.parent, RESULTS)
+        path = next(p for f in folders if (p := f / spec.model / "config.json").is_file())
+        config: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return config
+
     def observed(self) -> Iterator[tuple[TrialRecord, Observation]]:
         """Every record that a card can be fitted to, with its machine as its study."""
         spec, _ = read_stored_study(StudyPaths(self.folder))
-        path = RESULTS / spec.model / "config.json"
-        config = json.loads(path.read_text(encoding="utf-8"))
-        model = ModelFacts(name=spec.model, config=config)
+        model = ModelFacts(name=spec.model, config=self.config())
         records = self.records()
         for record in records:
             asked = replace(record, command=_server_command(record, records))
             observation = observation_from(asked, model, spec.workload)
             if observation is not None:
                 machine = self.machine_of(record.number)
-                here = f"{self.name}, machine {machine + 1}" if self.machines[1:] else self.name
-                yield record, replace(observation, study=here)
+                here = f"{self.called}, machine {machine + 1}" if self.machines[1:] else self.called
+                name = f"{self.called} {record.label or record.number}"
+                on = self.session or here
+                yield record, replace(observation, name=name, study=here, machine=on)
 
 
 FIRST: Final = tuple(
-    PublishedStudy(folder=RESULTS / study, figures=figures_then) for study in STUDIES
+    PublishedStudy(folder=RESULTS / study, figures=figures_then, session="2026-11-24")
+    for study in STUDIES
 )
 """Measured on 2026-11-24; the simulated H100 of that day was fitted to them."""
 SECOND: Final = (PublishedStudy(folder=LATER / "small-card-study", machines=(0, 8, 21)),)
 """Measured on 2026-11-26, on three machines."""
+THIRD: Final = tuple(
+    PublishedStudy(
+        folder=SECOND_RUN / study, title=f"second {study}", session="2026-11-26, evening"
+    )
+    for study in ("hopper-0.5b", "hopper-1.5b", "small-card-awq", "small-card-awq-20k")
+)
+"""Measured on 2026-11-26 in the evening: a third size, AWQ, FLASHINFER, combinations."""
 DAYS: Final[Mapping[str, tuple[PublishedStudy, ...]]] = {
     "2026-11-24": FIRST,
     "2026-11-26": SECOND,
+    "2026-11-26, evening": THIRD,
 }
 
 
@@ -115,19 +145,32 @@ class Player:
     """
 
     def __init__(self, studies: Sequence[PublishedStudy]) -> None:
-        self._plays = {s.name: calibration.player(s.figures) for s in studies}
-        self._card: Card | None = None
-        self._known: dict[object, dict[str, float] | None] = {}
+        self._plays = {s.called: calibration.player(s.figures) for s in studies}
+        self._known: list[tuple[Card, dict[object, dict[str, float] | None]]] = []
 
     def __call__(self, card: Card, observation: Observation) -> dict[str, float] | None:
         """What the card says of an observation; None if its server would not come up."""
-        if card is not self._card:
-            self._card, self._known = card, {}
+        known = self._known_of(card)
         study = observation.study.partition(",")[0]
-        key = (study, kind_of(card, observation), observation.kv_tokens)
-        if key not in self._known:
-            self._known[key] = self._plays[study](card, observation)
-        return self._known[key]
+        key = (study, kind_of(card, observation), _that_matter(observation))
+        if key not in known:
+            known[key] = self._plays[study](card, observation)
+        return known[key]
+
+    def _known_of(self, card: Card) -> dict[object, dict[str, float] | None]:
+        for other, known in self._known:
+            if other is card:
+                return known
+        self._known = [(card, {}), *self._known[:_CARDS_KEPT]]
+        return self._known[0][1]
+
+
+def _that_matter(observation: Observation) -> int | None:
+    """KV tokens of a server; None where all requests fit at once, for then no play meets an end."""
+    tokens, load = observation.kv_tokens, observation.replay.workload
+    at_once = load.concurrency * (load.prompt_tokens + load.output_tokens + _BLOCK_TOKENS)
+    ample = tokens is not None and tokens > max(at_once, *load.long_context_tokens) + _BLOCK_TOKENS
+    return None if ample else tokens
 
 
 def player_of(studies: Sequence[PublishedStudy]) -> Play:

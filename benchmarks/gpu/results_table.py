@@ -165,7 +165,10 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "cost": cost,
     "unseen": error_tables.unseen,
     "unseen-trials": error_tables.unseen_trials,
+    "ahead": error_tables.ahead,
+    "ahead-trials": error_tables.ahead_trials,
     "errors": error_tables.errors,
+    "shapes": error_tables.shapes,
     "signs": error_tables.signs,
     "parameters": error_tables.parameters,
 }

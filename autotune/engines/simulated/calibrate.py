@@ -6,7 +6,7 @@ The error is that on records that a fit has not seen: a share left out by lot, o
 configuration after the other left out with all its repeats.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,8 +18,8 @@ from scipy.stats import spearmanr
 
 from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.card import Calibration, Card
+from autotune.engines.simulated.fit_metrics import FITTED_METRICS
 from autotune.engines.simulated.fitting import (
-    FITTED_METRICS,
     Fitter,
     Observation,
     Play,
@@ -171,15 +171,28 @@ def cross_validated(
         play: As the fitter plays them.
     """
     pooled: dict[str, list[float]] = {}
-    kinds = [kind_of(card, o) for o in observations]
-    for kind in dict.fromkeys(kinds):
-        outside = [i for i, k in enumerate(kinds) if k == kind]
-        inside = [o for i, o in enumerate(observations) if i not in outside]
-        fitted = with_fitted_memory(fitter.without(outside), accounts_of(card, inside))
+    for outside, fitted in left_out_cards(fitter, card, observations):
         errors = errors_of(fitted, [observations[i] for i in outside], play)
         for metric, values in errors.items():
             pooled.setdefault(metric, []).extend(values)
     return {metric: tuple(values) for metric, values in sorted(pooled.items())}
+
+
+def left_out_cards(
+    fitter: Fitter, card: Card, observations: Sequence[Observation]
+) -> Iterator[tuple[tuple[int, ...], Card]]:
+    """For each configuration the positions of its observations, and the card fitted without them.
+
+    Args:
+        fitter: Has run over the observations.
+        card: Where it started.
+        observations: Of one card.
+    """
+    kinds = [kind_of(card, o) for o in observations]
+    for kind in dict.fromkeys(kinds):
+        outside = tuple(i for i, k in enumerate(kinds) if k == kind)
+        inside = [o for i, o in enumerate(observations) if i not in outside]
+        yield outside, with_fitted_memory(fitter.without(outside), accounts_of(card, inside))
 
 
 def player(figures: LoadFigures = whole_load) -> Play:

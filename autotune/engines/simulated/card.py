@@ -62,7 +62,7 @@ class GemmEfficiency(StrictModel):
         compute: Of the tensor cores' peak, for a prefill of thousands of tokens.
         bandwidth: Of the memory's peak, reading weights for a small batch.
         fp8_compute: Of the fp8 peak, as a factor on `compute`.
-        int4_compute: What dequantising 4-bit weights leaves of `compute` (Marlin kernels).
+        int4_compute: What dequantising 4-bit weights leaves of `compute` (Marlin, Machete).
         int4_bandwidth: The same for `bandwidth`.
         moe_compute: What routing to experts leaves of `compute`.
         sharpness: How sudden the change from memory-bound to compute-bound is: the two times are
@@ -191,6 +191,12 @@ class MemoryTruth(StrictModel):
         context_mib: CUDA context and libraries, outside vLLM's budget.
         desktop_mib: Other users of the card: a desktop, a browser.
         weights_factor: Loaded weights / their size by the model's shape.
+        weights_extra_mib: What loading takes beside them whatever the model's size: on an H100 vLLM
+            0.26 named 0.10 GiB more than the weights at 1.5B and at 7B.
+        int4_weights_factor: Loaded 4-bit matrices / their size: a kernel that wants zero points in
+            16 bits (Machete, which vLLM 0.26 takes for AWQ on Hopper) keeps 2% more.
+        int4_profile_mib: What the profile run takes at its peak beyond a forward pass with 4-bit
+            weights. On an H100 it took 1.04 GiB at 2,048 tokens of a 7B shape; why is not known.
         activation_factor: Factor on the peak of a forward pass at the token budget.
         sampler_copies: 4-byte copies of the logits that sampling holds at once.
         non_torch_mib: cuBLAS, NCCL and the like, inside the budget.
@@ -208,6 +214,9 @@ class MemoryTruth(StrictModel):
     context_mib: float = Field(default=470.0, ge=0)
     desktop_mib: float = Field(default=0.0, ge=0)
     weights_factor: float = Field(default=1.004, gt=0)
+    weights_extra_mib: float = Field(default=0.0, ge=0)
+    int4_weights_factor: float = Field(default=1.0, gt=0)
+    int4_profile_mib: float = Field(default=0.0, ge=0)
     activation_factor: float = Field(default=1.06, gt=0)
     sampler_copies: float = Field(default=3.0, ge=0)
     non_torch_mib: float = Field(default=110.0, ge=0)

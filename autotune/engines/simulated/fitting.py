@@ -9,7 +9,6 @@ share what the model gets wrong of it, so together they count as one: each by 1 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
-from math import log
 from typing import Any, Final
 
 import numpy as np
@@ -17,68 +16,25 @@ from scipy.optimize import least_squares
 
 from autotune.engines.simulated.card import Card
 from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.fit_metrics import miss_of
+from autotune.engines.simulated.fit_parameters import (
+    BACKEND_PARAMETERS,
+    MACHINE_PULL,
+    PARAMETERS,
+    WIDEST,
+    backend_of,
+    most_of,
+    on_host,
+    pull_of,
+    touches,
+)
 from autotune.engines.simulated.replay import Replay
-from autotune.engines.simulated.settings import GraphMode, ServeSettings
 from autotune.records import MemoryLedger, Scalar
 
-FITTED_METRICS: Final[Mapping[str, float]] = {
-    "output_tokens_per_s": 1.0,
-    "ttft_8k_ns": 1.0,
-    "ttft_16k_ns": 1.0,
-    "ttft_32k_ns": 0.5,
-    "tpot_p50_ns": 1.0,
-    "itl_p50_ns": 0.4,
-    "itl_single_ns": 1.0,
-    "decode_8k_tokens_per_s": 0.3,
-    "decode_32k_tokens_per_s": 0.3,
-    "ttft_short_ns": 0.3,
-    "ttft_loaded_p50_ns": 0.3,
-    "e2e_p50_ns": 0.5,
-}
-"""What is fitted, and how much it counts: figures that hang on the client and the host's mood,
-or that say the same as another one, count less. `itl_p50_ns` is the gap between chunks; how many
-tokens join one is a matter of luck where the API server has no pauses: repeats of one server differ
-by a factor of two."""
-
-PARAMETERS: Final = (
-    "gemm.compute",
-    "gemm.bandwidth",
-    "gpu.layer_us",
-    "gpu.token_traffic",
-    "gpu.eager_traffic",
-    "host.iteration_us",
-    "host.sequence_us",
-    "host.piecewise_layer_us",
-    "host.compiled_layer_us",
-    "host.eager_layer_us",
-    "host.eager_sequence_us",
-    "host.frontend_chunk_us",
-    "host.frontend_request_us",
-    "host.frontend_prompt_token_us",
-    "host.request_latency_us",
-    "host.offload_iteration_us",
-    "host.offload_store_us",
-)
-BACKEND_PARAMETERS: Final = (
-    "prefill",
-    "decode",
-    "sequence_token_ns",
-    "fp8_prefill",
-    "fp8_decode",
-    "launch_us",
-    "fp8_launch_us",
-    "host_us",
-)
-_SHARES: Final = frozenset({"compute", "bandwidth", "prefill", "decode"})
-_LARGEST_SHARE: Final = 1.2
-_PULL: Final = 0.05
-_STRONG_PULL: Final = 0.3
-"""For what an fp8 KV cache changes: seen in few configurations and small beside the noise, it would
-follow the noise (a weak pull had a halved cache read more slowly than a whole one)."""
-_WIDEST: Final = log(6.0)
 _STEP: Final = 0.04
 _EVALUATIONS: Final = 8
 _STEPS: Final = 3
+_STEPS_WITHOUT: Final = 1
 _INSIDE: Final = 1e-6
 _LARGE_MISS: Final = 0.1
 """From here on a miss counts by its size, not by its square: outliers do not rule."""
@@ -98,6 +54,7 @@ class Observation:
         kv_tokens: Tokens of the KV cache that the server reported.
         study: Measured side by side: only these are compared with each other.
         settings: Parameter to value, as it was asked for.
+        machine: Which machine it ran on, where several of one kind were measured.
     """
 
     name: str
@@ -107,6 +64,7 @@ class Observation:
     kv_tokens: int | None = None
     study: str = ""
     settings: tuple[tuple[str, Scalar], ...] = ()
+    machine: str = ""
 
 
 Play = Callable[[Card, Observation], dict[str, float] | None]
@@ -115,6 +73,10 @@ Play = Callable[[Card, Observation], dict[str, float] | None]
 
 class Fitter:
     """Moves a card's parameters until it explains observations.
+
+    Where they are of several machines, each machine's processor gets a factor on the card's host
+    costs, too (`host_factors`), so that a slow machine does not make the card slow: the card is
+    that of a machine in the middle.
 
     Args:
         card: Start values; its peaks and memory stay.
@@ -141,10 +103,17 @@ class Fitter:
         names = parameters or self._all_parameters()
         self.names = [name for name in names if value_of(card, name) > 0]
         self._start = np.array([value_of(card, name) for name in self.names])
-        self._upper = np.array([self._most(n, v) for n, v in zip(self.names, self._start)])  # noqa: B905 - as long as each other
-        self._pulls = np.array([_STRONG_PULL if ".fp8_" in n else _PULL for n in self.names])
-        self._at_best: Floats = np.zeros(len(self.names)) if near is None else self._place_of(near)
+        machines = sorted({o.machine for o in observations})
+        self._machines = machines if machines[1:] else []
+        self.host_factors: dict[str, float] = dict.fromkeys(self._machines, 1.0)
+        most = [most_of(n, v) for n, v in zip(self.names, self._start, strict=True)]
+        self._upper = np.array([*most, *(WIDEST for _ in self._machines)])
+        pulls = [pull_of(name) for name in self.names]
+        self._pulls = np.array([*pulls, *(MACHINE_PULL for _ in self._machines)])
+        zero: Floats = np.zeros(len(self._upper))
+        self._at_best: Floats = zero if near is None else self._place_of(near)
         self._slopes: Floats | None = None
+        self._best_misses: tuple[Floats, list[Floats]] | None = None
 
     def run(self) -> Card:
         """The card that explains the observations best."""
@@ -152,45 +121,73 @@ class Fitter:
             self._residuals,
             self._at_best,
             jac=self._jacobian,
-            bounds=(-_WIDEST, self._upper),
+            bounds=(-WIDEST, self._upper),
             loss="soft_l1",
             f_scale=_LARGE_MISS,
             max_nfev=_EVALUATIONS,
         )
         self._at_best = solution.x
-        return self._at(solution.x)
+        return self._found(solution.x)
+
+    def improve(self) -> Card:
+        """As `run`, from near the solution: one Jacobian where it begins, then Gauss-Newton steps.
+
+        Costs a tenth of `run`.
+        """
+        self._slopes = self._jacobian(self._at_best)
+        self._at_best = self._stepped(range(len(self._observations)), _STEPS)
+        return self._found(self._at_best)
 
     def without(self, left_out: Collection[int]) -> Card:
-        """The card as it would be without some observations, by their positions; call after `run`.
+        """The card as it would be without some observations, by their positions.
 
-        From the common solution it goes on by Gauss-Newton steps over the other observations,
-        with the common Jacobian: what only the left-out ones spoke of falls back to its start.
+        Call it after `run` or `improve`. From the common solution it goes one Gauss-Newton step
+        over the other observations, with the common Jacobian: what only the left-out ones spoke of
+        falls back to its start.
         """
         if self._slopes is None:
             self._slopes = self._jacobian(self._at_best)
         kept = [i for i in range(len(self._observations)) if i not in left_out]
-        rows = np.concatenate([np.arange(len(self.names)), *(self._rows(i) for i in kept)])
-        slopes, x = self._slopes[rows], self._at_best
-        for _ in range(_STEPS):
-            card = self._at(x)
-            misses = np.concatenate([self._pulls * x, *(self._misses(card, i) for i in kept)])
+        return self._found(self._stepped(kept, _STEPS_WITHOUT))
+
+    def _stepped(self, kept: Sequence[int], steps: int) -> Floats:
+        """Gauss-Newton steps from the best place, over some observations."""
+        rows = np.concatenate([np.arange(len(self._upper)), *(self._rows(i) for i in kept)])
+        x = self._at_best
+        if self._slopes is None:
+            return x
+        slopes = self._slopes[rows]
+        for _ in range(steps):
+            misses = np.concatenate([self._pulls * x, *self._all_misses(x, kept)])
             # Weights of the loss soft_l1 (scipy.optimize.least_squares), as in `run`.
             weights = (1 + (misses / _LARGE_MISS) ** 2) ** -0.25
             step, *_ = np.linalg.lstsq(slopes * weights[:, None], -misses * weights, rcond=None)
-            x = np.clip(x + step, -_WIDEST, self._upper)
-        return self._at(x)
+            x = np.clip(x + step, -WIDEST, self._upper)
+        return x
+
+    def _all_misses(self, x: Floats, kept: Sequence[int]) -> list[Floats]:
+        """Misses of some observations; at the best place each is played once for all fits."""
+        if self._best_misses is None or self._best_misses[0] is not self._at_best:
+            cards = self._cards(self._at_best)
+            every = [self._misses(cards, i) for i in range(len(self._observations))]
+            self._best_misses = (self._at_best, every)
+        if x is self._at_best:
+            return [self._best_misses[1][i] for i in kept]
+        cards = self._cards(x)
+        return [self._misses(cards, i) for i in kept]
 
     def _place_of(self, card: Card) -> Floats:
         """A card's parameters as logarithms over the start values, within the bounds."""
         values = np.array([value_of(card, name) for name in self.names])
-        place = np.log(np.maximum(values / self._start, np.exp(-_WIDEST)))
-        inside: Floats = np.clip(place, -_WIDEST + _INSIDE, self._upper - _INSIDE)
+        known = np.log(np.maximum(values / self._start, np.exp(-WIDEST)))
+        place = np.concatenate([known, np.zeros(len(self._machines))])
+        inside: Floats = np.clip(place, -WIDEST + _INSIDE, self._upper - _INSIDE)
         return inside
 
     def _rows(self, index: int) -> "np.ndarray[Any, np.dtype[np.int64]]":
         """Rows of residuals and Jacobian that belong to an observation."""
         counts = [len(o.measured) for o in self._observations]
-        first = len(self.names) + sum(counts[:index])
+        first = len(self._upper) + sum(counts[:index])
         return np.arange(first, first + counts[index])
 
     def _all_parameters(self) -> tuple[str, ...]:
@@ -198,56 +195,67 @@ class Fitter:
         attention = tuple(f"attention.{b}.{p}" for b in backends for p in BACKEND_PARAMETERS)
         return (*PARAMETERS, *attention)
 
-    @staticmethod
-    def _most(name: str, start: float) -> float:
-        """Upper bound of log(value / start): no efficiency beyond the peak and a little."""
-        if name.rpartition(".")[2] in _SHARES:
-            return max(1e-3, log(_LARGEST_SHARE / start))
-        return _WIDEST
+    def _found(self, x: Floats) -> Card:
+        factors = np.exp(x[len(self.names) :]).tolist()
+        self.host_factors = dict(zip(self._machines, factors, strict=True))
+        return self._at(x)
 
     def _at(self, x: Floats) -> Card:
-        values = self._start * np.exp(x)
+        values = self._start * np.exp(x[: len(self.names)])
         return with_values(
             self._card, {n: float(v) for n, v in zip(self.names, values, strict=True)}
         )
 
-    def _residuals(self, x: Floats) -> Floats:
+    def _cards(self, x: Floats) -> dict[str, Card]:
+        """The card as each machine has it."""
         card = self._at(x)
-        parts = [self._misses(card, index) for index in range(len(self._observations))]
+        factors = np.exp(x[len(self.names) :]).tolist()
+        if not self._machines:
+            return {o.machine: card for o in self._observations}
+        return {m: on_host(card, f) for m, f in zip(self._machines, factors, strict=True)}
+
+    def _residuals(self, x: Floats) -> Floats:
+        cards = self._cards(x)
+        parts = [self._misses(cards, index) for index in range(len(self._observations))]
         return np.concatenate([self._pulls * x, *parts])
 
-    def _misses(self, card: Card, index: int) -> Floats:
-        """Weighted log(predicted / measured) of one observation's metrics."""
+    def _misses(self, cards: Mapping[str, Card], index: int) -> Floats:
+        """Weighted log(predicted / measured) of one observation's metrics, on its machine."""
         observation, weight = self._observations[index], self._weights[index]
-        predicted = self._play(card, observation) or {}
+        predicted = self._play(cards[observation.machine], observation) or {}
         return np.array(
             [
-                weight * FITTED_METRICS.get(metric, 1.0) * log(predicted[metric] / value)
-                if predicted.get(metric)
-                else 0.0
+                weight * miss_of(metric, predicted[metric], value) if predicted.get(metric) else 0.0
                 for metric, value in sorted(observation.measured.items())
             ]
         )
 
     def _jacobian(self, x: Floats) -> Floats:
         """Forward differences; an observation that a parameter cannot touch is not played."""
-        here = self._at(x)
+        here = self._cards(x)
         before = [self._misses(here, index) for index in range(len(self._observations))]
         columns = []
-        for position, name in enumerate(self.names):
+        for position, name in enumerate((*self.names, *self._machines)):
             moved = x.copy()
             moved[position] += _STEP
-            there = self._at(moved)
+            there = self._cards(moved)
             pull = np.zeros(len(x))
             pull[position] = self._pulls[position]
+            is_machine = position >= len(self.names)
             parts = [
                 (self._misses(there, index) - old) / _STEP
-                if touches(name, self._settings[index], self._card)
+                if self._concerns(name, index, is_machine=is_machine)
                 else np.zeros(len(old))
                 for index, old in enumerate(before)
             ]
             columns.append(np.concatenate([pull, *parts]))
         return np.array(columns).T
+
+    def _concerns(self, name: str, index: int, *, is_machine: bool) -> bool:
+        observation = self._observations[index]
+        if is_machine:
+            return observation.machine == name
+        return touches(name, self._settings[index], self._card, observation.replay.shape)
 
 
 def kind_of(card: Card, observation: Observation) -> object:
@@ -263,23 +271,3 @@ def kind_of(card: Card, observation: Observation) -> object:
         offload_bytes=min(1, replay.settings_on(card).offload_bytes),
     )
     return replay.shape, settings
-
-
-def backend_of(card: Card, settings: ServeSettings) -> str:
-    """The attention backend's name in the card's file."""
-    name = settings.attention_backend
-    return name if name in card.attention else "FLASH_ATTN"
-
-
-def touches(name: str, settings: ServeSettings, card: Card) -> bool:
-    """Whether a parameter can change anything for a server with these settings."""
-    eager = settings.graph_mode is GraphMode.EAGER
-    if name.startswith("attention."):
-        _, backend, parameter = name.split(".")
-        seen = backend == backend_of(card, settings)
-        return seen and (settings.fp8_kv or not parameter.startswith("fp8_"))
-    if "eager" in name:
-        return eager
-    if name in {"gpu.token_traffic", "host.piecewise_layer_us", "host.compiled_layer_us"}:
-        return not eager
-    return settings.offload_bytes > 0 or "offload" not in name

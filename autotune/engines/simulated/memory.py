@@ -43,7 +43,11 @@ class MemoryTruth:
         self.total = card.cuda_memory_bytes
         self.context = _mib(self._truth.context_mib + self._truth.desktop_mib)
         size = shape.weight_bytes if weights_bytes is None else weights_bytes
-        self.weights = round(size * self._truth.weights_factor)
+        if shape.weight_bits < 8:
+            packed = shape.linear_parameters * shape.bytes_per_linear_weight
+            size += round(packed * (self._truth.int4_weights_factor - 1))
+        extra = _mib(self._truth.weights_extra_mib)
+        self.weights = round(size * self._truth.weights_factor) + extra
         self.requested = int(self.total * settings.gpu_memory_utilization)
 
     @property
@@ -60,7 +64,8 @@ class MemoryTruth:
         width = max(shape.intermediate, shape.moe_intermediate * shape.experts_per_token)
         per_token = (3 * width + 5 * shape.hidden) * shape.dtype_bytes
         forward = settings.token_budget * per_token
-        return round(max(forward, self.sampler) * self._truth.activation_factor)
+        peak = round(max(forward, self.sampler) * self._truth.activation_factor)
+        return peak + (_mib(self._truth.int4_profile_mib) if shape.weight_bits < 8 else 0)
 
     @property
     def sampler(self) -> int:

@@ -22,6 +22,9 @@ from autotune.units import BYTES_PER_GIB
 
 FITTED: Final = (
     "weights_factor",
+    "weights_extra_mib",
+    "int4_weights_factor",
+    "int4_profile_mib",
     "activation_factor",
     "sampler_copies",
     "non_torch_mib",

@@ -16,12 +16,12 @@ from autotune.engines.simulated.calibrate import (
 )
 from autotune.engines.simulated.card import Card, card_named
 from autotune.engines.simulated.card_values import value_of, with_values
+from autotune.engines.simulated.fit_metrics import FITTED_METRICS
+from autotune.engines.simulated.fit_parameters import on_host, touches
 from autotune.engines.simulated.fitting import (
-    FITTED_METRICS,
     Fitter,
     Observation,
     kind_of,
-    touches,
 )
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
@@ -229,6 +229,41 @@ def test_each_configuration_is_left_out_with_its_repeats() -> None:
     assert sorted(errors["ttft_8k_ns"])[1] < 0.05
 
 
+def test_repeats_of_a_configuration_count_together_as_one() -> None:
+    """Two configurations that disagree are met in the middle, however often one was measured."""
+    start = card_named("h100")
+    slow = _observations(with_values(start, {"gemm.compute": start.gemm.compute * 0.95}))[0]
+    fast = _observations(with_values(start, {"gemm.compute": start.gemm.compute * 1.05}))[3]
+    once = Fitter(start, [slow, fast], player(), ("gemm.compute",)).run()
+    often = Fitter(start, [slow, *[fast] * 4], player(), ("gemm.compute",)).run()
+    assert often.gemm.compute == pytest.approx(once.gemm.compute, rel=0.01)
+
+
+def test_a_fit_that_begins_near_the_solution_ends_where_the_others_do() -> None:
+    """Where it begins saves steps; what parameters are pulled to is the start card still."""
+    start = card_named("h100")
+    truth = with_values(start, {"host.iteration_us": start.host.iteration_us * 1.5})
+    observations = _observations(truth)[:3]
+    far = Fitter(start, observations, player(), ("host.iteration_us",)).run()
+    near = Fitter(start, observations, player(), ("host.iteration_us",), near=truth).run()
+    assert near.host.iteration_us == pytest.approx(far.host.iteration_us, rel=0.01)
+
+
+def test_a_slow_machine_does_not_make_the_card_slow() -> None:
+    """The same servers on two machines: one gets a factor over the other, the card is between."""
+    start = card_named("h100")
+    slow = on_host(start, 1.3)
+    observations = [
+        *(replace(o, machine="a") for o in _observations(start)[:5]),
+        *(replace(o, machine="b") for o in _observations(slow)[:5]),
+    ]
+    fitter = Fitter(start, observations, player(), ("host.iteration_us",))
+    card = fitter.run()
+    assert 1.15 < fitter.host_factors["b"] / fitter.host_factors["a"] < 1.32
+    assert start.host.iteration_us * 0.95 < card.host.iteration_us < slow.host.iteration_us
+    assert slow.gemm == start.gemm
+
+
 def test_servers_are_of_one_kind_whatever_their_memory_and_port() -> None:
     """A default that is written out, a port and a share of memory make no other server."""
     card = card_named("h100")
@@ -258,6 +293,7 @@ def test_servers_are_of_one_kind_whatever_their_memory_and_port() -> None:
         ("attention.FLASH_ATTN.fp8_decode", (), False),
         ("attention.FLASH_ATTN.fp8_decode", ("--kv-cache-dtype", "fp8"), True),
         ("gemm.compute", (), True),
+        ("gemm.int4_compute", (), False),
     ],
 )
 def test_a_parameter_that_cannot_matter_is_not_played(
@@ -269,7 +305,7 @@ def test_a_parameter_that_cannot_matter_is_not_played(
                       model_name="m")  # fmt: skip
     argv = ("vllm", "serve", "m", *options)
     settings = settings_from(argv, {}, machine)
-    assert touches(parameter, settings, card) is expected
+    assert touches(parameter, settings, card, shape_of(QWEN_1B5)) is expected
     replay = Replay(argv=argv, shape=shape_of(QWEN_1B5), release=release_named("0.26.0"),
                     workload=_SMALL)  # fmt: skip
     changed = with_values(card, {parameter: value_of(card, parameter) * 0.5})

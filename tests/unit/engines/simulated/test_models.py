@@ -51,7 +51,8 @@ def test_four_bit_weights_decode_faster_and_prefill_no_faster() -> None:
 
     ttft = {m.name: served(talk, machine=machine_of(card_named("h100"), m))
             for m in (QWEN_7B, QWEN_7B_AWQ)}  # fmt: skip
-    assert ttft[QWEN_7B_AWQ.name] >= ttft[QWEN_7B.name]
+    # On an H100 with Machete's kernels 8K tokens took 0.95 to 0.99 of bf16's time.
+    assert ttft[QWEN_7B_AWQ.name] >= 0.9 * ttft[QWEN_7B.name]
 
 
 def test_cards_are_in_the_order_of_their_bandwidth() -> None:
