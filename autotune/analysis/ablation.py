@@ -52,8 +52,10 @@ def untested_notice(spec: StudySpec) -> str:
     """What is to be known where the budget leaves no room for ablations; empty where it does."""
     if not spec.search.ablations or ablation_trials(spec):
         return ""
+    trials = spec.budget.trials
+    told = "1 trial is" if trials == 1 else f"{trials} trials are"
     return (
-        f"{spec.budget.trials} trials are too few to take settings away again from the best one: "
+        f"{told} too few to take settings away again from the best one: "
         "some of what is recommended may do nothing"
     )
 

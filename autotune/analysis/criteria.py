@@ -101,8 +101,15 @@ def _stability(records: Sequence[TrialRecord], chosen: TrialRecord) -> Criterion
         value=failed,
         bound=0.0,
         figures=(("trials", float(len(same))), ("broken", float(len(broken)))),
-        text=f"{len(same) - len(broken)} of {len(same)} trials of it ran to their end{told}",
+        text=f"{_ran(len(same) - len(broken), len(same))}{told}",
     )
+
+
+def _ran(whole: int, trials: int) -> str:
+    """How many trials of a configuration ran to their end, a part of a sentence."""
+    if trials == 1:
+        return "its one trial ran to its end" if whole else "its one trial did not run to its end"
+    return f"{whole} of {trials} trials of it ran to their end"
 
 
 def _throughput(
