@@ -54,10 +54,12 @@ def nothing_feasible(name: str, records: Sequence[TrialRecord]) -> NothingFeasib
         return NothingJudgedError(f"of {name!r} {nothing_judged(records)}", hint=GO_ON)
     if reason := no_candidate(records):
         return NothingFeasibleError(f"of {name!r} {reason}", hint=f"`autotune show {name}`")
-    count = f"the {len(tried)} trials of {name!r}"
-    if len(tried) < len(records):
-        count += " that were judged"
-    message = f"none of {count} is feasible"
+    is_some = len(tried) < len(records)
+    message = f"none of the {len(tried)} trials of {name!r}"
+    message += " that were judged is feasible" if is_some else " is feasible"
+    if len(tried) == 1:
+        judged_alone = " that was judged" if is_some else ""
+        message = f"the one trial of {name!r}{judged_alone} is not feasible"
     return NothingFeasibleError(
         message, hint=f"`autotune report {name}` shows why each one failed."
     )

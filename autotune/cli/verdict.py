@@ -23,7 +23,7 @@ from autotune.paths import StudyPaths
 from autotune.records import OutcomeStatus
 from autotune.report.findings import Findings
 from autotune.report.inputs import serve_command
-from autotune.report.quantities import readable
+from autotune.report.quantities import readable, trials_text
 from autotune.report.table import SIMULATED
 from autotune.report.tables import criterion_figure, criterion_found, criterion_title
 from autotune.report.untrusted import one_line
@@ -143,4 +143,4 @@ def _counted(found: Findings, reason: str) -> str:
     counts = Counter(record.outcome.status for record in found.records)
     told = ", ".join(f"{counts[s]} {s.value}" for s in OutcomeStatus if counts[s])
     ended = f"; ended: {reason}" if reason else ""
-    return f"{found.spec.name}: {len(found.records)} trials ({told}){ended}."
+    return f"{found.spec.name}: {trials_text(len(found.records))} ({told}){ended}."

@@ -138,11 +138,13 @@ def _nothing(findings: Findings) -> tuple[str, str]:
     kinds = Counter(outcome_text(r.outcome) for r in tried)
     kind, count = kinds.most_common(1)[0]
     rest = len(findings.records) - len(tried)
-    return (
-        f"None of the {len(tried)} trials kept every limit.",
-        f"The commonest end, {count} times: {kind}."
-        + (f" Another {rest} did not run to an end that tells of the settings." if rest else ""),
-    )
+    first = f"None of the {len(tried)} trials kept every limit."
+    second = f"The commonest end ({count} of {len(tried)}): {kind}."
+    if len(tried) == 1:
+        first = f"The one trial{' that was judged' if rest else ''} did not keep every limit."
+        second = f"Its end: {kind}."
+    aside = f" Another {rest} did not run to an end that tells of the settings." if rest else ""
+    return first, second + aside
 
 
 def noise_notes(findings: Findings) -> tuple[str, ...]:

@@ -59,14 +59,14 @@ def test_what_the_host_did_is_not_laid_on_the_settings() -> None:
 
 
 def test_limits_were_broken_by_those_only_that_were_judged() -> None:
-    """One over a limit and one cut off: none of 1 kept every limit, and the other is told."""
+    """One over a limit and one cut off: the one did not keep every limit, and the other is told."""
     error = nothing_feasible("tiny", [CUT, OVER])
 
     assert type(error) is NothingFeasibleError
     assert error.exit_code == 14
-    assert error.message == "none of the 1 trials of 'tiny' that were judged is feasible"
+    assert error.message == "the one trial of 'tiny' that was judged is not feasible"
     first, second = verdict(findings_of(SPEC, [CUT, OVER]))
-    assert first == "None of the 1 trials kept every limit."
+    assert first == "The one trial that was judged did not keep every limit."
     assert "Another 1 did not run to an end" in second
 
 

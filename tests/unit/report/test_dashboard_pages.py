@@ -82,7 +82,7 @@ def test_a_study_that_has_just_begun_has_a_page(paths: StudyPaths) -> None:
     assert pages.study(()).figures == {}
     failure = Failure(kind=FailureKind.HUNG, phase="starting", message="x")
     failed = record(0, config=Configuration(), failure=failure)
-    assert "None of the 1 trials" in pages.study([failed]).note
+    assert "The one trial did not keep every limit." in pages.study([failed]).note
 
 
 def test_a_simulated_study_marks_its_name(paths: StudyPaths) -> None:
