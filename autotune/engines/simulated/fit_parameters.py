@@ -70,10 +70,7 @@ def pull_of(name: str) -> float:
 
 def most_of(name: str, start: float) -> float:
     """Upper bound of log(value / start): no efficiency beyond the peak and a little."""
-    last = name.rpartition(".")[2]
-    if last.startswith("int4_"):  # of what plain weights reach: no more than that
-        return max(1e-3, log(1.0 / start))
-    if last in _SHARES:
+    if name.rpartition(".")[2] in _SHARES:
         return max(1e-3, log(_LARGEST_SHARE / start))
     return WIDEST
 
