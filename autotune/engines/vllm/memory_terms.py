@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from autotune.engines.model_shape import ModelShape
+from autotune.engines.vllm.memory_after import after_profiling_bytes
 from autotune.engines.vllm.memory_settings import MemorySettings
 from autotune.engines.vllm.releases import Release
 from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, bytes_from_gib
@@ -61,13 +62,6 @@ HOPPER_CONTEXT_BYTES: Final = round(0.52 * BYTES_PER_GIB)
 
 LEAST_CONTEXT_BYTES: Final = round(0.15 * BYTES_PER_GIB)
 """What a CUDA context takes at least: 0.17 to 0.6 GiB of an idle NVIDIA card in nine logs."""
-
-AFTER_PROFILING_BYTES: Final = 150 * BYTES_PER_MIB
-"""Kernels and buffers that appear once KV memory is fixed: cuBLAS and attention workspaces, Triton
-kernels of the sampler. What vLLM allows (v1/worker/gpu_worker.py: `redundancy_buffer_memory`)."""
-
-HOPPER_AFTER_PROFILING_BYTES: Final = round(0.35 * BYTES_PER_GIB)
-"""The same on an H100: 0.27 to 0.42 GiB in 23 trials (0.26.0), all else on the card taken off."""
 
 SORT_COPIES: Final = 9.66
 """Sampler peak in copies of the 32-bit logits, with the sort: 1.40 GiB for 256 sequences and
@@ -160,9 +154,7 @@ def terms(
         uncertainty=uncertainty,
         sampler_state=state,
         sampler_state_budgeted=release >= CONSUMED_FIRST,
-        after_profiling=(
-            HOPPER_AFTER_PROFILING_BYTES if settings.is_hopper else AFTER_PROFILING_BYTES
-        ),
+        after_profiling=after_profiling_bytes(shape, settings),
         cold=cold,
         cold_uncertainty=cold_uncertainty,
     )
