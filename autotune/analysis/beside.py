@@ -33,7 +33,7 @@ class Outdone:
 
 
 def outdone(
-    candidates: Sequence[Measured], costs: Costs, is_close: Callable[[Measured, Measured], bool]
+    candidates: Sequence[Measured], costs: Costs, may_outdo: Callable[[Measured, Measured], bool]
 ) -> dict[int, Outdone]:
     """Index of each candidate that loses something large against another one to that one.
 
@@ -43,13 +43,13 @@ def outdone(
     Args:
         candidates: Those that beat the default; the first of them count as the better ones.
         costs: Tells what is worse beyond the noise.
-        is_close: Whether the first one gives up little or nothing in the objectives against the
-            second.
+        may_outdo: Whether the first one gives up little or nothing against the second in the
+            objectives, and nothing else speaks against it.
     """
     found: dict[int, Outdone] = {}
     for index, one in enumerate(candidates):
         for other in candidates:
-            if other is one or not is_close(other, one):
+            if other is one or not may_outdo(other, one):
                 continue
             losses = costs.against(other.records).large(one.records)
             if losses and not costs.against(one.records).large(other.records):

@@ -61,6 +61,7 @@ class Chooser:
     ) -> None:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
         self._noise, self._costs = noise, costs
+        self._costly: Callable[[Measured], Sequence[str]] = lambda _: ()
         self._noise_of_score, self._level = noise_of_score, level
         self._scores: dict[int, tuple[Measured, float]] = {}
         wanted = None if baseline is None else baseline.configuration
@@ -74,6 +75,14 @@ class Chooser:
     def baseline(self) -> Measured | None:
         """The default, where it is a candidate."""
         return self._baseline
+
+    def heed(self, costly: Callable[[Measured], Sequence[str]]) -> None:
+        """Let nothing be outdone by what has more settings that only cost something.
+
+        Args:
+            costly: Names those of a candidate (`analysis/standing.py`, which needs this chooser).
+        """
+        self._costly = costly
 
     @property
     def best(self) -> Measured:
@@ -153,8 +162,12 @@ class Chooser:
             return {}
         ranked = sorted(self._better, key=self.score, reverse=True)
         near = [c for c in ranked if self._is_close(c, ranked[0])]
-        found = outdone(near, self._costs, self._is_close)
+        found = outdone(near, self._costs, self._may_outdo)
         return {id(near[index]): by for index, by in found.items()}
+
+    def _may_outdo(self, candidate: Measured, other: Measured) -> bool:
+        is_close = self._is_close(candidate, other)
+        return is_close and len(self._costly(candidate)) <= len(self._costly(other))
 
     def _is_close(self, candidate: Measured, other: Measured) -> bool:
         """Whether it is within the noise of another one, or keeps most of its lead."""

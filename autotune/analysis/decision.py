@@ -102,6 +102,7 @@ def decide(
         costs,
     )
     standings = Standings(everything, spec.objectives, chooser, costs, baseline, records)
+    chooser.heed(standings.costly)
     fewest = chooser.choose(standings.burden, with_outdone=True)
     return Decision(
         chooser=chooser,

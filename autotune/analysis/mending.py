@@ -93,7 +93,10 @@ def next_tidying(
 def _removals(
     decision: Decision, chosen: Measured, baseline: TrialRecord, refusal: Refusal
 ) -> tuple[list[str], ...]:
-    """What may go, together: what nothing speaks for, what costs something, what is doubtful."""
+    """What may go, together: what nothing speaks for, what costs something, what is doubtful.
+
+    Else the one that promises least of those that were not measured alone.
+    """
     overrides = differences(chosen.configuration, baseline.configuration)
     chooser, standings = decision.chooser, decision.standings
     found = hints(
@@ -109,10 +112,12 @@ def _removals(
     costly = [n for n in overrides if shown[n] is Standing.COSTS]
     useless = [n for n in overrides if n in idle or is_useless(shown[n], found[n])]
     doubtful = [n for n in overrides if n in useless or is_doubtful(shown[n], found[n])]
+    untold = [n for n in overrides if shown[n] is Standing.UNMEASURED]
+    weakest = sorted(untold, key=lambda n: found[n].gain)[:1]
 
     return tuple(
         allowed(chosen.configuration, names, baseline.configuration, refusal)
-        for names in (useless, costly, doubtful)
+        for names in (useless, costly, doubtful, weakest)
     )
 
 

@@ -22,6 +22,7 @@ PLAIN = {
     "ttft_loaded_p50_ns": 2.0e9,
     "goodput_requests_per_s": 1.0,
     "revisit_total_tokens_per_s": 3_400.0,
+    "prefix_warm_ttft_ns": 2.0e7,
 }
 
 
@@ -93,6 +94,21 @@ def test_a_gain_beyond_the_noise_does_not_pay_for_a_large_loss_against_another_o
         *(proofs(1, {})), *proofs(4, faster, fp8=1), *proofs(7, {**WIDER, **back}, fp8=1, offload=8)
     ]  # fmt: skip
     assert chosen(*records).configuration.values == {"fp8": 1, "offload": 8}
+
+
+def test_what_has_a_setting_that_only_costs_outdoes_nothing() -> None:
+    """Documents are back at once, and a prefix cache that was switched off for nothing with it."""
+    slower = {"prefix_warm_ttft_ns": 1.3}
+    records = [
+        trial(1, WIDER, fp8=1),
+        trial(2, {**WIDER, **slower, BESIDE[2]: 36.0}, fp8=1, offload=8, prefix=0),
+        trial(3, {**WIDER, BESIDE[0]: 3.5}, fp8=1, seqs=64),
+        trial(4, {**WIDER, BESIDE[0]: 3.5, **slower}, fp8=1, seqs=64, prefix=0),
+    ]
+    found = chosen(*records)
+    assert found.configuration.values == {"fp8": 1}
+    (passed,) = [p for p in found.passed if p.number == 2]
+    assert passed.text == "within the noise of it, with prefix: a cost, not shown to help"
 
 
 def test_what_has_nothing_but_figures_beside_the_objectives_wins_by_none_of_them() -> None:

@@ -96,6 +96,17 @@ def test_a_small_budget_keeps_a_trial_to_leave_out_what_nothing_speaks_for() -> 
     assert recommend(done, SHORT).configuration == wanted
 
 
+def test_where_nothing_tells_what_is_useless_the_least_promising_is_left_out() -> None:
+    """fp8 was in all that gained; `idle` came with it once, and nothing has neither."""
+    records = (
+        trial(0, kind=TrialKind.BASELINE),
+        trial(1, kind=TrialKind.BASELINE),
+        trial(2, 150_000.0, kv="fp8", other=1),
+        trial(3, 165_000.0, kv="fp8", idle=1),
+    )
+    assert next_tidying(records, SHORT) == Configuration.of({"kv": "fp8"})
+
+
 def test_a_default_that_is_kept_has_nothing_to_leave_out() -> None:
     """It sets nothing."""
     assert next_tidying(FOUND[:1], SHORT) is None
