@@ -14,7 +14,8 @@ from autotune.records import TrialRecord
 from tests.e2e.conftest import RealStudy, real_study
 from tests.support.command import processes_of
 
-pytestmark = [pytest.mark.vllm, pytest.mark.timeout(420)]
+# Two starts of vLLM, some four minutes: more than the time of CI has left.
+pytestmark = [pytest.mark.vllm, pytest.mark.thorough, pytest.mark.timeout(420)]
 
 ASKED: Final = {"max_num_seqs": 16, "enable_prefix_caching": False}
 ALIKE: Final[dict[str, Any]] = {
