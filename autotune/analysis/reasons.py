@@ -26,6 +26,7 @@ from autotune.analysis.pairs import (
 )
 from autotune.analysis.renamed import asked_for
 from autotune.analysis.setting_reason import SHOWN, Basis, SettingReason, Shown
+from autotune.analysis.standing import Standing
 from autotune.metrics import metric_named
 from autotune.records import Configuration, OutcomeStatus, Scalar, TrialKind, TrialRecord
 from autotune.spec.space import DEFAULT
@@ -179,7 +180,8 @@ class _Reasons:
             costs = {tag: r for tag, r in costs.items() if tag in self._costs_of_chosen}
             parts.insert(0, self._measured_with(pair))
         parts += [f"{'there it cost' if others else 'it costs'} {_told(costs)}"] if costs else []
-        shown = Shown.HELPS if helps else Shown.COST if costs else Shown.NOTHING
+        is_costly = self._decision.standings.of(self._chosen, name) is Standing.COSTS
+        shown = Shown.HELPS if helps and not is_costly else Shown.COST if costs else Shown.NOTHING
         made = self._made(name, value, "; ".join(parts), Basis.MEASURED, effects, costs)
         return replace(made, shown=shown)
 

@@ -33,7 +33,7 @@ class Shown(StrEnum):
 
     FORCED   it is the default's, or the rest does not run or is not allowed without it
     HELPS    without it an objective is worse, or something beside them
-    COST     without it nothing is worse, and something is better
+    COST     without it no objective is worse, and more is better beside them than is worse
     NOTHING  without it nothing is told from noise
     IDLE     it may change nothing
     UNKNOWN  nobody tried the rest, or anything like it, without it
