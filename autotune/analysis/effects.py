@@ -121,7 +121,8 @@ def effects_of_parameter(
     """The effect of each value that was tried, against the baseline's."""
     groups, baseline = _fair(records, objective), baseline_of(records)
     tried = dict.fromkeys(value_of(r, parameter) for r in records if r.is_feasible)
-    effects = (_effect(groups, records, objective, parameter, v, baseline) for v in tried)
+    noise = noise_of(records, objective.metric)
+    effects = (_effect(groups, noise, objective, parameter, v, baseline) for v in tried)
     return tuple(effect for effect in effects if effect is not None)
 
 
@@ -139,7 +140,7 @@ def _fair(records: Sequence[TrialRecord], objective: Objective) -> list[Measured
 
 def _effect(  # noqa: PLR0917
     groups: Sequence[Measured],
-    records: Sequence[TrialRecord],
+    noise: Noise,
     objective: Objective,
     parameter: str,
     value: Scalar,
@@ -152,6 +153,6 @@ def _effect(  # noqa: PLR0917
         matched_pairs(groups, parameter, (value,), against),
         objective.metric,
         value,
-        noise_of(records, objective.metric),
+        noise,
         lower_is_better=objective.direction == "minimize",
     )

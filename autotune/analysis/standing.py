@@ -15,7 +15,7 @@ from autotune.analysis.costs import Costs
 from autotune.analysis.effects import values_of_default
 from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.pairs import MatchedPair, in_effect, matched_pairs, told_apart
-from autotune.records import TrialRecord
+from autotune.records import Scalar, TrialRecord
 from autotune.spec.study import Objective
 
 
@@ -63,6 +63,7 @@ class Standings:
         self._aside = [objective.metric for objective in objectives]
         self._chooser, self._costs = chooser, costs
         self._baseline, self._records = baseline, records
+        self._pairs: dict[tuple[str, type, Scalar], tuple[MatchedPair, ...]] = {}
         self._of_pairs: dict[tuple[object, ...], tuple[Standing, frozenset[str]]] = {}
 
     def of(self, candidate: Measured, name: str) -> Standing:
@@ -70,8 +71,7 @@ class Standings:
         value = candidate.configuration.get(name)
         if self._baseline is None or value is None:
             return Standing.UNMEASURED
-        against = values_of_default(name, self._baseline)
-        pairs = matched_pairs(self._groups, name, (value,), against)
+        pairs = self._pairs_of(name, value, self._baseline)
 
         def rank(pair: MatchedPair) -> tuple[int, int]:
             far = len(differences(pair.having.configuration, candidate.configuration))
@@ -85,6 +85,14 @@ class Standings:
             self._costs.ratios(candidate.records)
         )
         return Standing.UNSHOWN if is_elsewhere else standing
+
+    def _pairs_of(self, name: str, value: Scalar, baseline: TrialRecord) -> tuple[MatchedPair, ...]:
+        """Asked for again by every candidate that has this value."""
+        key = (name, type(value), value)  # 1 and true are equal
+        if key not in self._pairs:
+            against = values_of_default(name, baseline)
+            self._pairs[key] = matched_pairs(self._groups, name, (value,), against)
+        return self._pairs[key]
 
     def unproven(self, candidate: Measured) -> tuple[str, ...]:
         """Settings in effect that are not shown to help."""

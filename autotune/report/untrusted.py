@@ -21,7 +21,8 @@ _UNWANTED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 def clean(text: str) -> str:
     """Without escape sequences, control and reordering characters; newlines and tabs stay."""
     text = _ESCAPE_SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    if text.isascii() and text.isprintable():
+    seen = text.replace("\n", "").replace("\t", "")
+    if seen.isascii() and seen.isprintable():
         return text
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in _UNWANTED else "\ufffd"
