@@ -59,35 +59,33 @@ def outdone(
 
 
 def losses(
-    simpler: Sequence[TrialRecord],
-    larger: Sequence[TrialRecord],
-    records: Sequence[TrialRecord],
-    aside: Sequence[str],
+    simpler: Sequence[TrialRecord], larger: Sequence[TrialRecord], costs: Costs
 ) -> Mapping[str, float]:
     """Metric to ratio of the simpler one against the larger one, of what is missed; worst first.
 
     Args:
         simpler: Trials of a configuration.
         larger: Trials of the one that has more settings.
-        records: Every trial; their repeats tell the noise.
-        aside: The objectives: they count in the score.
+        costs: Tells what is worse beyond the noise, and leaves the objectives aside: they count
+            in the score.
     """
-    return Costs(larger, records, aside).large(simpler)
+    return costs.against(larger).large(simpler)
 
 
 def harms_beside(
     simpler: Sequence[TrialRecord],
     larger: Sequence[TrialRecord],
-    records: Sequence[TrialRecord],
+    costs: Costs,
     aside: Sequence[str],
 ) -> Mapping[str, float]:
     """Metric to ratio of what the simpler one makes worse beyond the noise; worst first.
 
     The worst of each kind of figure of a probe, by the first word of their tags (`revisit`,
-    `prefix`, `ttft`): such metrics tell of the same requests. The arguments are those of `losses`.
+    `prefix`, `ttft`): such metrics tell of the same requests. The arguments are those of `losses`,
+    and the objectives.
     """
     worst: dict[tuple[str, str], str] = {}
-    ratios = Costs(larger, records).ratios(simpler)
+    ratios = costs.against(larger).ratios(simpler)
     for tag in ratios:
         if tag not in aside:
             worst.setdefault((metric_named(tag).probe, tag.partition("_")[0]), tag)

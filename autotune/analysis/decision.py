@@ -101,7 +101,7 @@ def decide(
         baseline,
         costs,
     )
-    standings = Standings(everything, spec.objectives, chooser, costs, baseline, records)
+    standings = Standings(everything, spec.objectives, chooser, costs, baseline)
     chooser.heed(standings.costly)
     fewest = chooser.choose(standings.burden, with_outdone=True)
     return Decision(

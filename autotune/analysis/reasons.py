@@ -11,7 +11,6 @@ from dataclasses import replace
 from typing import Final
 
 from autotune.analysis.beside import harms_beside
-from autotune.analysis.costs import Costs
 from autotune.analysis.decision import Decision
 from autotune.analysis.default_name import engines_own, repaired
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
@@ -75,7 +74,7 @@ class _Reasons:
         self._refusal = refusal
         self._records, self._objectives, self._decision = records, objectives, decision
         self._chosen = decision.chosen
-        self._baseline = decision.baseline
+        self._baseline, self._costs = decision.baseline, decision.costs
         self._groups = [fairly(group, objectives) for group in decision.everything]
         reference = Configuration() if self._baseline is None else self._baseline.configuration
         self._reference = reference
@@ -131,7 +130,7 @@ class _Reasons:
         if pair is None:
             text += "; what it costs was not measured alone"
             return self._made(name, value, text, Basis.NEEDED)
-        costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
+        costs = self._costs.against(pair.lacking.records).ratios(pair.having.records)
         cost = _told(costs) if costs else "nothing beyond the noise"
         text += f"; {self._measured_with(pair)}: there it cost {cost}"
         return self._made(name, value, text, Basis.NEEDED, costs=costs)
@@ -172,7 +171,7 @@ class _Reasons:
             for objective in self._objectives
         )
         effects = tuple(effect for effect in found if effect is not None)
-        costs = Costs(pair.lacking.records, self._records).ratios(pair.having.records)
+        costs = self._costs.against(pair.lacking.records).ratios(pair.having.records)
         helps, gain = self._gain(pair, effects)
         parts = [gain]
         others = differences(pair.having.configuration, self._chosen.configuration)
@@ -193,7 +192,7 @@ class _Reasons:
             named = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)
             return True, f"{without} {named}"
         aside = [objective.metric for objective in self._objectives]
-        harms = harms_beside(pair.lacking.records, pair.having.records, self._records, aside)
+        harms = harms_beside(pair.lacking.records, pair.having.records, self._costs, aside)
         missed = _told(harms, most=_SHOWN_HARMS)
         if self._is_worse_together(pair.lacking, pair.having):
             text = f"{without} no objective alone, yet all together are worse beyond the noise"

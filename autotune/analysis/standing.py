@@ -47,22 +47,20 @@ class Standings:
         costs: Harm against the baseline.
         baseline: What settings are counted from; None if it was not measured: then nothing stands
             against anything.
-        records: Every trial; their repeats tell the noise.
     """
 
-    def __init__(  # noqa: PLR0917 - built in one place
+    def __init__(
         self,
         everything: Sequence[Measured],
         objectives: Sequence[Objective],
         chooser: Chooser,
         costs: Costs,
         baseline: TrialRecord | None,
-        records: Sequence[TrialRecord],
     ) -> None:
         self._groups = [fairly(group, objectives) for group in everything]
         self._aside = [objective.metric for objective in objectives]
         self._chooser, self._costs = chooser, costs
-        self._baseline, self._records = baseline, records
+        self._baseline = baseline
         self._pairs: dict[tuple[str, type, Scalar], tuple[MatchedPair, ...]] = {}
         self._of_pairs: dict[tuple[object, ...], tuple[Standing, frozenset[str]]] = {}
 
@@ -141,10 +139,10 @@ class Standings:
         having, lacking = pair.having, pair.lacking
         if self._chooser.is_worse(lacking, having):
             return Standing.HELPS, frozenset()
-        if losses(lacking.records, having.records, self._records, self._aside):
+        if losses(lacking.records, having.records, self._costs):
             return Standing.HELPS, frozenset()
-        costs = Costs(lacking.records, self._records).ratios(having.records)
-        lost = harms_beside(lacking.records, having.records, self._records, self._aside)
+        costs = self._costs.against(lacking.records).ratios(having.records)
+        lost = harms_beside(lacking.records, having.records, self._costs, self._aside)
         is_costly = _largest(costs) > _largest(lost)
         return (Standing.COSTS if is_costly else Standing.UNSHOWN), frozenset(costs)
 
