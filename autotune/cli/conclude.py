@@ -7,6 +7,7 @@ from pathlib import Path
 from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
+from autotune.analysis.passed_over import PassedOver
 from autotune.analysis.recommend import Recommendation, SettingReason
 from autotune.analysis.unjudged import nothing_feasible
 from autotune.cli.json_lines import record_as_json, result_line
@@ -97,6 +98,7 @@ class Summary:
             "recommended": None if chosen is None else record_as_json(chosen.record),
             "keep_default": None if chosen is None else chosen.keep_default,
             "why": "" if chosen is None else chosen.reason,
+            "passed_over": [] if chosen is None else list(map(_passed_as_json, chosen.passed)),
             "settings": [] if chosen is None else list(map(_setting_as_json, chosen.settings)),
             "baseline_repaired": {} if chosen is None else dict(chosen.repaired),
             "criteria": {c.name: c.verdict.value for c in found.criteria},
@@ -121,6 +123,10 @@ class Summary:
             raise NothingFeasibleError(message, hint=hint)
         if self.recommendation is None:
             raise nothing_feasible(name, records)
+
+
+def _passed_as_json(passed: PassedOver) -> dict[str, object]:
+    return {"trial": passed.number, "rule": passed.rule.value, "why": passed.text}
 
 
 def _setting_as_json(setting: SettingReason) -> dict[str, object]:

@@ -83,3 +83,29 @@ def test_the_rule_behind_a_setting_is_told_in_every_output(
 
     assert {".env", "docker-compose.yml", "serve.sh"} <= set(texts)
     assert [name for name, text in texts.items() if RULE not in plain(text)] == []
+
+
+def test_the_json_says_why_the_front_was_passed_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Twice as fast, and ten times the wait under load: the default, with the reason against it."""
+    monkeypatch.chdir(tmp_path)
+    asked = load_study("rtx5070", {"engine.name": "simulated", "budget.trials": 14})
+    workbench = open_study(asked, hardware=Hardware()).workbench
+    write_study(workbench.paths, workbench.spec, workbench.space.space)
+    spec, paths = read_stored_study(workbench.paths)[0], workbench.paths
+    default = replace(DEFAULT, metrics={**PLAIN, "ttft_loaded_p50_ns": 1.0})
+    fast = replace(
+        DEFAULT,
+        number=1,
+        kind=TrialKind.SEARCH,
+        configuration=Configuration.of(SAFE),
+        metrics={**BETTER, "ttft_loaded_p50_ns": 10.0},
+    )
+    paths.trial(0).root.mkdir(parents=True)
+    paths.trial(0).launch.write_bytes(TypeAdapter(LaunchPlan).dump_json(DOCKER))
+    result = json.loads(conclude(spec, paths, (default, fast)).as_json())
+    assert result["recommended"]["number"] == 0
+    (passed,) = result["passed_over"]
+    assert (passed["trial"], passed["rule"]) == (1, "harm")
+    assert "TTFT under load x10" in passed["why"]
