@@ -115,7 +115,9 @@ def test_repeats_sharpen_the_comparison() -> None:
 def test_nothing_feasible_is_an_error_with_a_next_step() -> None:
     """No trial kept every limit: the command says so and what to do."""
     failure = Failure(kind=FailureKind.GPU_OOM, phase="starting", message="oom")
-    with pytest.raises(NothingFeasibleError, match="the one trial of 'sample' is not feasible") as caught:
+    with pytest.raises(
+        NothingFeasibleError, match="the one trial of 'sample' is not feasible"
+    ) as caught:
         recommend([record(0, failure=failure)], SPEC)
     assert caught.value.hint
 
