@@ -14,7 +14,6 @@ study's preference; what a candidate makes worse beside the objectives is taken 
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property
 from typing import Final
 
 from scipy import special
@@ -61,7 +60,7 @@ class Chooser:
     ) -> None:
         self._candidates, self._objectives, self._weights = candidates, objectives, weights
         self._noise, self._costs = noise, costs
-        self._costly: Callable[[Measured], Sequence[str]] = lambda _: ()
+        self._beaten: dict[int, Outdone] | None = None
         self._noise_of_score, self._level = noise_of_score, level
         self._scores: dict[int, tuple[Measured, float]] = {}
         wanted = None if baseline is None else baseline.configuration
@@ -82,7 +81,9 @@ class Chooser:
         Args:
             costly: Names those of a candidate (`analysis/standing.py`, which needs this chooser).
         """
-        self._costly = costly
+        self._beaten = self._outdone_with(
+            costly
+        )  # kept itself, it would close a ring of references
 
     @property
     def best(self) -> Measured:
@@ -155,19 +156,25 @@ class Chooser:
         sound = [c for c in candidates if not self.harms(c)]
         return sound if sound or self._baseline is not None else list(candidates)
 
-    @cached_property
+    @property
     def _outdone(self) -> dict[int, Outdone]:
         """By the identity of the candidate."""
+        if self._beaten is None:
+            self._beaten = self._outdone_with(lambda _: ())
+        return self._beaten
+
+    def _outdone_with(self, costly: Callable[[Measured], Sequence[str]]) -> dict[int, Outdone]:
         if self._costs is None or self._baseline is None:
             return {}
         ranked = sorted(self._better, key=self.score, reverse=True)
         near = [c for c in ranked if self._is_close(c, ranked[0])]
-        found = outdone(near, self._costs, self._may_outdo)
-        return {id(near[index]): by for index, by in found.items()}
 
-    def _may_outdo(self, candidate: Measured, other: Measured) -> bool:
-        is_close = self._is_close(candidate, other)
-        return is_close and len(self._costly(candidate)) <= len(self._costly(other))
+        def may_outdo(candidate: Measured, other: Measured) -> bool:
+            is_close = self._is_close(candidate, other)
+            return is_close and len(costly(candidate)) <= len(costly(other))
+
+        found = outdone(near, self._costs, may_outdo)
+        return {id(near[index]): by for index, by in found.items()}
 
     def _is_close(self, candidate: Measured, other: Measured) -> bool:
         """Whether it is within the noise of another one, or keeps most of its lead."""
