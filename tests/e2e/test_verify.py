@@ -8,6 +8,7 @@ from pathlib import Path
 import orjson
 import pytest
 
+from autotune.errors import ProbeError
 from autotune.records import FailureKind, TrialKind, TrialRecord
 from tests.e2e.conftest import RealStudy, real_study, usable
 from tests.support.command import Event, Finished
@@ -76,7 +77,11 @@ def verified(deployer: str, folder: Path) -> Iterator[Verified]:
     command = ("verify", study.name, "--repeats", "2", "--json")
     stopped = study.place.interrupt(*command, at=loading)
     left = study.left_running()
-    done = study.place.run(*command, timeout_s=500)
+    done = study.place.run(*command, timeout_s=300)
+    if (
+        done.code == ProbeError.exit_code
+    ):  # its verdict is at 95%: by luck once in twenty times, not twice
+        done = study.place.run(*command, timeout_s=300)
     yield Verified(study=study, files=files, stopped=stopped, left=left, done=done)
     assert study.left_running() == []
 
