@@ -81,9 +81,8 @@ class Chooser:
         Args:
             costly: Names those of a candidate (`analysis/standing.py`, which needs this chooser).
         """
-        self._beaten = self._outdone_with(
-            costly
-        )  # kept itself, it would close a ring of references
+        # Now: to keep `costly` would close a ring of references that only the collector ends.
+        self._beaten = self._outdone_with(costly)
 
     @property
     def best(self) -> Measured:

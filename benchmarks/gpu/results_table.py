@@ -6,15 +6,13 @@ Writes each table between its two marks in the README; with --check only says wh
 is what the records give.
 """
 
-import argparse
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
 from typing import Final
 
 from autotune.records import OutcomeStatus, TrialRecord
 from benchmarks.gpu import error_tables
 from benchmarks.gpu.markdown import DASH, markdown
+from benchmarks.gpu.page import outcome, seconds, write_or_check
 from benchmarks.gpu.published import RESULTS, STUDIES, records_of
 
 PAGE: Final = RESULTS.parent / "README.md"
@@ -83,7 +81,7 @@ def machines() -> str:
 def measured(study: str) -> str:
     """Every trial of a study with its main metrics."""
     rows = [
-        (_label(r), _outcome(r), *(_figure(r.metrics, metric) for metric in _SHOWN))
+        (_label(r), outcome(r), *(_figure(r.metrics, metric) for metric in _SHOWN))
         for r in records_of(study)
     ]
     return markdown(("trial", "outcome", *(head for head, _, _ in _SHOWN.values())), rows)
@@ -125,8 +123,8 @@ def startup() -> str:
     for study in STUDIES:
         for record in records_of(study):
             if record.metrics.get("startup_ns"):
-                seconds = (_seconds(record.metrics.get(metric)) for metric, _ in _STARTUP)
-                rows.append((study, _label(record), *seconds))
+                spent = (seconds(record.metrics.get(metric)) for metric, _ in _STARTUP)
+                rows.append((study, _label(record), *spent))
     return markdown(("study", "trial", *(head for _, head in _STARTUP)), rows)
 
 
@@ -174,22 +172,6 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-def filled(page: str) -> str:
-    """The page with every table between its marks made anew.
-
-    Raises:
-        ValueError: If a mark is missing.
-    """
-    for name, make in TABLES.items():
-        begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
-        if begin not in page or end not in page:
-            message = f"{PAGE.name} lacks the marks of table {name}"
-            raise ValueError(message)
-        before, rest = page.split(begin)
-        page = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
-    return page
-
-
 def _groups(study: str) -> list[tuple[str, float, int]]:
     """Each group that was started together: its labels, wall seconds, and number."""
     groups: dict[str, list[TrialRecord]] = {}
@@ -209,12 +191,6 @@ def _label(record: TrialRecord) -> str:
     return record.label or str(record.number)
 
 
-def _outcome(record: TrialRecord) -> str:
-    failure = record.outcome.failure
-    status = record.outcome.status.value
-    return status if failure is None else f"{status}: {failure.kind.value}"
-
-
 def _figure(metrics: Mapping[str, float | None], metric: str) -> str:
     value = metrics.get(metric)
     _, divisor, form = _SHOWN[metric]
@@ -228,22 +204,5 @@ def _change(
     return DASH if value is None or not against else f"{value / against - 1:+.0%}"
 
 
-def _seconds(value_ns: float | None) -> str:
-    return DASH if value_ns is None else f"{value_ns / 1e9:.1f}"
-
-
-def main() -> None:
-    """Write the tables, or check them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    asked = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    made = filled(page)
-    if asked.check and made != page:
-        sys.exit(f"{Path(PAGE).name} is not what the records give; run this without --check")
-    if not asked.check:
-        PAGE.write_text(made, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, TABLES, __doc__)

@@ -6,9 +6,7 @@ Writes each table between its two marks in the page; with --check only says whet
 what the records give.
 """
 
-import argparse
 import re
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from statistics import median
@@ -19,6 +17,7 @@ from autotune.records import TrialRecord
 from autotune.store import TrialStore
 from benchmarks.gpu.in_turn import mean_ratio, read, table
 from benchmarks.gpu.markdown import DASH, markdown
+from benchmarks.gpu.page import outcome, seconds, write_or_check
 
 FOLDER: Final = Path(__file__).resolve().parents[2] / "docs" / "results" / "2026-11-26-h100-second"
 PAGE: Final = FOLDER / "README.md"
@@ -60,7 +59,7 @@ def records_of(study: str, root: Path = FOLDER) -> tuple[TrialRecord, ...]:
 def measured(study: str, *, left_out: tuple[str, ...] = ()) -> str:
     """Every trial of a study with its main metrics."""
     rows = [
-        (record.label, _outcome(record), *(_figure(record, tag) for tag in shown))
+        (record.label, outcome(record), *(_figure(record, tag) for tag in shown))
         for record in records_of(study)
         for shown in ([tag for tag in _SHOWN if tag not in left_out],)
     ]
@@ -121,8 +120,8 @@ def startup() -> str:
     for study in AWQ:
         for record in records_of(study):
             if record.metrics.get("startup_ns"):
-                seconds = (_seconds(record.metrics.get(tag)) for tag in _STARTUP)
-                rows.append((study, record.label, *seconds))
+                spent = (seconds(record.metrics.get(tag)) for tag in _STARTUP)
+                rows.append((study, record.label, *spent))
     return markdown(("study", "trial", *_STARTUP.values()), rows)
 
 
@@ -136,8 +135,8 @@ def caching() -> str:
         warm = [ns for ns in spent if 0 < ns < WARM_BELOW_NS]
         saved = (median(cold) - median(warm)) * len(warm) if cold and warm else None
         rows.append((
-            name, str(len(cold)), _seconds(median(cold) if cold else None), str(len(warm)),
-            _seconds(median(warm) if warm else None), _seconds(saved),
+            name, str(len(cold)), seconds(median(cold) if cold else None), str(len(warm)),
+            seconds(median(warm) if warm else None), seconds(saved),
         ))  # fmt: skip
     heads = ("study", "starts that compiled", "median s", "starts that loaded", "median s",
              "saved in all, s")  # fmt: skip
@@ -163,50 +162,11 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
 }
 
 
-def filled(page: str) -> str:
-    """The page with every table between its marks made anew.
-
-    Raises:
-        ValueError: If a mark is missing.
-    """
-    for name, make in TABLES.items():
-        begin, end = f"<!-- table: {name} -->", f"<!-- end: {name} -->"
-        if begin not in page or end not in page:
-            message = f"{PAGE.name} lacks the marks of table {name}"
-            raise ValueError(message)
-        before, rest = page.split(begin)
-        page = f"{before}{begin}\n{make()}\n{end}{rest.split(end)[1]}"
-    return page
-
-
-def _outcome(record: TrialRecord) -> str:
-    failure = record.outcome.failure
-    status = record.outcome.status.value
-    return status if failure is None else f"{status}: {failure.kind.value}"
-
-
 def _figure(record: TrialRecord, tag: str) -> str:
     value = record.metrics.get(tag)
     _, divisor, form = _SHOWN[tag]
     return DASH if value is None else format(value / divisor, form)
 
 
-def _seconds(value_ns: float | None) -> str:
-    return DASH if value_ns is None else f"{value_ns / 1e9:.1f}"
-
-
-def main() -> None:
-    """Write the tables, or check them."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--check", action="store_true", help="write nothing")
-    asked = parser.parse_args()
-    page = PAGE.read_text(encoding="utf-8")
-    made = filled(page)
-    if asked.check and made != page:
-        sys.exit(f"{PAGE.name} is not what the records give; run this without --check")
-    if not asked.check:
-        PAGE.write_text(made, encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    write_or_check(PAGE, TABLES, __doc__)

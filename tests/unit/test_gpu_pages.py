@@ -8,13 +8,14 @@ import pytest
 from autotune.paths import StudyPaths
 from autotune.store import TrialStore
 from benchmarks.gpu import in_turn, second_page
+from benchmarks.gpu.page import filled
 from benchmarks.gpu.publish import MACHINE_PATH
 
 
 def test_the_page_is_what_the_records_give() -> None:
     """Whoever runs the command gets the page that is there."""
     page = second_page.PAGE.read_text(encoding="utf-8")
-    assert second_page.filled(page) == page
+    assert filled(page, second_page.TABLES) == page
 
 
 def test_the_records_of_the_second_machine_are_whole() -> None:
@@ -54,4 +55,4 @@ def test_one_round_has_no_interval() -> None:
 def test_a_page_without_marks_is_refused() -> None:
     """A table cannot be left out in silence."""
     with pytest.raises(ValueError, match="marks of table"):
-        second_page.filled("# nothing")
+        filled("# nothing", second_page.TABLES)

@@ -13,12 +13,14 @@ from autotune.cli.conclude import conclude, summarise
 from autotune.cli.options import load_study
 from autotune.cli.running import open_study
 from autotune.cli.verdict import print_verdict
+from autotune.paths import StudyPaths
 from autotune.records import Configuration, Outcome, OutcomeStatus, TrialKind, TrialRecord
 from autotune.report.html import report_html
 from autotune.report.inputs import gather
 from autotune.report.markdown import report_markdown
 from autotune.seams.deployment import LaunchPlan
 from autotune.seams.telemetry import Hardware
+from autotune.spec.study import StudySpec
 from autotune.store import read_stored_study, write_study
 from tests.support.launches import DOCKER
 
@@ -42,15 +44,20 @@ def plain(text: str) -> str:
     return " ".join(text.replace("#", " ").split())
 
 
-def test_the_rule_behind_a_setting_is_told_in_every_output(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Who reads an exported file learns as well as who reads the screen what it is there for."""
+def written_study(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[StudySpec, StudyPaths]:
+    """A study without trials, as a run writes it down."""
     monkeypatch.chdir(tmp_path)
     asked = load_study("rtx5070", {"engine.name": "simulated", "budget.trials": 14})
     workbench = open_study(asked, hardware=Hardware()).workbench
     write_study(workbench.paths, workbench.spec, workbench.space.space)
-    spec, paths = read_stored_study(workbench.paths)[0], workbench.paths
+    return read_stored_study(workbench.paths)[0], workbench.paths
+
+
+def test_the_rule_behind_a_setting_is_told_in_every_output(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who reads an exported file learns as well as who reads the screen what it is there for."""
+    spec, paths = written_study(tmp_path, monkeypatch)
     best = replace(
         DEFAULT,
         number=1,
@@ -89,11 +96,7 @@ def test_the_json_says_why_the_front_was_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Twice as fast, and ten times the wait under load: the default, with the reason against it."""
-    monkeypatch.chdir(tmp_path)
-    asked = load_study("rtx5070", {"engine.name": "simulated", "budget.trials": 14})
-    workbench = open_study(asked, hardware=Hardware()).workbench
-    write_study(workbench.paths, workbench.spec, workbench.space.space)
-    spec, paths = read_stored_study(workbench.paths)[0], workbench.paths
+    spec, paths = written_study(tmp_path, monkeypatch)
     default = replace(DEFAULT, metrics={**PLAIN, "ttft_loaded_p50_ns": 1.0})
     fast = replace(
         DEFAULT,
