@@ -297,7 +297,8 @@ class Scheduler:
     def _step(self, draft: _Draft) -> Step:
         load, growth = work_of(self._shape, draft.decodes, draft.chunks)
         count = 1
-        if not draft.chunks:
+        # After one was pushed out the next iteration may take it back, so it is planned by itself.
+        if not draft.chunks and not draft.preempted:
             settings, free = self._settings, self.pool.available
             count = run_length(draft.decodes, free, settings.block_size, settings.scheduler_steps)
         stores = 0

@@ -4,7 +4,7 @@ import asyncio
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 
 from autotune.clock import VirtualClock
 from autotune.engines.simulated.client import SimulatedClient
@@ -73,6 +73,7 @@ def test_every_token_asked_for_comes_and_every_block_goes_back(  # noqa: PLR0917
 
 @settings(max_examples=25)
 @given(work=_WORK, concurrency=st.integers(1, 12), blocks=st.integers(24, 80))
+@example(work=[(1, 21, 14), (1, 150, 12), (1, 150, 13)], concurrency=3, blocks=24)  # pushed out
 def test_runs_of_iterations_give_the_times_of_single_ones(
     work: list[tuple[int, int, int]], concurrency: int, blocks: int
 ) -> None:
