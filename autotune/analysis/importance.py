@@ -1,9 +1,10 @@
 """Which parameters decide an objective: permutation importance of a forest over feasible trials.
 
-A random forest is fitted to the logarithm of the objective; a parameter's importance is how much
-of the forest's R² goes when its column is shuffled (Breiman 2001, section 10), the shares made to
-sum to one. Conditions need no care: an inactive parameter has the value `default`. Out-of-bag
-R² says whether the forest knows anything; if not, no importance is claimed.
+A random forest is fitted to the logarithm of the objective; a parameter's importance is the squared
+error that its trees gain, over the trials they have not seen, when its column is shuffled
+(Breiman 2001, section 10), the shares made to sum to one. Conditions need no care: an inactive
+parameter has the value `default`. Out-of-bag R2 says whether the forest knows anything; if not, no
+importance is claimed.
 """
 
 from collections.abc import Sequence
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from sklearn.ensemble import RandomForestRegressor
 
+from autotune.analysis.forest import codes_of, grow, known_share, losses
 from autotune.analysis.pairs import value_of
 from autotune.analysis.pareto import FloatArray
 from autotune.records import Scalar, TrialRecord
@@ -21,10 +22,6 @@ from autotune.spec.study import Objective
 
 MIN_TRIALS: Final = 12
 """Feasible trials under which no importance is given."""
-
-_TREES: Final = 100
-_REPEATS: Final = 10
-"""Times that a column is shuffled."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,28 +71,10 @@ def _encode(values: Sequence[Scalar]) -> FloatArray:
 
 def _shares(features: FloatArray, targets: FloatArray) -> FloatArray:
     """Shares of the columns; empty if the forest knows nothing."""
-    forest = RandomForestRegressor(
-        n_estimators=_TREES, min_samples_leaf=2, oob_score=True, bootstrap=True, random_state=0
-    ).fit(features, targets)
-    if forest.oob_score_ <= 0:
+    random = np.random.default_rng(0)
+    codes = codes_of(features)
+    forest = grow(codes, targets, random)
+    if known_share(forest, codes, targets) <= 0:
         return np.zeros(0)
-    shuffled = _shuffled(features, np.random.default_rng(0))
-    predicted = forest.predict(shuffled.reshape(-1, features.shape[1]))
-    errors = (predicted.reshape(*shuffled.shape[:3]) - targets) ** 2
-    base = np.sum((forest.predict(features) - targets) ** 2)
-    # Losses of R², times the targets' variance that all of them are divided by.
-    raw = np.clip(errors.sum(axis=2).mean(axis=1) - base, 0.0, None)
+    raw = np.clip(losses(forest, codes, targets, random), 0.0, None)
     return np.asarray(raw / raw.sum()) if raw.sum() > 0 else np.zeros(0)
-
-
-def _shuffled(features: FloatArray, random: np.random.Generator) -> FloatArray:
-    """Every column shuffled `_REPEATS` times: (column, repeat, row, column).
-
-    In one block, for a forest answers one long question far sooner than many short ones.
-    """
-    rows, columns = features.shape
-    block = np.tile(features, (columns, _REPEATS, 1, 1))
-    for column in range(columns):
-        for repeat in range(_REPEATS):
-            block[column, repeat, :, column] = features[random.permutation(rows), column]
-    return block

@@ -3,12 +3,13 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from autotune.analysis.comparable import Correction, corrected
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, success_criteria
 from autotune.analysis.front import as_shown
+from autotune.analysis.importance import Importance, importances
 from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
 from autotune.analysis.recommend import Recommendation, recommend
@@ -19,9 +20,6 @@ from autotune.records import Configuration, TrialRecord
 from autotune.report.bounds import whole_bytes
 from autotune.report.tables import any_simulated
 from autotune.spec.study import Preference, StudySpec
-
-if TYPE_CHECKING:
-    from autotune.analysis.importance import Importance
 
 HEADLINES: Final = (
     "output_tokens_per_s", "total_tokens_per_s", "requests_per_s", "goodput_requests_per_s",
@@ -56,7 +54,7 @@ class Findings:
     recommendation: Recommendation | None
     criteria: tuple[Criterion, ...]
     noise: Mapping[str, Noise]
-    importances: "Mapping[str, tuple[Importance, ...]]"
+    importances: Mapping[str, tuple[Importance, ...]]
     parameters: tuple[str, ...]
     corrections: tuple[Correction, ...] = ()
     spreads: tuple[Spread, ...] = ()
@@ -162,8 +160,7 @@ def findings_of(
         spec: As resolved.
         records: Every trial, as measured.
         prefer: Another preference than the study's.
-        with_importances: Their forests take seconds; a page that is drawn again and again
-            leaves them out.
+        with_importances: A forest per objective; whoever does not show them leaves them out.
     """
     made = corrected(records, spec.objectives)
     records = made.records
@@ -206,10 +203,7 @@ def _importances(
     records: Sequence[TrialRecord],
     parameters: Sequence[str],
     spreads: Sequence[Spread],
-) -> "dict[str, tuple[Importance, ...]]":
-    # scikit-learn takes two seconds to import, which no other command should pay.
-    from autotune.analysis.importance import importances  # noqa: PLC0415
-
+) -> dict[str, tuple[Importance, ...]]:
     noise = {spread.metric for spread in spreads if spread.is_noise}
     return {
         o.metric: () if o.metric in noise else importances(records, o, parameters)

@@ -76,7 +76,7 @@ def stored_findings(
         spec: As resolved.
         records: Every trial.
         prefer: Another preference than that.
-        with_importances: Their forests take seconds.
+        with_importances: A forest per objective; whoever does not show them leaves them out.
 
     Raises:
         StoreError: If the preference cannot be read.

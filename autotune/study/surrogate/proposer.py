@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Final
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped] # of scikit-learn
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
 from autotune.analysis.hypervolume import hypervolume
 from autotune.analysis.pareto import is_on_front
