@@ -109,6 +109,14 @@ def _gpu_use(facts: Facts) -> Iterator[Check]:
     elif facts.gpu_processes == 0:
         yield Check(name="other processes on the GPU", state=State.OK, found="none")
     gpu = facts.hardware.gpu
+    if gpu and gpu.display_is_on:
+        yield Check(
+            name="display on the GPU",
+            state=State.WARNING,
+            found="a desktop draws on it",
+            consequence="it takes memory and time from every trial; headroom.gpu_gib is its share",
+            mend="draw with another card, or end the desktop while a study runs",
+        )
     ratio = None if gpu is None else gpu.power_limit_ratio
     if ratio is None:
         return

@@ -207,8 +207,9 @@ def memory_panels(spec: StudySpec, samples: Sequence[Sample]) -> tuple[MemoryPan
 
 
 _ENVIRONMENT: Final = {
-    "gpu": "GPU", "gpu_memory_bytes": "GPU memory", "gpu_driver": "driver", "image": "image",
-    "image_digest": "image digest", "engine": "engine", "engine_release": "engine release",
+    "gpu": "GPU", "gpu_memory_bytes": "GPU memory", "gpu_driver": "driver",
+    "gpu_other_users": "other users of the GPU", "image": "image", "image_digest": "image digest",
+    "engine": "engine", "engine_release": "engine release",
     "engine_platform": "engine platform", "model": "model", "model_revision": "model revision",
     "host_platform": "host", "host_cpu_count": "CPU cores", "host_memory_bytes": "host memory",
     "python": "Python", "autotune": "autotune",

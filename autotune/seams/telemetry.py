@@ -13,6 +13,7 @@ class Gpu:
         memory_bytes: All of it, as NVML counts.
         reserved_bytes: What the driver keeps of it: CUDA sees that much less. None: not told.
         power_limit_ratio: Set limit / the card's own default. None: not told.
+        display_is_on: Whether a desktop draws on it. None: not told.
     """
 
     index: int
@@ -23,6 +24,7 @@ class Gpu:
     uuid: str = ""
     reserved_bytes: int | None = None
     power_limit_ratio: float | None = None
+    display_is_on: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

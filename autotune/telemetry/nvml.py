@@ -94,6 +94,7 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
                 uuid=uuids[index],
                 reserved_bytes=_reserved_bytes(library, handle),
                 power_limit_ratio=_power_limit_ratio(library, handle),
+                display_is_on=_display_is_on(library, handle),
             )
         )
     return tuple(found)
@@ -117,6 +118,12 @@ def _power_limit_ratio(library: Any, handle: Any) -> float | None:
     limit_mw = _asked(library.nvmlDeviceGetPowerManagementLimit, handle)
     default_mw = _asked(library.nvmlDeviceGetPowerManagementDefaultLimit, handle)
     return None if limit_mw is None or not default_mw else float(limit_mw / default_mw)
+
+
+def _display_is_on(library: Any, handle: Any) -> bool | None:
+    """An X server or the like is attached, also where no monitor is (nvml.h)."""
+    state = _asked(library.nvmlDeviceGetDisplayActive, handle)
+    return None if state is None else bool(state == pynvml.NVML_FEATURE_ENABLED)
 
 
 class NvmlSource:

@@ -28,13 +28,15 @@ from autotune.paths import StudyPaths
 from autotune.records import Configuration, Failure, FailureKind, TrialRecord
 from autotune.seams.deployment import Identity, LaunchPlan
 from autotune.seams.engine import Capabilities, LaunchContext, Screening, Settled
+from autotune.seams.events import Notice
 from autotune.seams.telemetry import Sample
 from autotune.seams.trial import TrialRequest
 from autotune.spec.study import StudySpec
 from autotune.trial.attempt import Attempt
 from autotune.trial.evidence import read_log
 from autotune.trial.limits import no_room
-from autotune.trial.quiet import IdleLevel, look
+from autotune.trial.neighbours import OTHER_USERS, neighbours
+from autotune.trial.quiet import IdleLevel, look, settled_look
 from autotune.trial.session import Session
 from autotune.trial.tools import TrialTools
 
@@ -71,6 +73,7 @@ class Trials:
         self._owner = owner
         self._idle = IdleLevel(gpu_memory_used_bytes=None)
         self._before: Sample | None = None
+        self._neighbours = ""
         self._other_images: dict[str, Capabilities] = {}
 
     async def prepare(self) -> tuple[str, ...]:
@@ -83,10 +86,15 @@ class Trials:
             HostError: Less of the host's memory is available than must stay so.
         """
         swept = await self._tools.deployer.sweep(self._spec.name)
-        values = await look(self._tools.machine_sources)
+        sources, clock = self._tools.machine_sources, self._tools.clock
+        values = await (settled_look(sources, clock) if swept else look(sources))
         self._before = Sample(at_ns=self._tools.clock.now_ns(), values=values)
         self._idle = IdleLevel.of(values)
         hardware = self._tools.context.hardware
+        self._neighbours = neighbours(values, hardware)
+        if self._neighbours:
+            text = f"the GPU has other users ({self._neighbours}): figures hold beside them"
+            self._tools.observer(Notice(text=text, level="warning"))
         too_little = no_room(self._before, self._spec.headroom, hardware)
         if too_little is not None:
             message = f"no trial could run: {too_little}"
@@ -126,6 +134,8 @@ class Trials:
             study=self._spec.name,
             wall_start=self._tools.clock.wall().isoformat(),
         )
+        if self._neighbours:
+            attempt.environment[OTHER_USERS] = self._neighbours
         try:
             await self._run(attempt)
         except asyncio.CancelledError:

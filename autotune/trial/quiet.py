@@ -16,6 +16,8 @@ from autotune.units import BYTES_PER_MIB, s_from_ns
 TOLERANCE_BYTES: Final = 256 * BYTES_PER_MIB
 POLL_S: Final = 0.1
 LOOK_TIMEOUT_S: Final = 10.0
+SETTLE_S: Final = 1.0
+SETTLE_LOOKS: Final = 30
 _KEY: Final = "gpu_memory_used_bytes"
 
 
@@ -28,6 +30,17 @@ async def look(sources: Sequence[Source]) -> dict[str, float | None]:
                 values.update(await source.read())
         except TimeoutError:  # a driver that hangs: the trial goes on without its figures
             values.update(dict.fromkeys(source.keys))
+    return values
+
+
+async def settled_look(sources: Sequence[Source], clock: Clock) -> dict[str, float | None]:
+    """A reading once GPU memory no longer falls: a dead run's servers have just been ended."""
+    values = await look(sources)
+    for _ in range(SETTLE_LOOKS):
+        await clock.sleep(SETTLE_S)
+        before, values = values, await look(sources)
+        if IdleLevel.of(values).is_reached(before):
+            break
     return values
 
 

@@ -30,6 +30,7 @@ class FakeCard:
     throttle: int = 0x4
     compute_pids: tuple[int, ...] = (41, 42)
     graphics_pids: tuple[int, ...] = (42, 900)
+    display_is_on: bool = False
 
 
 @dataclass
@@ -97,6 +98,10 @@ class FakeNvml:
     def nvmlDeviceGetUtilizationRates(self, card: FakeCard) -> SimpleNamespace:  # noqa: N802
         """In percent."""
         return SimpleNamespace(gpu=card.utilization, memory=0)
+
+    def nvmlDeviceGetDisplayActive(self, card: FakeCard) -> int:  # noqa: N802
+        """1 where something draws."""
+        return int(card.display_is_on)
 
     def nvmlDeviceGetPowerManagementLimit(self, card: FakeCard) -> int:  # noqa: N802
         """Milliwatts, as it is set."""

@@ -163,6 +163,7 @@ class FakeDeployer:
         self.running = 0
         self.started = 0
         self.stop_takes_s = 0.0
+        self.swept: tuple[str, ...] = ()
         self.last: FakeDeployment | None = None
 
     async def preflight(self, plan: LaunchPlan) -> None:
@@ -186,8 +187,8 @@ class FakeDeployer:
                 await self.clock.sleep(self.stop_takes_s)
 
     async def sweep(self, study: str) -> tuple[str, ...]:
-        """Nothing was left."""
-        return ()
+        """What a dead run left; nothing unless a test says so."""
+        return self.swept
 
 
 @dataclass

@@ -152,7 +152,17 @@ def test_an_image_that_is_not_there_names_the_command_that_fetches_it() -> None:
 
 
 def test_a_display_on_the_gpu_is_noticed() -> None:
-    """Another process takes memory and time."""
+    """It takes memory and time, whether or not its process is told."""
+    (card,) = READY.hardware.gpus
+    shown = replace(READY.hardware, gpus=(replace(card, display_is_on=True),))
+    check = verdict(replace(READY, hardware=shown), "display on the GPU")
+
+    assert check.state is State.WARNING
+    assert "headroom.gpu_gib" in check.consequence
+
+
+def test_another_process_on_the_gpu_is_noticed() -> None:
+    """It takes memory and time."""
     check = verdict(replace(READY, gpu_processes=1), "other processes on the GPU")
 
     assert check.state is State.WARNING

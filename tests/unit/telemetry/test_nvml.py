@@ -66,6 +66,15 @@ def test_the_power_limit_is_told_against_the_cards_own() -> None:
     assert untold.power_limit_ratio is None
 
 
+def test_a_display_on_a_card_is_told() -> None:
+    """One that is on, one that is off, one that a driver does not tell of."""
+    cards = [FakeCard(display_is_on=True), FakeCard()]
+    told = read_gpus(FakeNvml(cards=cards), setting="0,1")
+    assert [gpu.display_is_on for gpu in told] == [True, False]
+    (untold,) = read_gpus(FakeNvml(refused={"nvmlDeviceGetDisplayActive"}), setting="0")
+    assert untold.display_is_on is None
+
+
 def test_a_card_that_gives_no_handle_is_left_out_and_the_others_are_read() -> None:
     """One that has fallen off the bus, say."""
     cards = [FakeCard(name="lost", is_lost=True), FakeCard(name="fine")]
