@@ -1,14 +1,14 @@
 """Which candidate to take: weights, scores, and when a difference counts.
 
 Gains are logarithms of ratios to the baseline, signed so that more is better, weighted by the
-study's preference; what a candidate makes worse beside the objectives is taken off
-(`analysis/costs.py`). A candidate is passed over, in this order, where
+study's preference; what a candidate makes worse beside the objectives is taken off: in full where
+it is a large factor, else a fifth of it (`analysis/costs.py`). That is its score. A candidate is
+passed over, in this order, where
 
-1. it makes something beside the objectives worse than the default by a large factor;
-2. it does not beat the default beyond luck;
-3. another one that beats it too has something that it loses by a large factor (`beside.py`);
-4. its score is behind the best one's beyond the noise;
-5. it has a setting that is shown to cost something and not to help, and another one has none, or
+1. its score does not beat the default's beyond luck;
+2. another one that beats it too has something that it loses by a large factor (`beside.py`);
+3. its score is behind the best one's beyond the noise;
+4. it has a setting that is shown to cost something and not to help, and another one has none, or
    it changes more settings.
 """
 
@@ -68,7 +68,7 @@ class Chooser:
         self._baseline = next((c for c in candidates if c.configuration == wanted), None)
         self._large: dict[int, Mapping[str, float]] = {}
         self._kept: list[Measured] = []
-        self._better = self._sound([c for c in candidates if self.leads(c)])
+        self._better = [c for c in candidates if self.leads(c)]
 
     @property
     def baseline(self) -> Measured | None:
@@ -92,7 +92,7 @@ class Chooser:
         return max(self.left(), key=self.score)
 
     def left(self) -> list[Measured]:
-        """What beats the default without a large harm, and is not outdone by another one."""
+        """What beats the default and is not outdone by another one."""
         return [c for c in self._better if id(c) not in self._outdone]
 
     def harms(self, candidate: Measured) -> Mapping[str, float]:
@@ -147,14 +147,6 @@ class Chooser:
         best = max(among, key=self.score)
         return [c for c in among if not self.is_worse(c, best)]
 
-    def _sound(self, candidates: Sequence[Measured]) -> list[Measured]:
-        """Those without a large harm; where the default is no candidate, all if there are none.
-
-        Then something must be served, and what it makes worse is told.
-        """
-        sound = [c for c in candidates if not self.harms(c)]
-        return sound if sound or self._baseline is not None else list(candidates)
-
     @property
     def _outdone(self) -> dict[int, Outdone]:
         """By the identity of the candidate."""
@@ -189,7 +181,7 @@ class Chooser:
         return candidate is self._baseline
 
     def score(self, candidate: Measured) -> float:
-        """Weighted gains less the weighted harm."""
+        """Weighted gains less the harm."""
         known = self._scores.get(id(candidate))
         if known is None:  # kept with its score: else its id could come to be another's
             harm = 0.0 if self._costs is None else self._costs.penalty(candidate.records)
@@ -269,7 +261,7 @@ class Chooser:
     def leads(self, candidate: Measured, *, with_harm: bool = True) -> bool:
         """Whether it beats the default beyond luck (`analysis/decision.py`); all do without one.
 
-        By its objectives less the harm under the large factor; a large one is looked at beside it.
+        By its objectives less its harm, or by its objectives alone.
         """
         if self._baseline is None:
             return True

@@ -3,12 +3,12 @@
 Objectives say what is wanted; a setting can please them and spoil something that nobody named: a
 repeated prefix that is no longer cached, a queue in front of the first token. The rule:
 
-- what gets worse than the default's by a factor over `LARGE`, and clearly beyond the noise, keeps a
-  configuration from being recommended, whatever its objectives gain (`Costs.large`). Clearly: the
-  worst of some forty figures looks bad by luck, so each is held to its share of the level
-  (Bonferroni; a first token of 20 ms moves by a third from one start to the next);
-- less than that enters the score with a minor weight, beyond the noise only, the worst metric of
-  each probe once, for the metrics of one probe tell of the same requests (`Costs.penalty`).
+- what gets worse than the default's by a factor over `LARGE`, and clearly beyond the noise, counts
+  in full: the objectives must gain more than it loses, or it is not recommended. Clearly: the worst
+  of some forty figures looks bad by luck, so each is held to its share of the level (Bonferroni; a
+  first token of 20 ms moves by a third from one start to the next);
+- less than that counts with a minor weight, beyond the noise only;
+- of each probe the worst counts, for the metrics of one probe tell of the same requests.
 
 What gets better beside the objectives earns nothing against the default; between two that beat it,
 what the one has and the other would lose by that factor decides (`analysis/beside.py`).
@@ -29,7 +29,7 @@ from autotune.metrics import METRICS, Direction, Metric, Unit, metric_named
 from autotune.records import TrialRecord
 
 LARGE: Final = 1.5
-"""Factor over which something that got worse, beyond the noise, is a large harm."""
+"""Factor over which something that got worse, beyond the noise, is a large harm of weight 1."""
 HARM: Final = 0.2
 """Weight of harm under that factor: it must get worse five times as much as an objective gets
 better to outweigh it."""
@@ -91,6 +91,18 @@ class _Harm:
             min(_MOST_ERRORS, float(special.stdtrit(self.freedom, 1 - LEVEL / count))) * self.error
         )
 
+    @property
+    def is_large(self) -> bool:
+        """Whether it is over the factor, and clearly so."""
+        return self.worse > math.log(LARGE) and self.worse > self.clear
+
+    @property
+    def counted(self) -> float:
+        """What it takes from a score: all of it where it is large, else a little."""
+        if self.is_large:
+            return self.worse
+        return HARM * max(0.0, self.worse - SIGNIFICANT * self.error)
+
 
 class Costs:
     """Harm against a reference.
@@ -123,9 +135,8 @@ class Costs:
             if metric.tag not in self._aside and is_felt(metric):
                 harm = self._harm(metric, trials)
                 if harm is not None:
-                    beyond = max(0.0, harm.worse - SIGNIFICANT * harm.error)
-                    worst[metric.probe] = max(worst.get(metric.probe, 0.0), beyond)
-        return HARM * math.fsum(worst.values())
+                    worst[metric.probe] = max(worst.get(metric.probe, 0.0), harm.counted)
+        return math.fsum(worst.values())
 
     def ratios(self, trials: Sequence[TrialRecord]) -> Mapping[str, float]:
         """Metric to ratio against the reference, of what is worse beyond the noise.
@@ -149,12 +160,12 @@ class Costs:
         return {
             tag: ratio
             for tag, ratio in self.ratios(trials).items()
-            if tag not in self._aside and is_large(ratio) and self._is_clear(tag, trials)
+            if tag not in self._aside and self._is_large(tag, trials)
         }
 
-    def _is_clear(self, tag: str, trials: Sequence[TrialRecord]) -> bool:
+    def _is_large(self, tag: str, trials: Sequence[TrialRecord]) -> bool:
         harm = self._harm(METRICS[tag], trials)
-        return harm is not None and harm.worse > harm.clear
+        return harm is not None and harm.is_large
 
     def _harm(self, metric: Metric, trials: Sequence[TrialRecord]) -> "_Harm | None":
         """How much worse; None where it is not, or was not measured."""

@@ -8,9 +8,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from autotune.analysis.measurements import Measured, baseline_of, fairly, grouped, logs_of
+from autotune.analysis.measurements import baseline_of, fairly, grouped, logs_of
 from autotune.analysis.noise import SIGNIFICANT, Noise, noise_of
-from autotune.analysis.pairs import MatchedPair, matched_pairs, read_back, value_of
+from autotune.analysis.pairs import MatchedPair, holds, matched_pairs, read_back, value_of
 from autotune.metrics import metric_named
 from autotune.records import Scalar, TrialRecord
 from autotune.spec.space import DEFAULT
@@ -115,15 +115,22 @@ def effect_of(
     )
 
 
-def effects_of_parameter(
-    records: Sequence[TrialRecord], objective: Objective, parameter: str
-) -> tuple[Effect, ...]:
-    """The effect of each value that was tried, against the baseline's."""
-    groups, baseline = _fair(records, objective), baseline_of(records)
-    tried = dict.fromkeys(value_of(r, parameter) for r in records if r.is_feasible)
-    noise = noise_of(records, objective.metric)
-    effects = (_effect(groups, noise, objective, parameter, v, baseline) for v in tried)
-    return tuple(effect for effect in effects if effect is not None)
+def effects_by_parameter(
+    records: Sequence[TrialRecord], objective: Objective, parameters: Sequence[str]
+) -> dict[str, tuple[Effect, ...]]:
+    """For each parameter the effects of the values that were tried, against the baseline's."""
+    groups = [fairly(group, [objective]) for group in grouped(records, [objective])]
+    baseline, noise = baseline_of(records), noise_of(records, objective.metric)
+    feasible = [record for record in records if record.is_feasible]
+    found: dict[str, tuple[Effect, ...]] = {}
+    for parameter in parameters:
+        against = values_of_default(parameter, baseline)
+        tried = dict.fromkeys(value_of(record, parameter) for record in feasible)
+        values = [value for value in tried if value not in against]
+        pairs = matched_pairs(groups, parameter, values, against)
+        effects = (_effect(pairs, objective, value, noise) for value in values)
+        found[parameter] = tuple(effect for effect in effects if effect is not None)
+    return found
 
 
 def values_of_default(parameter: str, baseline: TrialRecord | None) -> tuple[Scalar, ...]:
@@ -134,23 +141,12 @@ def values_of_default(parameter: str, baseline: TrialRecord | None) -> tuple[Sca
     return (value_of(baseline, parameter), *(() if back is None else (back,)))
 
 
-def _fair(records: Sequence[TrialRecord], objective: Objective) -> list[Measured]:
-    return [fairly(group, [objective]) for group in grouped(records, [objective])]
-
-
-def _effect(  # noqa: PLR0917
-    groups: Sequence[Measured],
-    noise: Noise,
-    objective: Objective,
-    parameter: str,
-    value: Scalar,
-    baseline: TrialRecord | None,
+def _effect(
+    pairs: Sequence[MatchedPair], objective: Objective, value: Scalar, noise: Noise
 ) -> Effect | None:
-    against = values_of_default(parameter, baseline)
-    if value in against:
-        return None
+    """Of one value, of all pairs those that have it."""
     return effect_of(
-        matched_pairs(groups, parameter, (value,), against),
+        [pair for pair in pairs if holds(pair.having.latest, pair.parameter, (value,))],
         objective.metric,
         value,
         noise,

@@ -21,9 +21,8 @@ from autotune.spec.study import StudySpec
 def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Configuration, ...]:
     """The default, where it is feasible, and the best configurations of the search.
 
-    The one that would be recommended comes first, then by score, those with a large harm beside
-    the objectives last, for proofs do not make it smaller; only trials of the search decide, so
-    that the finalists stay the same while they are being proved. Each is deployed as it was
+    The one that would be recommended comes first, then by score; only trials of the search decide,
+    so that the finalists stay the same while they are being proved. Each is deployed as it was
     measured: without a setting that the default's server ran with too it might be another server,
     for which nothing speaks. Empty if there is nothing to prove.
     """
@@ -34,8 +33,7 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
         return ()
     baseline = decision.chooser.baseline
     default = None if baseline is None else baseline.configuration
-    chooser = decision.chooser
-    ranked = sorted(decision.everything, key=lambda m: (bool(chooser.harms(m)), -chooser.score(m)))
+    ranked = sorted(decision.everything, key=decision.chooser.score, reverse=True)
     wanted = dict.fromkeys(m.configuration for m in (decision.chosen, *ranked))
     best = [c for c in wanted if c != default][: spec.search.finalists]
     if not best:

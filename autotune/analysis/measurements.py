@@ -39,7 +39,7 @@ class Measured:
         columns = zip(*self.rows, strict=True)
         return tuple(math.fsum(column) / len(self.rows) for column in columns)
 
-    @property
+    @cached_property
     def latest(self) -> TrialRecord:
         """The last trial that was asked for by this name, of those that kept every limit if any.
 

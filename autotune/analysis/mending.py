@@ -3,7 +3,8 @@
 The search looks at objectives alone, so it may find all that is gained only beside a setting that
 makes something else worse by a large factor (`analysis/costs.py`). Before the finalists are picked
 the best of such configurations is measured without the suspects of its harm: settings that no
-configuration without this harm has.
+configuration without this harm has. Whether the harm outweighs the gain or not: without it there
+is more.
 
 A budget too small for proofs and ablations (`analysis/ablation.py`) keeps a few trials to measure
 its choice without what nothing shows to help.
@@ -35,7 +36,7 @@ _TIDYING_SHARE: Final = 8
 def next_mending(
     records: Sequence[TrialRecord], spec: StudySpec, *, refusal: Refusal = lambda _: None
 ) -> Configuration | None:
-    """The best that a large harm keeps out, less what does it; None where nothing is to be won.
+    """The best that has a large harm, less what does it; None where nothing is to be won.
 
     Args:
         records: Every trial so far.
@@ -46,7 +47,7 @@ def next_mending(
     if decision is None or decision.baseline is None:
         return None
     chooser, reference = decision.chooser, decision.baseline.configuration
-    least = chooser.gain(decision.chosen)
+    least = chooser.score(decision.chosen)
     spoilt = [
         m for m in decision.candidates
         if chooser.harms(m) and chooser.leads(m, with_harm=False) and chooser.gain(m) > least

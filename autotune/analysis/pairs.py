@@ -86,12 +86,12 @@ def matched_pairs(
     names = sorted({name for group in groups for name, _ in group.configuration.items})
     others: dict[object, list[Measured]] = {}
     for group in groups:
-        if _holds(group.latest, parameter, lacking):
+        if holds(group.latest, parameter, lacking):
             for key in _keys(group.latest, parameter, names):
                 others.setdefault(key, []).append(group)
     found: dict[tuple[Configuration, Configuration], MatchedPair] = {}
     for one in groups:
-        if not _holds(one.latest, parameter, having):
+        if not holds(one.latest, parameter, having):
             continue
         for other in (
             o for key in _keys(one.latest, parameter, names) for o in others.get(key, ())
@@ -113,7 +113,8 @@ def known_setting(record: TrialRecord, parameter: str) -> Scalar | None:
     return read_back(record, parameter) if asked is None else asked
 
 
-def _holds(record: TrialRecord, parameter: str, values: Collection[Scalar]) -> bool:
+def holds(record: TrialRecord, parameter: str, values: Collection[Scalar]) -> bool:
+    """Whether a trial has one of some values of a parameter, as asked for or as read back."""
     return value_of(record, parameter) in values or read_back(record, parameter) in values
 
 

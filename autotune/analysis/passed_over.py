@@ -1,7 +1,7 @@
 """Why what was measured better, or proved, is not what is recommended: the rule that did it.
 
 The rules are those of the choice (`analysis/choice.py`), looked at again in their order for one
-configuration: large harm beside the objectives, what another one has that it loses, the weighted
+configuration: harm beside the objectives, what another one has that it loses, the weighted
 score, the noise, what costs something, the number of changes, and that only what was proved by
 repeats may be chosen.
 """
@@ -31,8 +31,8 @@ _NAMED: Final = 2
 class Rule(StrEnum):
     """What a configuration was passed over by.
 
-    HARM     it makes something beside its objectives worse than the default by a large factor, or
-             by less that outweighs what it is ahead by in them
+    HARM     it makes something beside its objectives worse than the default, which outweighs what
+             it is ahead by in them
     LOSS     another one has something beside the objectives that it loses by a large factor
     SCORE    by the weights of the preference its objectives are behind
     NOISE    its lead is within the noise
@@ -148,8 +148,9 @@ class Passing:
         chooser, chosen = self._decision.chooser, self._decision.chosen
         is_candidate = any(point is m for m in self._decision.candidates)
         large = chooser.harms(point)
-        if large and not chooser.harms(chosen):
-            return Rule.HARM, f"{told(large, most=_NAMED)} against the default"
+        if large and not self._is_ahead(point) and chooser.baseline is not None:
+            outweighed = ", which outweighs its gain" if self._gains(point) else ""
+            return Rule.HARM, f"{told(large, most=_NAMED)} against the default{outweighed}"
         if chooser.is_baseline(chosen):
             return self._beside_the_default(point)
         if (by := chooser.outdone(point)) is not None:
@@ -175,6 +176,12 @@ class Passing:
         chooser = self._decision.chooser
         default = chooser.baseline
         return default is not None and chooser.score(point) > chooser.score(default)
+
+    def _gains(self, point: Measured) -> bool:
+        """Whether it would be above the default without its harm, by luck or not."""
+        chooser = self._decision.chooser
+        default = chooser.baseline
+        return default is not None and chooser.gain(point) > chooser.gain(default)
 
     def _not_shown(self, point: Measured) -> tuple[Rule, str]:
         """Of one that leads the default by no more than the noise, or would without its harm."""

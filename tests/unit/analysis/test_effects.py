@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from autotune.analysis.effects import Effect, change, effects_of_parameter
+from autotune.analysis.effects import Effect, change, effects_by_parameter
 from autotune.analysis.importance import MIN_TRIALS, importances
 from autotune.records import Applied, Configuration, Scalar, TrialKind, TrialRecord
 from autotune.spec.study import Objective
@@ -27,7 +27,7 @@ def effect_of_setting(
     records: list[TrialRecord], objective: Objective, parameter: str, value: Scalar
 ) -> Effect | None:
     """Of the effects of a parameter, that of a value."""
-    found = effects_of_parameter(records, objective, parameter)
+    found = effects_by_parameter(records, objective, [parameter])[parameter]
     return next((effect for effect in found if effect.value == value), None)
 
 
@@ -57,7 +57,7 @@ def test_a_value_is_held_against_the_default_and_not_against_other_values() -> N
     effect = effect_of_setting(records, SPEED, "a", "x")
     assert effect is not None
     assert effect.ratio == pytest.approx(1.2)
-    assert [e.value for e in effects_of_parameter(records, SPEED, "a")] == ["x", "y"]
+    assert [e.value for e in effects_by_parameter(records, SPEED, ["a"])["a"]] == ["x", "y"]
 
 
 def test_pairs_are_pooled_by_their_repeats() -> None:

@@ -68,7 +68,7 @@ def test_harm_is_never_given_as_what_makes_a_score_of_objectives_lower() -> None
     assert chosen.record.number == 1
     (passed,) = [p for p in chosen.passed if p.number == 2]
     assert passed.rule is Rule.HARM
-    assert passed.text == "TTFT under load x3.70 against the default"
+    assert passed.text == "TTFT under load x3.70 against the default, which outweighs its gain"
 
 
 def proofs(first: int, **figures: Any) -> list[TrialRecord]:
