@@ -1,12 +1,14 @@
 """Reading a study that was run before; nothing here writes."""
 
+import os
+import re
 from dataclasses import dataclass
 
 from autotune.errors import UsageError
 from autotune.paths import StudyPaths, results_root
 from autotune.records import TrialKind, TrialRecord
 from autotune.spec.space import SearchSpace
-from autotune.spec.study import Preference, StudySpec
+from autotune.spec.study import NAME_PATTERN, Preference, StudySpec
 from autotune.store import Stored, TrialStore, read_preference, read_stored_study
 
 
@@ -56,10 +58,9 @@ def stored_study(name: str) -> StoredStudy:
         UsageError: If there is no such study here.
         StoreError: If its files cannot be read.
     """
-    paths = StudyPaths(results_root() / name)
+    paths = paths_of(name)
     if not paths.spec.is_file():
-        message = f"there is no study {name!r} under {results_root()}"
-        raise UsageError(message, hint="`autotune list` shows those that there are.")
+        raise _no_study(name)
     spec, space = read_stored_study(paths)
     store = TrialStore(paths, spec.name)
     stored = store.read_all()
@@ -74,6 +75,35 @@ def stored_study(name: str) -> StoredStudy:
         prefer=read_preference(paths),
         damaged=tuple(damaged),
     )
+
+
+def paths_of(name: str) -> StudyPaths:
+    """Files of a study that was run here, by its name alone.
+
+    Raises:
+        UsageError: If it is no study's name: a path, say, which would lead anywhere.
+    """
+    if re.fullmatch(NAME_PATTERN, name) is None:
+        raise _no_study(name)
+    return StudyPaths(results_root() / name)
+
+
+def paths_of_written(name: str) -> StudyPaths:
+    """The same, of a study whose folder is autotune's, even where its file is lost or damaged.
+
+    Raises:
+        UsageError: If there is no such folder, or nothing in it that autotune writes.
+    """
+    paths = paths_of(name)
+    marks = (paths.spec, paths.trials, paths.database, paths.lock)
+    if paths.root.is_symlink() or not any(map(os.path.lexists, marks)):
+        raise _no_study(name)
+    return paths
+
+
+def _no_study(name: str) -> UsageError:
+    message = f"there is no study {name!r} under {results_root()}"
+    return UsageError(message, hint="`autotune list` shows those that there are.")
 
 
 def study_names() -> tuple[str, ...]:

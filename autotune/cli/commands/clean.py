@@ -6,10 +6,10 @@ from typing import Annotated
 import typer
 
 from autotune.cli.options import NameArgument
+from autotune.cli.stored import paths_of_written
 from autotune.clock import MonotonicClock
 from autotune.deployers import DEPLOYERS
-from autotune.errors import DockerUnavailableError, UsageError
-from autotune.paths import StudyPaths, results_root
+from autotune.errors import DockerUnavailableError, StoreError
 from autotune.store import StudyLock
 
 
@@ -25,10 +25,7 @@ def clean(
 
     Example: autotune clean default --results
     """
-    paths = StudyPaths(results_root() / name)
-    if not paths.root.is_dir():
-        message = f"there is no study {name!r} under {results_root()}"
-        raise UsageError(message, hint="`autotune list` shows those that there are.")
+    paths = paths_of_written(name)
     with StudyLock(paths.lock):
         for line in _sweep(name):
             typer.echo(line)
@@ -36,7 +33,11 @@ def clean(
             return
         if not yes and not typer.confirm(f"Remove {paths.root} and everything in it?"):
             raise typer.Abort
-        shutil.rmtree(paths.root)
+        try:
+            shutil.rmtree(paths.root)
+        except OSError as error:
+            message = f"{error.filename} cannot be removed: {error.strerror}"
+            raise StoreError(message, hint="Check its rights, and remove it by hand.") from error
     typer.echo(f"removed {paths.root}")
 
 
