@@ -189,10 +189,15 @@ def baseline_of(records: Sequence[TrialRecord]) -> TrialRecord | None:
     return found[-1] if found else None
 
 
+def log_of(record: TrialRecord, tag: str) -> float | None:
+    """Logarithm of a metric; None where it was not measured or has none."""
+    value = record.metrics.get(tag)
+    return math.log(value) if value is not None and 0 < value < math.inf else None
+
+
 def logs_of(records: Sequence[TrialRecord], tag: str) -> list[float]:
     """Logarithms of a metric where it was measured and has one."""
-    values = (record.metrics.get(tag) for record in records)
-    return [math.log(v) for v in values if v is not None and v > 0 and math.isfinite(v)]
+    return [log for record in records if (log := log_of(record, tag)) is not None]
 
 
 def logs_by_configuration(
@@ -201,9 +206,9 @@ def logs_by_configuration(
     """Logarithms of a metric over the feasible trials of each configuration that has some."""
     found: dict[Configuration, list[float]] = {}
     for record in records:
-        logs = logs_of([record], tag) if record.is_feasible else []
-        if logs:
-            found.setdefault(record.configuration, []).extend(logs)
+        log = log_of(record, tag) if record.is_feasible else None
+        if log is not None:
+            found.setdefault(record.configuration, []).append(log)
     return found
 
 

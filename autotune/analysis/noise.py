@@ -11,8 +11,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-import numpy as np
-
 from autotune.analysis.measurements import logs_by_configuration
 from autotune.records import TrialRecord
 from autotune.spec.study import Objective
@@ -69,7 +67,8 @@ def pooled(logs: Mapping[Any, Sequence[float]]) -> Noise:
     squares, freedom = 0.0, 0
     for values in logs.values():
         if len(values) > 1:
-            squares += float(np.var(values)) * len(values)
+            mean = math.fsum(values) / len(values)
+            squares += math.fsum((value - mean) ** 2 for value in values)
             freedom += len(values) - 1
     variance = (ASSUMED_WEIGHT * ASSUMED_SD**2 + squares) / (ASSUMED_WEIGHT + freedom)
     return Noise(relative_sd=math.sqrt(variance), repeats=freedom)

@@ -14,7 +14,6 @@ from autotune.cli.wiring import (
     read_model_facts,
     read_space,
 )
-from autotune.clock import MonotonicClock
 from autotune.deployers.docker_facts import require_docker
 from autotune.deployers.gpu_lock import GpuLocks
 from autotune.errors import SpecError
@@ -109,8 +108,3 @@ def say(console: Console, banner: str) -> None:
     """Print a banner that nobody can overlook."""
     if banner:
         console.print(banner, style="bold yellow", markup=False)
-
-
-def today() -> str:
-    """The date for a page's foot, ISO 8601; never that of a virtual clock."""
-    return MonotonicClock().wall().date().isoformat()

@@ -7,7 +7,7 @@ from typing import Final
 
 from markupsafe import Markup
 
-from autotune.analysis.effects import effects_of_parameter
+from autotune.analysis.effects import Effect, effects_by_parameter
 from autotune.records import TrialRecord
 from autotune.report.failures import value_order
 from autotune.report.findings import Findings
@@ -106,22 +106,33 @@ def parameter_effects(findings: Findings) -> tuple[ParameterEffects, ...]:
         }
         for name in findings.parameters
     }
-    found = [_effects(findings, name, shares[name]) for name in findings.parameters]
-    shown = [effects for effects in found if effects.plots or any(effects.shares.values())]
+    effects = {
+        o.metric: effects_by_parameter(findings.records, o, findings.parameters)
+        for o in findings.spec.objectives
+    }
+    found = [
+        _effects(findings, name, shares[name], {tag: of[name] for tag, of in effects.items()})
+        for name in findings.parameters
+    ]
+    shown = [one for one in found if one.plots or any(one.shares.values())]
     return tuple(sorted(shown, key=lambda e: -max(e.shares.values(), default=0.0)))
 
 
-def _effects(findings: Findings, name: str, shares: Mapping[str, float]) -> ParameterEffects:
+def _effects(
+    findings: Findings,
+    name: str,
+    shares: Mapping[str, float],
+    by_metric: Mapping[str, Sequence[Effect]],
+) -> ParameterEffects:
     panels, left_out = [], 0
-    for objective in findings.spec.objectives:
-        effects = effects_of_parameter(findings.records, objective, name)
+    for metric, effects in by_metric.items():
         common = sorted(effects, key=lambda e: -e.trials_with)[:_MOST_VALUES]
         left_out = max(left_out, len(effects) - len(common))
         panels.append(
             Panel(
-                title=title(objective.metric),
+                title=title(metric),
                 effects=sorted(common, key=lambda e: value_order(e.value)),
-                floor=findings.noise[objective.metric].floor,
+                floor=findings.noise[metric].floor,
             )
         )
     drawn = [panel for panel in panels if panel.effects]

@@ -20,9 +20,10 @@ _UNWANTED: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 def clean(text: str) -> str:
     """Without escape sequences, control and reordering characters; newlines and tabs stay."""
+    if text.isprintable():  # nothing of the categories C and Z but the blank
+        return text
     text = _ESCAPE_SEQUENCE.sub("", text).replace("\r\n", "\n").replace("\r", "\n")
-    seen = text.replace("\n", "").replace("\t", "")
-    if seen.isascii() and seen.isprintable():
+    if text.replace("\n", "").replace("\t", "").isprintable():
         return text
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in _UNWANTED else "\ufffd"

@@ -6,8 +6,8 @@ import typer
 from rich.console import Console
 
 from autotune.cli.options import NameArgument
-from autotune.cli.running import today
 from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.today import today
 from autotune.cli.warnings import warn
 from autotune.errors import SpecError, UsageError
 from autotune.paths import declared_file

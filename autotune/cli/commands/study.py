@@ -35,9 +35,9 @@ from autotune.cli.running import (
     open_study,
     require_space,
     say,
-    today,
 )
 from autotune.cli.stopped import told_when_stopped
+from autotune.cli.today import today
 from autotune.cli.verdict import print_verdict
 from autotune.cli.views import View, make_view
 from autotune.cli.wiring import Workbench
