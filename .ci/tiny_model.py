@@ -1,12 +1,14 @@
 """Makes a language model of 3 MB to serve in tests: random weights, its own tokenizer.
 
 Usage: python tiny_model.py OUT [--seed N] [--hidden-size N] [--layers N] [--kv-heads N]
+    [--always-text]
 (in an environment that holds transformers and torch)
 
 A two-layer Qwen2 with a byte-level BPE tokenizer trained on made-up words and a chat template.
 Everything comes from one seed, so two machines make the same model. Another seed or size makes
-another model with the same tokenizer. It knows nothing; it has the
-files, the shapes and the vocabulary that an engine needs.
+another model with the same tokenizer. It knows nothing: greedily it may say nothing but a special
+token, whose text a server leaves out, or half a character, which `--always-text` keeps from ever
+being the likeliest. It has the files, the shapes and the vocabulary that an engine needs.
 """
 
 import argparse
@@ -89,6 +91,16 @@ def make_model(
     return Qwen2ForCausalLM(config).to(torch.bfloat16)
 
 
+def silence_tokens_without_text(
+    model: Qwen2ForCausalLM, tokenizer: PreTrainedTokenizerFast
+) -> None:
+    """Give each token that has no text of its own the logit 0, below the best of the others."""
+    for token in range(VOCABULARY):
+        text = tokenizer.decode([token], skip_special_tokens=True)
+        if not text or "\N{REPLACEMENT CHARACTER}" in text:
+            model.lm_head.weight.data[token] = 0
+
+
 def main() -> None:
     """Write the model's folder; an existing whole one is left alone."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -97,6 +109,9 @@ def main() -> None:
     parser.add_argument("--hidden-size", type=int, default=128)
     parser.add_argument("--layers", type=int, default=2)
     parser.add_argument("--kv-heads", type=int, default=2)
+    parser.add_argument(
+        "--always-text", action="store_true", help="never a greedy token without text"
+    )
     asked = parser.parse_args()
     out = asked.out
     if (out / "made.json").is_file():
@@ -110,6 +125,8 @@ def main() -> None:
         layers=asked.layers,
         kv_heads=asked.kv_heads,
     )
+    if asked.always_text:
+        silence_tokens_without_text(model, tokenizer)
     model.save_pretrained(out)
     tokenizer.save_pretrained(out)
     for file in out.iterdir():

@@ -59,7 +59,9 @@ def request_body(
     else:
         body["prompt"] = prompt
     if request.ignore_eos:
-        body["ignore_eos"] = True
+        # Past the end of the text come special tokens, whose text vLLM and SGLang leave out: their
+        # chunks would be empty, and an answer that ends at once would have no content at all.
+        body.update(ignore_eos=True, skip_special_tokens=False)
     if request.logprobs is not None:
         if request.prompt.chat:
             body.update(logprobs=True, top_logprobs=request.logprobs)

@@ -39,11 +39,13 @@ class Part:
     Attributes:
         cpu_ratio: CPU time / wall time of this process during the load.
         loop_lag_p99_ns: How late its event loop came to a timer of 10 ms.
+        is_realtime: Whether it had real-time priority during the load.
     """
 
     records: tuple[RequestRecord, ...]
     cpu_ratio: float
     loop_lag_p99_ns: int | None
+    is_realtime: bool
 
 
 def frame(message: object) -> bytes:

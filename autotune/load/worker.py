@@ -13,6 +13,7 @@ from typing import BinaryIO, Final
 from autotune.clock import Clock, MonotonicClock
 from autotune.load.formulas import percentile
 from autotune.load.messages import LENGTH, Job, Part, frame, unframe
+from autotune.load.priority import realtime
 from autotune.load.runner import InProcessLoad
 from autotune.load.streaming import StreamingClient
 from autotune.seams.requests import (
@@ -51,7 +52,8 @@ async def work(job: Job, clock: Clock) -> Part:
     gc.collect()
     gc.disable()  # a collection would stop the loop for milliseconds, and the load is bounded
     try:
-        result = await InProcessLoad(client, clock).run(job.plan)
+        with realtime() as is_realtime:
+            result = await InProcessLoad(client, clock).run(job.plan)
     finally:
         gc.enable()
         heartbeat.cancel()
@@ -61,6 +63,7 @@ async def work(job: Job, clock: Clock) -> Part:
         records=result.records,
         cpu_ratio=(_cpu_s() - cpu_s) / elapsed_s,
         loop_lag_p99_ns=round(percentile(lags, 99)) if lags else None,
+        is_realtime=is_realtime,
     )
 
 

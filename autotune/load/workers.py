@@ -85,7 +85,11 @@ class ProcessLoad:
         )
         if result.client_bound is not None and self._fixed is None:
             self._at_least = min(2 * count, _most())
-        return replace(result, records=warmed.records + measured.records)
+        return replace(
+            result,
+            records=warmed.records + measured.records,
+            client_is_realtime=measured.is_realtime,
+        )
 
     async def close(self) -> None:
         """End the processes."""
@@ -162,6 +166,7 @@ class _Gathered:
     records: tuple[RequestRecord, ...] = ()
     cpu_ratio: float | None = None
     loop_lag_p99_ns: int | None = None
+    is_realtime: bool | None = None
 
 
 def split_warmup(plan: LoadPlan) -> tuple[LoadPlan, LoadPlan]:
@@ -210,6 +215,7 @@ def _gather(positions: list[range], answers: list[Part]) -> _Gathered:
         records=tuple(placed[position] for position in sorted(placed)),
         cpu_ratio=max((a.cpu_ratio for a in answers), default=None),
         loop_lag_p99_ns=max(lags, default=None),
+        is_realtime=all(a.is_realtime for a in answers),
     )
 
 

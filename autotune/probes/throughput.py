@@ -16,6 +16,10 @@ from autotune.spec.workload import Workload
 
 _MOST_WARM_UPS: Final = 5
 _STABLE_WITHIN: Final = 0.1
+_ORDINARY_PRIORITY: Final = (
+    "the load generator has no real-time priority (it takes root or CAP_SYS_NICE): where it shares "
+    "few cores with the server, times are some milliseconds late"
+)
 
 
 class ThroughputProbe(BaseProbe):
@@ -54,6 +58,8 @@ class ThroughputProbe(BaseProbe):
         before = await asker.gauges()
         result = await asker.load(plan)
         after = await asker.gauges()
+        if result.client_is_realtime is False:
+            notes.append(_ORDINARY_PRIORITY)
         closed = plans[-1].offsets_ns is None
         records = result.records
         window = formulas.measured_window(records, closed=closed)

@@ -179,6 +179,8 @@ class LoadResult:
         schedule_lag_p99_ns: How late requests left; the client's own fault.
         client_cpu_ratio: Busiest client process: CPU time / wall time; None where unknown.
         client_bound: Why the client and not the server set the figures; None if it did not.
+        client_is_realtime: Whether every client process had real-time priority; None where the
+            load was not sent by processes of its own.
     """
 
     records: tuple[RequestRecord, ...]
@@ -187,6 +189,7 @@ class LoadResult:
     schedule_lag_p99_ns: int | None = None
     client_cpu_ratio: float | None = None
     client_bound: str | None = None
+    client_is_realtime: bool | None = None
 
 
 class LoadGenerator(Protocol):

@@ -3,15 +3,18 @@ r"""Do autotune and `vllm bench serve` measure the same server alike?
     python -m benchmarks.load.agree_with_vllm --vllm ENVIRONMENT --model FOLDER
 
 Real vLLM on the CPU (`.ci/vllm_cpu.sh ENVIRONMENT`) serves a small model (`.ci/tiny_model.py
-FOLDER`) without prefix caching, so that the second to ask has no advantage. Both clients send the
-same texts for answers of the same lengths in a closed loop, in turn (ours first, then theirs
-first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as vLLM
-computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
+FOLDER --always-text`) without prefix caching, so that the second to ask has no advantage. Both
+clients send the same texts for answers of the same lengths in a closed loop, in turn (ours first,
+then theirs first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as
+vLLM computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
 
 What would make two right clients disagree, and is kept out:
 
 - `vllm bench serve` drops prompts over 1,024 tokens and repeats others in their place. Texts are
   bounded in characters, and no tokenizer makes two tokens of an ASCII letter.
+- A model of random weights may say nothing but a special token, which vLLM leaves out of the text:
+  `vllm bench serve` stamps chunks without text, we do not. Both ask for the text of special tokens,
+  and the model is made so that half a character is never the likeliest (`--always-text`).
 - It sends `repetition_penalty: 1.0`, where a model's generation_config.json may say otherwise; so
   do we. Both ask greedily and past the end of the text.
 - Its first request is sent once before the run; so is ours.
@@ -153,6 +156,7 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
         "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
         "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
         "--ignore-eos", "--disable-tqdm", "--temperature", "0",
+        "--extra-body", json.dumps({"skip_special_tokens": False}),
         "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
     ]  # fmt: skip
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=900)

@@ -10,6 +10,7 @@ import pytest
 
 from autotune.clock import MonotonicClock
 from autotune.load.client import HttpClient
+from autotune.load.priority import realtime
 from autotune.load.workers import ProcessLoad
 from autotune.seams.requests import GenerationRequest, LoadPlan, Prompt, Segment
 from tests.support.golden import Golden, golden_server
@@ -64,6 +65,30 @@ def test_no_worker_outlives_the_load() -> None:
         CLOCK.run(main(golden))
 
     assert workers() == []
+
+
+def test_a_worker_has_real_time_priority_during_a_load_and_no_longer() -> None:
+    """Where this process may have it at all; the result says whether it was so."""
+
+    async def main(golden: Golden) -> tuple[list[int], bool | None]:
+        client = HttpClient(base_url=golden.base_url, model="golden", clock=CLOCK)
+        async with client, ProcessLoad(client, CLOCK, processes=1) as load:
+            running = asyncio.create_task(load.run(plan(2, 100)))
+            while not any(row["sends_ns"] for row in streams(golden)):
+                await CLOCK.sleep(0.01)
+            (worker,) = workers()
+            during = os.sched_getscheduler(worker.pid)
+            result = await running
+            after = os.sched_getscheduler(worker.pid)
+            return [during, after], result.client_is_realtime
+
+    with golden_server(ttft_ms=0, itl_ms=5) as golden:
+        policies, is_realtime = CLOCK.run(main(golden))
+
+    with realtime() as is_allowed:
+        pass
+    assert is_realtime is is_allowed
+    assert policies == [os.SCHED_RR if is_allowed else os.SCHED_OTHER, os.SCHED_OTHER]
 
 
 def test_the_terminals_ctrl_c_does_not_reach_a_worker() -> None:

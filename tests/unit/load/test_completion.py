@@ -217,6 +217,7 @@ def test_a_synthetic_request_asks_for_exact_lengths() -> None:
         "stream": True,
         "stream_options": {"include_usage": True},
         "ignore_eos": True,
+        "skip_special_tokens": False,
     }
 
 
@@ -224,7 +225,7 @@ def test_a_chat_request_carries_a_message() -> None:
     """Literal text marked as chat goes to chat completions."""
     assert path_of(QUESTION) == "/v1/chat/completions"
     assert body(QUESTION, "Hello")["messages"] == [{"role": "user", "content": "Hello"}]
-    assert "ignore_eos" not in body(QUESTION, "Hello")
+    assert not {"ignore_eos", "skip_special_tokens"} & body(QUESTION, "Hello").keys()
 
 
 def test_extra_fields_have_the_last_word() -> None:

@@ -162,6 +162,17 @@ class BoundLoad:
         return replace(result, client_bound="too slow") if is_bound else result
 
 
+class RankedLoad:
+    """A load generator that tells of its processes' priority."""
+
+    def __init__(self, inner: InProcessLoad, *, is_realtime: bool) -> None:
+        self._inner = inner
+        self._is_realtime = is_realtime
+
+    async def run(self, plan: LoadPlan) -> LoadResult:
+        return replace(await self._inner.run(plan), client_is_realtime=self._is_realtime)
+
+
 def context(server: Server, **changes: Any) -> ProbeContext:
     """What a probe gets, with changes."""
     made = ProbeContext(

@@ -15,7 +15,7 @@ from autotune.records import Applied, FailureKind, ProbeResult, ProbeStatus
 from autotune.seams.probe import Readiness
 from autotune.seams.requests import RequestErrorKind
 from autotune.seams.telemetry import Sample
-from tests.unit.probes.serving import MS, SMALL, BoundLoad, Server, ask, context
+from tests.unit.probes.serving import MS, SMALL, BoundLoad, RankedLoad, Server, ask, context
 
 ASKING = ["ttft", "throughput", "long_context", "prefix_cache", "capacity"]
 LIMITED = Applied(kv_cache_tokens=12_000, max_model_len_tokens=9000)
@@ -217,6 +217,20 @@ def test_throughput_of_a_closed_loop() -> None:
     assert m["joules_per_output_token"] is None
     # Two rounds of warm-up, for the second takes as long as the first.
     assert len(server.asked) == 2 * SMALL.warmup_requests + SMALL.requests
+
+
+@pytest.mark.parametrize("is_realtime", [True, False])
+def test_a_load_without_real_time_priority_is_noted(*, is_realtime: bool) -> None:
+    """On few cores its stamps are late, and whoever reads the figures should know."""
+
+    async def run(clock: VirtualClock) -> ProbeResult:
+        server = Server(clock)
+        load = RankedLoad(InProcessLoad(server, clock), is_realtime=is_realtime)
+        return await ThroughputProbe().run(context(server, load=load))
+
+    clock = VirtualClock()
+    notes = " ".join(clock.run(run(clock)).notes)
+    assert ("no real-time priority" in notes) is not is_realtime
 
 
 def test_energy_and_kv_use_come_from_the_timeline() -> None:
