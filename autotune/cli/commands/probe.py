@@ -34,6 +34,8 @@ from autotune.telemetry.engine_metrics import EngineMetricsSource
 from autotune.telemetry.sampler import Sampler
 
 _URL: Final = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[^/\s:\[\]]+)(:\d{1,5})?(/\S*)?")
+_HOST: Final = re.compile(r"localhost(?![^:/])|[^/]*[.:]")
+"""How a server is named without a scheme: with a domain, an address or a port."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,11 +123,15 @@ def probe(
 def whole_url(text: str) -> str:
     """A server's URL without the slash at its end; one without a scheme is plain HTTP.
 
+    Without a scheme it must look like a host: a word alone is a slip of the pen, or the name of
+    a study.
+
     Raises:
         UsageError: If that is no URL.
     """
-    url = text.strip() if "://" in text else f"http://{text.strip()}"
-    if not _URL.fullmatch(url):
+    text = text.strip()
+    url = text if "://" in text else f"http://{text}"
+    if not _URL.fullmatch(url) or not ("://" in text or _HOST.match(text)):
         message = f"{text!r} is no URL of a server"
         raise UsageError(message, hint="Write it like http://127.0.0.1:8000.")
     return url.rstrip("/").removesuffix("/v1")

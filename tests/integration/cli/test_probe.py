@@ -13,7 +13,7 @@ from time import monotonic, sleep  # noqa: TID251 - a server in a process of its
 
 import pytest
 
-from autotune.cli.commands.probe import _table
+from autotune.cli.commands.probe import _table, whole_url
 from autotune.cli.main import run
 from autotune.deployers.ports import free_port
 from autotune.records import ProbeResult, ProbeStatus
@@ -145,12 +145,29 @@ def test_a_url_may_go_without_its_scheme(capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize(
-    "url", ["", "ftp://host", "http://", "http://a b", "a:b:c", "host:99999999"]
-)
+    "url",
+    [
+        "", "ftp://host", "http://", "http://a b", "a:b:c", "host:99999999",
+        "notaurl", "localhosts", "rtx5070/v1", "studies/a.yaml",
+    ],
+)  # fmt: skip
 def test_what_is_no_url_is_told_so(url: str, capsys: pytest.CaptureFixture[str]) -> None:
     """Exit code 2, and how to write one."""
     assert run(["probe", url]) == 2
     assert "is no URL of a server" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("text", "url"),
+    [
+        ("localhost", "http://localhost"), ("localhost/v1", "http://localhost"),
+        ("box:8000", "http://box:8000"), ("10.0.0.7", "http://10.0.0.7"),
+        ("http://vllm", "http://vllm"), ("[::1]:8000", "http://[::1]:8000"),
+    ],
+)  # fmt: skip
+def test_hosts_are_named_as_people_name_them(text: str, url: str) -> None:
+    """A bare word is one only with its scheme."""
+    assert whole_url(text) == url
 
 
 def test_a_test_that_fails_ends_in_an_error_line(capsys: pytest.CaptureFixture[str]) -> None:
