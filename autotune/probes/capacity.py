@@ -53,7 +53,7 @@ class CapacityProbe(BaseProbe):
             notes.append("no rate that was asked keeps the SLO")
         return Findings(
             metrics={"capacity_requests_per_s": capacity},
-            samples={"capacity_requests_per_s": search.interval()} if capacity is not None else {},
+            intervals={} if capacity is None else {"capacity_requests_per_s": search.interval()},
             notes=notes,
         )
 
@@ -142,8 +142,8 @@ class RateSearch:
         return max(good, default=None)
 
     def interval(self) -> tuple[float, float]:
-        """Where the capacity lies with 90% of the posterior."""
-        return self._quantile(0.05), self._quantile(0.95)
+        """Where the capacity lies with 95% of the posterior."""
+        return self._quantile(0.025), self._quantile(0.975)
 
     def _quantile(self, q: float) -> float:
         index = int(np.searchsorted(np.cumsum(self._mass), q))

@@ -29,6 +29,22 @@ def test_the_search_finds_a_known_capacity_in_seven_noisy_looks(capacity: float)
     assert np.median(np.abs(np.array(found) / capacity - 1)) < 0.10
 
 
+@pytest.mark.parametrize("capacity", [2.0, 7.0, 20.0])
+def test_the_interval_holds_the_capacity_as_often_as_it_says(capacity: float) -> None:
+    """In at least 93% of 200 runs, which is what 95% leaves to chance; it is no wide one."""
+    rng = np.random.default_rng(6)
+    intervals = []
+    for _ in range(200):
+        search = RateSearch(low=1.0, high=30.0)
+        for _ in range(7):
+            rate = search.next_rate()
+            search.observe(rate, int(rng.binomial(160, attainment(rate, capacity))), 160)
+        intervals.append(search.interval())
+
+    assert sum(low <= capacity <= high for low, high in intervals) >= 186
+    assert np.median([high / low for low, high in intervals]) < 1.5
+
+
 def test_a_look_that_settles_nothing_moves_little() -> None:
     """Right at the target the evidence is even, and far from it never complete."""
     assert probability_sustained(144, 160) == pytest.approx(0.5, abs=0.1)
@@ -57,3 +73,5 @@ def test_the_bound_is_taken_from_the_throughput_probe() -> None:
     capacity = result.metrics["capacity_requests_per_s"]
     assert capacity is not None
     assert 40.0 < capacity <= 50.0
+    low, high = result.intervals["capacity_requests_per_s"]
+    assert low <= capacity <= high
