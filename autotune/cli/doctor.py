@@ -5,12 +5,11 @@ is missing for one study is no more than a warning for another: a simulated one 
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from enum import StrEnum
 from typing import Final
 
+from autotune.cli.doctor_check import Check, State
 from autotune.cli.doctor_facts import Facts
-from autotune.report.quantities import gib_text
+from autotune.cli.doctor_gpu import gpu_checks
 from autotune.spec.study import StudySpec
 from autotune.units import BYTES_PER_GIB
 
@@ -18,118 +17,11 @@ IMAGE_GIB: Final = 30.0
 """A CUDA image of vLLM unpacked (about 20 GB), with room to unpack it."""
 WEIGHTS_GIB: Final = 40.0
 """Weights of the models that fit a consumer card, and of a second one."""
-_FULL_POWER: Final = 0.99
-
-
-class State(StrEnum):
-    """How a prerequisite stands: what is missing keeps the study from starting."""
-
-    OK = "ok"
-    WARNING = "warning"
-    MISSING = "missing"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Check:
-    """One prerequisite.
-
-    Attributes:
-        name: What was looked at.
-        found: What was found.
-        consequence: What follows if it stays so; empty when ok.
-        mend: The command or step that mends it; empty when ok.
-    """
-
-    name: str
-    state: State
-    found: str
-    consequence: str = ""
-    mend: str = ""
 
 
 def checks(facts: Facts, spec: StudySpec) -> tuple[Check, ...]:
     """The verdicts, worst consequences first within each subject."""
     return tuple(check for look in _LOOKS for check in look(facts, spec))
-
-
-def _gpu(facts: Facts, spec: StudySpec) -> Iterator[Check]:
-    gpu = facts.hardware.gpu
-    if gpu is None:
-        yield _no_gpu(facts, spec)
-        return
-    major, minor = gpu.compute_capability
-    yield Check(name="GPU", state=State.OK,
-                found=f"{gpu.name}, {gib_text(gpu.memory_bytes)}")  # fmt: skip
-    if (major, minor) < (7, 5):
-        yield Check(
-            name="compute capability",
-            state=State.MISSING,
-            found=f"{major}.{minor}",
-            consequence="vLLM's kernels need 7.5 or later",
-            mend="use another card",
-        )
-    else:
-        yield Check(name="compute capability", state=State.OK, found=f"{major}.{minor}")
-    yield Check(name="driver", state=State.OK if gpu.driver else State.WARNING,
-                found=gpu.driver or "unknown")  # fmt: skip
-    yield from _gpu_use(facts)
-
-
-def _no_gpu(facts: Facts, spec: StudySpec) -> Check:
-    """What a machine without one means for this study."""
-    found = "no NVIDIA GPU, or no driver for it"
-    mend = "install the NVIDIA driver; `nvidia-smi` must list the card"
-    if facts.deployer == "docker" and spec.engine.gpus:
-        return Check(
-            name="GPU",
-            state=State.MISSING,
-            found=found,
-            consequence="this study runs vLLM on a GPU, and refuses to start without one",
-            mend=f"{mend}; `autotune study {spec.name} --engine simulated` needs none",
-        )
-    if facts.deployer == "simulated" and spec.engine.name == "simulated":
-        return Check(name="GPU", state=State.OK, found="none; this study simulates one")
-    consequence = (
-        "a simulated engine stands in for it; its figures are predictions"
-        if facts.deployer == "simulated"
-        else "only a vLLM that was built for the CPU can be measured"
-    )
-    return Check(name="GPU", state=State.WARNING, found=found, consequence=consequence, mend=mend)
-
-
-def _gpu_use(facts: Facts) -> Iterator[Check]:
-    if facts.gpu_processes:
-        yield Check(
-            name="other processes on the GPU",
-            state=State.WARNING,
-            found=f"{facts.gpu_processes}",
-            consequence="they take memory and time from every trial, and figures get noisy",
-            mend="close them (a display counts as one); `nvidia-smi` lists them",
-        )
-    elif facts.gpu_processes == 0:
-        yield Check(name="other processes on the GPU", state=State.OK, found="none")
-    gpu = facts.hardware.gpu
-    if gpu and gpu.display_is_on:
-        yield Check(
-            name="display on the GPU",
-            state=State.WARNING,
-            found="a desktop draws on it",
-            consequence="it takes memory and time from every trial; headroom.gpu_gib is its share",
-            mend="draw with another card, or end the desktop while a study runs",
-        )
-    ratio = None if gpu is None else gpu.power_limit_ratio
-    if ratio is None:
-        return
-    if ratio < _FULL_POWER:
-        yield Check(
-            name="power limit",
-            state=State.WARNING,
-            found=f"{ratio:.0%} of the card's default",
-            consequence="figures hold for this limit only",
-            mend="`nvidia-smi -q -d POWER` shows the default, `sudo nvidia-smi -pl WATTS` sets it",
-        )
-    else:
-        yield Check(name="power limit", state=State.OK, found="the card's default or more")
 
 
 def _docker(facts: Facts, spec: StudySpec) -> Iterator[Check]:
@@ -297,5 +189,5 @@ def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:
 
 
 _LOOKS: Final[tuple[Callable[[Facts, StudySpec], Iterator[Check]], ...]] = (
-    _gpu, _docker, _program, _model, _results, _disk, _memory, _access,
+    gpu_checks, _docker, _program, _model, _results, _disk, _memory, _access,
 )  # fmt: skip

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from autotune.cli.choose import DEFAULT_IMAGE
-from autotune.cli.doctor import Check, State, checks
+from autotune.cli.doctor import checks
+from autotune.cli.doctor_check import Check, State
 from autotune.cli.doctor_facts import deployer_of, gather
 from autotune.cli.options import (
     DeployerOption,
