@@ -7,6 +7,7 @@ from typing import Any, Self, TextIO
 import orjson
 
 from autotune.records import TrialRecord
+from autotune.report.untrusted import plain_json
 from autotune.seams.events import (
     Event,
     Notice,
@@ -62,15 +63,19 @@ class JsonLines:
         self._write({"event": "result", **values})
 
     def _write(self, values: Mapping[str, Any]) -> None:
-        line = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS, default=str)
-        self._stream.write(line.decode() + "\n")
+        self._stream.write(line_of(values) + "\n")
         self._stream.flush()
 
 
 def result_line(values: Mapping[str, Any]) -> str:
     """One JSON object, event "result": what a command that runs nothing has to say."""
-    line = {"event": "result", **values}
-    return orjson.dumps(line, option=orjson.OPT_NON_STR_KEYS, default=str).decode()
+    return line_of({"event": "result", **values})
+
+
+def line_of(values: Mapping[str, Any]) -> str:
+    """One JSON object on one line, fit for a terminal."""
+    line = orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS, default=str)
+    return plain_json(line.decode())
 
 
 def as_json(event: Event) -> dict[str, Any]:

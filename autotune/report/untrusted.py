@@ -4,6 +4,7 @@ It may hold escape sequences that repaint a terminal, or characters that reorder
 of the kind reaches a terminal, a table or a file of ours.
 """
 
+import json
 import re
 import unicodedata
 from typing import Final
@@ -27,6 +28,20 @@ def clean(text: str) -> str:
         return text
     return "".join(
         char if char in "\n\t" or unicodedata.category(char) not in _UNWANTED else "\ufffd"
+        for char in text
+    )
+
+
+def plain_json(text: str) -> str:
+    r"""JSON whose unwanted characters are written as \uXXXX: the same values, safe to print."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        char
+        if char in "\n\t" or unicodedata.category(char) not in _UNWANTED
+        else json.dumps(char)[1:-1]
+        if char != "\x7f"
+        else "\\u007f"
         for char in text
     )
 

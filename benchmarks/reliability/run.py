@@ -24,6 +24,7 @@ from benchmarks.reliability.engine_kills import engine_kills
 from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.fuzz import fuzz
 from benchmarks.reliability.hogs import hogs, kernel_ooms
+from benchmarks.reliability.hostile import hostile
 from benchmarks.reliability.planted import planted_secrets
 from benchmarks.reliability.study_kills import study_kills
 from benchmarks.reliability.time_faults import clock_jumps, stops
@@ -33,6 +34,7 @@ Part = Callable[[Path, argparse.Namespace], Figure]
 PARTS: dict[str, Part] = {
     "docker-faults": lambda folder, _o: docker_faults(folder),
     "secrets": lambda folder, o: planted_secrets(folder, deployers=tuple(o.deployers)),
+    "hostile": lambda folder, _o: hostile(folder),
     "hogs-process": lambda folder, o: hogs(folder, deployer="process", runs=o.hogs),
     "hogs-docker": lambda folder, o: hogs(folder, deployer="docker", runs=o.hogs),
     "kernel-oom": lambda folder, o: kernel_ooms(folder, runs=o.hogs),

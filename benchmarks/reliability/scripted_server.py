@@ -28,6 +28,8 @@ HELD_BYTES = 64 * 1024**2
 OURS = os.environ.get("AUTOTUNE_STUDY", "contained")  # whose its files are; a container has no mark
 
 does = sys.argv[2]
+TAUNT = json.loads(Path(__file__).with_name("taunt.json").read_text())
+SAID = TAUNT if does == "taunts" else "word "
 chats = 0
 lock = threading.Lock()
 
@@ -101,6 +103,7 @@ FAULTS = {
     "fills-shm": fill_shm,
     "hog": take_memory,
     "restarts": lambda: die(1),
+    "taunts-and-dies": lambda: (print(f"ValueError: {TAUNT}", flush=True), die(1)),
     "leaks": leak,
 }
 
@@ -118,7 +121,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if self.path == "/health":
             self._plain(503 if does == "never-healthy" else 200, "")
         elif self.path == "/v1/models":
-            self._plain(200, json.dumps({"data": [{"id": "scripted", "max_model_len": 4096}]}))
+            name = TAUNT if does == "taunts" else "scripted"
+            self._plain(200, json.dumps({"data": [{"id": name, "max_model_len": 4096}]}))
         else:
             self._plain(404, "{}")
 
@@ -128,13 +132,15 @@ class Handler(http.server.BaseHTTPRequestHandler):
         prompt = body.get("prompt") or body.get("messages") or []
         words = int(body.get("max_tokens") or 16)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": words}
-        if self.path == "/tokenize":
+        if does == "taunts-in-refusals":
+            self._plain(400, json.dumps({"error": {"message": TAUNT, "code": 400}}))
+        elif self.path == "/tokenize":
             ids = [zlib.crc32(word.encode()) for word in prompt.split()]
             self._plain(200, json.dumps({"count": len(ids), "tokens": ids}))
         elif body.get("stream"):
             self._stream(words, usage, chat="messages" in body)
         else:
-            choice = {"index": 0, "text": "word " * words, "finish_reason": "length"}
+            choice = {"index": 0, "text": SAID * words, "finish_reason": "length"}
             self._plain(200, json.dumps({"choices": [choice], "usage": usage}))
 
     def _stream(self, words: int, usage: dict[str, int], *, chat: bool) -> None:
@@ -150,7 +156,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
             if number == words // 2 and is_due and does in FAULTS:
                 FAULTS[does]()
             time.sleep(SLOW_S if does == "slow" and chat else WORD_S)
-            part = {"delta": {"content": "word "}} if chat else {"text": "word "}
+            if does == "taunts-in-events":
+                self._event({"error": {"message": TAUNT, "code": 500}})
+            part = {"delta": {"content": SAID}} if chat else {"text": SAID}
             self._event({"choices": [{"index": 0, "finish_reason": None, **part}]})
         end = {"delta": {}} if chat else {"text": ""}
         self._event({"choices": [{"index": 0, "finish_reason": "length", **end}]})
@@ -199,6 +207,10 @@ def main() -> None:
     if does == "tells":  # as a careless program does when it crashes
         print(dict(os.environ), flush=True)
         sys.exit(f"RuntimeError: cannot log in with {dict(os.environ)}")
+    if does.startswith("taunts"):
+        print(f"(EngineCore pid=7) ERROR {TAUNT}", flush=True)
+    if does == "taunts-and-crashes":
+        sys.exit(f"RuntimeError: {TAUNT}")
     if does == "crashes":
         sys.exit("RuntimeError: it was not meant to be")
     if does == "freezes" and os.getpid() == 1:

@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Annotated, Final
 
 import numpy as np
-import orjson
 import typer
 from rich.console import Console
 
+from autotune.cli.json_lines import line_of
 from autotune.cli.options import JsonOption, ModelOption
 from autotune.cli.wiring import read_model_facts
 from autotune.engines.simulated import calibrate as calibration
@@ -225,4 +225,4 @@ def as_json(fit: Fit, effects: Sequence[Effect]) -> str:
         ],
         "card": fit.card.model_dump(mode="json"),
     }
-    return orjson.dumps(content).decode()
+    return line_of(content)

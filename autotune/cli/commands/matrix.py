@@ -4,12 +4,11 @@ import sys
 from pathlib import Path
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 
 from autotune.cli.commands.study import preflight
-from autotune.cli.json_lines import record_as_json
+from autotune.cli.json_lines import line_of, record_as_json
 from autotune.cli.options import (
     DeployerOption,
     EngineOption,
@@ -181,4 +180,4 @@ def as_json(workbench: Workbench, rows: list[MatrixRow], *, files: tuple[Path, .
         "cells": cells,
         "files": list(map(str, files)),
     }
-    return orjson.dumps(values).decode()
+    return line_of(values)

@@ -12,6 +12,7 @@ import orjson
 import typer
 from rich.console import Console
 
+from autotune.cli.json_lines import line_of
 from autotune.cli.options import JsonOption
 from autotune.clock import Clock, MonotonicClock
 from autotune.engines import ENGINES
@@ -116,7 +117,10 @@ def probe(
             typer.echo(_line(result, name, simulated=served.simulated))
     else:
         table = _table(base_url, name, results, simulated=served.simulated)
-        Console(highlight=False).print(to_rich(table))
+        console = Console(highlight=False, markup=False)
+        console.print(to_rich(table))
+        for line in notes_of(results):
+            console.print(line)
     require_measured(results)
 
 
@@ -200,9 +204,14 @@ def require_measured(results: Sequence[ProbeResult]) -> None:
         raise ProbeError(message, hint="The server's own log may say more.")
 
 
+def notes_of(results: Sequence[ProbeResult]) -> list[str]:
+    """What the tests noted beside their figures, one line each."""
+    return [f"{r.probe}: {one_line(note)}" for r in results for note in r.notes]
+
+
 def _line(result: ProbeResult, model: str, *, simulated: bool) -> str:
     values = {"event": "probe", "model": model, "simulated": simulated, **asdict(result)}
-    return orjson.dumps(values, option=orjson.OPT_NON_STR_KEYS).decode()
+    return line_of(values)
 
 
 async def _ask(

@@ -77,7 +77,7 @@ def _show_trial(study: StoredStudy, number: int, console: Console) -> None:
     failure = record.outcome.failure
     lines = [record.outcome.status.value]
     if failure is not None:
-        lines = [f"{lines[0]}: {failure.kind.value}: {failure.message}"]
+        lines = [f"{lines[0]}: {failure.kind.value}: {one_line(failure.message)}"]
         lines += [f"  {clean(line)}" for line in failure.evidence]
     lines += [f"{p.probe}: {clean(note)}" for p in record.probes for note in p.notes]
     for line in lines:

@@ -4,11 +4,11 @@ import sys
 from dataclasses import replace
 from typing import Annotated
 
-import orjson
 import typer
 from rich.console import Console
 
 from autotune.cli.conclude import service_of, summarise
+from autotune.cli.json_lines import line_of
 from autotune.cli.options import JsonOption, NameArgument, QuietOption
 from autotune.cli.running import changes, gpu_locks, open_study, say
 from autotune.cli.stored import StoredStudy, stored_study
@@ -71,7 +71,7 @@ def verify(
     if json:
         written = {"event": "result", **as_json(name, found, digests)}
         written["proof"] = [str(path) for path in proof]
-        typer.echo(orjson.dumps(written, default=str).decode())
+        typer.echo(line_of(written))
     else:
         show(found)
         typer.echo("written: " + ", ".join(map(str, proof)))

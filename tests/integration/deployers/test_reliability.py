@@ -20,6 +20,7 @@ PARTS = {
     "damage": ("damage", "--cases", "6"),
     "fuzz": ("fuzz", "--minutes", "0.02"),
     "secrets": ("secrets", "--deployers", "process"),
+    "hostile": ("hostile",),
     "engine-kills": ("engine-kills-process", "--engine-kills", "1"),
     "engine-faults": ("engine-faults-process", "--only", "dies", "hangs", "leaks"),
     "hogs": ("hogs-process", "--hogs", "2"),

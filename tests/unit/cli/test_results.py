@@ -32,6 +32,7 @@ from autotune.spec.space import Condition, space_from
 from autotune.spec.study import StudySpec
 from autotune.store import TrialStore, write_resolution, write_study
 from tests.support.launches import DOCKER
+from tests.support.records import record as one_record
 from tests.support.records import study_records
 
 SPACE = space_from(
@@ -173,6 +174,21 @@ def test_a_trial_is_shown_with_its_settings_and_its_command(
         assert str(value) in told
     assert "runs with" in told
     assert f"command: {record.command[0]} " in told
+
+
+def test_a_failure_in_a_servers_words_repaints_no_terminal(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """C1 controls and overrides in its message reach neither people nor, unescaped, JSON."""
+    message = "ValueError: \x9b2J\u202eowned\x1b[31m"
+    failure = Failure(kind=FailureKind.DIED_UNDER_LOAD, phase="x", message=message)
+    stored((*study_records(30), one_record(30, failure=failure)), name="taunted")
+    show("taunted", trial=30)
+    show("taunted", trial=30, json=True)
+    told = capsys.readouterr().out
+    assert "owned" in told
+    assert not set(told) & set("\x9b\u202e\x1b")
+    assert json.loads(told.splitlines()[-1])["record"]["outcome"]["failure"]["message"] == message
 
 
 def infeasible() -> tuple[TrialRecord, ...]:

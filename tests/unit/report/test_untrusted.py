@@ -1,6 +1,8 @@
 """Text that came from elsewhere."""
 
-from autotune.report.untrusted import clean, log_tail, one_line, shorten
+import json
+
+from autotune.report.untrusted import clean, log_tail, one_line, plain_json, shorten
 
 
 def test_escape_sequences_do_not_pass() -> None:
@@ -16,6 +18,15 @@ def test_control_and_reordering_characters_are_replaced() -> None:
 def test_a_lone_surrogate_can_be_written_as_utf_8() -> None:
     """File names with undecodable bytes do not break a report."""
     assert clean("x\udcff").encode() == b"x\xef\xbf\xbd"
+
+
+def test_json_for_a_terminal_has_the_same_values() -> None:
+    """C1 controls, DEL, overrides, line separators and tags are legal in JSON, and escaped here."""
+    values = {"a": "x\x9b2J\u202e\x7f\u2028\U000e0041", "b": ["\u00e9 \u65e5\u672c", 1.5, None]}
+    text = plain_json(json.dumps(values, ensure_ascii=False))
+    assert json.loads(text) == values
+    assert not set(text) & set("\x9b\u202e\x7f\u2028\U000e0041")
+    assert "\u00e9 \u65e5\u672c" in text
 
 
 def test_one_line_is_one_line() -> None:
