@@ -22,8 +22,8 @@ What would make two right clients disagree, and is kept out:
   which `vllm bench serve` stamps the last ones long before they leave. So lengths differ: they are
   those of second texts in the tokens that the server itself counts.
 - On few cores the cheaper client leaves more to the server: at 2,500 tokens/s the difference of
-  some 15 us per chunk is 4% of one core. Prompts and answers should be long, and the model not the
-  smallest.
+  some 15 us per chunk is 4% of one core. So both run on the core that vLLM leaves to its front end
+  and none of the model's. Prompts and answers should be long, and the model not the smallest.
 
 With `--url` a server is asked that runs already (on a GPU, say), under the name `model` and without
 prefix caching.
@@ -33,6 +33,7 @@ import argparse
 import asyncio
 import json
 import math
+import os
 import random
 import subprocess
 import tempfile
@@ -171,6 +172,8 @@ async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Fi
     """(Ours, theirs) of each pair."""
     pairs: list[tuple[Figures, Figures]] = []
     async with _server(arguments, folder) as url:
+        if arguments.url is None:
+            _leave_the_models_cores()
         for pair in range(-1, arguments.pairs):  # the first one warms the server up
             load = await load_of(url, pair + 1, arguments)
             if pair % 2 == 0:
@@ -191,6 +194,15 @@ def _server(arguments: argparse.Namespace, folder: Path) -> AbstractAsyncContext
     return vllm_on_cpu(
         arguments.vllm, arguments.model, SERVER, clock=CLOCK, log=folder / "vllm.log"
     )
+
+
+def _leave_the_models_cores() -> None:
+    """Run on the last core from now on, and whatever is started from here.
+
+    vLLM on the CPU binds the model's threads to all cores but the last, which it leaves to its
+    front end.
+    """
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
 def _row(name: str, mine: Figures, other: Figures) -> str:

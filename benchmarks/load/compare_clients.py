@@ -37,6 +37,7 @@ from benchmarks.load.golden_run import (
     MAX_LAG_MS,
     MAX_SERVER_LATE_MS,
     MAX_TTFT_ERROR_MS,
+    Realtime,
     Run,
     run,
 )
@@ -110,13 +111,21 @@ class Comparison:
     """
 
     def __init__(
-        self, folder: Path, *, requests: int, cost_tokens: int, rounds: int, realtime: bool
+        self, folder: Path, *, requests: int, cost_tokens: int, rounds: int, realtime: Realtime
     ) -> None:
         self._folder = folder
         self._rounds = rounds
         self._requests = requests
         self._cost_tokens = cost_tokens
         self._realtime = realtime
+
+    def steady(self, known: Sequence[LoadClient]) -> list[Account]:
+        """The steady runs alone, in turn."""
+        accounts = [Account(client=c, steady=[], cost=[]) for c in known]
+        for turn in range(self._rounds):
+            for account in accounts if turn % 2 == 0 else reversed(accounts):
+                account.steady.append(self._steadily(account.client, turn))
+        return accounts
 
     def __call__(self, known: Sequence[LoadClient]) -> list[Account]:
         """All accounts, in the order of the clients."""
@@ -135,8 +144,11 @@ class Comparison:
 
     def _round(self, account: Account, turn: int) -> None:
         client, tokens = account.client, self._cost_tokens
-        account.steady.append(self._at(client, f"steady-{turn}", STEADY_RATE, 100))
+        account.steady.append(self._steadily(client, turn))
         account.cost.append(self._at(client, f"cost-{turn}", COST_RATE, tokens))
+
+    def _steadily(self, client: LoadClient, turn: int) -> Run:
+        return self._at(client, f"steady-{turn}", STEADY_RATE, 100)
 
     def _climbs(self, account: Account, rate: int) -> bool:
         """Whether a client goes on after a rung; a bad one is tried twice."""
@@ -189,6 +201,23 @@ def markdown(accounts: Sequence[Account]) -> str:
     return "\n".join(lines)
 
 
+def steady_markdown(accounts: Sequence[Account]) -> str:
+    """The table of the steady runs alone."""
+    lines = [_line(("client", "TTFT error p50, ms", "p99, ms", "counts")), "|---|---|---|---|"]
+    lines += [
+        _line(
+            (
+                f"{account.client.name} {account.client.version}",
+                _middle([made.ttft_error_p50_ms for made in account.steady], 2),
+                _middle([made.ttft_error_p99_ms for made in account.steady], 2),
+                account.at_rest.problem or ("exact" if account.counts_exact else "WRONG"),
+            )
+        )
+        for account in accounts
+    ]
+    return "\n".join(lines)
+
+
 def _line(cells: Sequence[str]) -> str:
     return f"| {' | '.join(cells)} |"
 
@@ -202,7 +231,7 @@ def _middle(values: Sequence[float], digits: int) -> str:
 
 
 def _known(arguments: argparse.Namespace, folder: Path) -> tuple[list[LoadClient], list[str]]:
-    """Every client that takes part, installed; and a line of the table for each that cannot."""
+    """Every client that takes part, installed; and a line for each that cannot."""
     vllm: Path | None = arguments.vllm_python
     known, absent = [clients.ours(__version__)], []
     makers = {"guidellm": clients.guidellm, "aiperf": clients.aiperf}
@@ -210,12 +239,12 @@ def _known(arguments: argparse.Namespace, folder: Path) -> tuple[list[LoadClient
         try:
             found = environments.environment(folder, name)
         except (subprocess.SubprocessError, OSError) as error:
-            absent.append(_line((name, f"not installed: {error}", "", "", "", "", "")))
+            absent.append(f"{name}: not installed: {error}")
             continue
         tokenizer = environments.tokenizer(folder, found / "python")
         known.append(make(found, environments.version(found / "python", name), tokenizer))
     if vllm is None:
-        absent.append(_line(("vllm bench serve", "no environment given", "", "", "", "", "")))
+        absent.append("vllm bench serve: no environment given")
     else:
         tokenizer = environments.tokenizer(folder, vllm)
         version = environments.version(vllm, "vllm")
@@ -231,28 +260,34 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of clients to run")
     parser.add_argument("--quick", action="store_true", help="fewer requests, shorter answers")
     parser.add_argument("--rounds", type=int, default=3, help="of the steady and the cost runs")
+    parser.add_argument("--steady-only", action="store_true", help="TTFT error and counts alone")
     parser.add_argument(
         "--realtime",
-        action="store_true",
-        help="real-time priority while requests run, on a machine that is not idle (needs root)",
+        type=Realtime,
+        choices=list(Realtime),
+        default=Realtime.NOBODY,
+        help="who gets real-time priority from here while requests run (needs root): the golden "
+        "server, or all on a machine that is not idle",
     )
     parser.add_argument("--json", type=Path, help="write every run to this file")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="autotune-bench-") as temporary:
         known, absent = _known(arguments, arguments.peers or Path(temporary))
-        compared = Comparison(
+        comparison = Comparison(
             Path(temporary) / "runs",
             requests=200 if arguments.quick else 300,
             cost_tokens=300 if arguments.quick else 800,
             rounds=arguments.rounds,
             realtime=arguments.realtime,
-        )(known)
+        )
+        compared = (comparison.steady if arguments.steady_only else comparison)(known)
     if arguments.json is not None:
         made = [made for a in compared for made in (*a.steady, *a.cost, *a.runs)]
         rows: list[dict[str, Any]] = [asdict(each) for each in made]
         arguments.json.write_text(json.dumps(rows, indent=1))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
-    print("\n".join((markdown(compared), *absent)))
+    table = steady_markdown if arguments.steady_only else markdown
+    print("\n".join((table(compared), *absent)))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import re
 import subprocess
 import threading
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,17 @@ TTFT_MS, END_SPREAD_MS = 50.0, 400.0
 MAX_TTFT_ERROR_MS, MAX_LAG_MS = 5.0, 10.0
 MAX_SERVER_LATE_MS = 10.0  # beyond this the golden server itself is at its end
 TIMEOUT_S = 240.0
+
+
+class Realtime(StrEnum):
+    """Who gets real-time priority from the benchmark while requests run.
+
+    A client that takes it by itself has it in any case.
+    """
+
+    NOBODY = "nobody"
+    SERVER = "server"  # the witness: what it is late by is no client's error
+    ALL = "all"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +65,16 @@ class Run:
 
 
 def run(
-    client: LoadClient, *, rate: int, tokens: int, requests: int, folder: Path, realtime: bool
+    client: LoadClient, *, rate: int, tokens: int, requests: int, folder: Path, realtime: Realtime
 ) -> Run:
     """One load at `rate` tokens/s and stream."""
     folder.mkdir(parents=True, exist_ok=True)
     script = {"ttft_ms": TTFT_MS, "itl_ms": 1000 / rate, "end_spread_ms": END_SPREAD_MS}
     with golden_server(**script) as golden:
         job = Job(golden.base_url, requests, STREAMS, tokens, folder)
-        undisturbed = Undisturbed(golden) if realtime else None
+        if realtime is not Realtime.NOBODY:
+            _raise_priority(golden.process.pid)
+        undisturbed = Undisturbed(golden) if realtime is Realtime.ALL else None
         cpu_s, problem = _execute(client.command(job), folder, undisturbed)
         rows = sorted(golden.brief(), key=lambda row: row["received_ns"])[-requests:]
     if problem or len(rows) < requests:
@@ -108,14 +122,13 @@ def _judge(
 
 
 class Undisturbed:
-    """Real-time priority for server and client while requests run, on a machine that others use.
+    """Real-time priority for the client while requests run, on a machine that others use.
 
     Starting a client is left at ordinary priority: it is long, and nothing is measured in it.
     """
 
     def __init__(self, golden: Golden) -> None:
         self._golden = golden
-        _raise_priority(golden.process.pid)
 
     def watch(self, process: "subprocess.Popen[bytes]") -> None:
         """Raise the client's processes once its requests come in."""
