@@ -8,12 +8,13 @@ import os
 import signal
 from collections import Counter
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import hypothesis
 import pytest
 
 from tests.support import machine
+from tests.support.side_by_side import OneMachine
 
 hypothesis.settings.register_profile("default", deadline=None)
 hypothesis.settings.register_profile("ci", deadline=None, derandomize=True, database=None)
@@ -26,10 +27,6 @@ NEEDS: Final = {
     "figures": machine.no_figures,
 }
 """Marker to the function that says why its tests cannot run here; None if they can."""
-
-ON_THE_MACHINE: Final = {"contract", "integration", "e2e"}
-"""Folders of tests that start processes and look at what is left of them: one after the other, also
-where the rest runs side by side (`pytest -n`)."""
 
 SECRETS: Final = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
 
@@ -46,16 +43,19 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     return folder
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> OneMachine:
+    """Of `pytest -n`."""
+    return OneMachine(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what this machine cannot carry, each with its reason."""
-    xdist = config.pluginmanager.hasplugin("xdist")
     wanted = {name for item in items for name in NEEDS if item.get_closest_marker(name)}
     lacking = {name: reason for name in sorted(wanted) if (reason := NEEDS[name]()) is not None}
     for item in items:
         marked = [name for name in NEEDS if item.get_closest_marker(name)]
         item.user_properties += [("needs", name) for name in marked]
-        if xdist and ON_THE_MACHINE & set(item.path.parts):
-            item.add_marker(pytest.mark.xdist_group("on the machine"))
         if (missing := next((name for name in marked if name in lacking), None)) is not None:
             item.add_marker(pytest.mark.skip(reason=lacking[missing]))
 

@@ -111,8 +111,7 @@ def test_ci_runs_the_readmes_own_command() -> None:
     """There is one line that installs the tests and runs them, and `.ci/run` takes it from here."""
     lines = [line for block in blocks(ROOT / "README.md", "sh") for line in block.splitlines()]
     assert [line for line in lines if "'.[test]'" in line] == [
-        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && "
-        ".venv/bin/pytest -n logical --dist loadgroup"
+        "python3 -m venv .venv && .venv/bin/pip install -e '.[test]' && .venv/bin/pytest -n logical"
     ]
     first = next(line for line in lines if "pip install -e . " in line)
     assert first == f"python3 -m venv .venv && .venv/bin/pip install -e . && {STUDY}"
