@@ -36,7 +36,7 @@ class DamagedRecordError(Exception):
 def encode(record: TrialRecord) -> str:
     """The text of a record."""
     raw = _ADAPTER.dump_python(record, mode="json")
-    return json.dumps({"sha256": _checksum(raw), "record": raw}, indent=1) + "\n"
+    return json.dumps({"sha256": _checksum(_compact(raw)), "record": raw}, indent=1) + "\n"
 
 
 def decode(
@@ -54,9 +54,10 @@ def decode(
         DamagedRecordError: If it is not what `encode` wrote.
         StoreError: If a newer autotune wrote it.
     """
-    raw = _migrated(_content(text), where, steps, newest)
+    raw, compact = _content(text)
+    made = _migrated(raw, where, steps, newest)
     try:
-        return _ADAPTER.validate_json(json.dumps(raw), strict=True)
+        return _ADAPTER.validate_json(compact if made is raw else _compact(made), strict=True)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = " -> ".join(str(part) for part in first["loc"])
@@ -83,8 +84,8 @@ def _migrated(
     return raw
 
 
-def _content(text: str) -> dict[str, Any]:
-    """The record's raw content, its checksum verified."""
+def _content(text: str) -> tuple[dict[str, Any], str]:
+    """The record's raw content and its compact text, its checksum verified."""
     try:
         whole = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -94,12 +95,16 @@ def _content(text: str) -> dict[str, Any]:
         message = "is no trial record"
         raise DamagedRecordError(message)
     record: dict[str, Any] = whole["record"]
-    if whole.get("sha256") != _checksum(record):
+    compact = _compact(record)
+    if whole.get("sha256") != _checksum(compact):
         message = "does not match its own checksum"
         raise DamagedRecordError(message)
-    return record
+    return record, compact
 
 
-def _checksum(raw: dict[str, Any]) -> str:
-    compact = json.dumps(raw, separators=(",", ":"))
+def _compact(raw: dict[str, Any]) -> str:
+    return json.dumps(raw, separators=(",", ":"))
+
+
+def _checksum(compact: str) -> str:
     return hashlib.sha256(compact.encode()).hexdigest()
