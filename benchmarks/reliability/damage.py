@@ -22,6 +22,13 @@ COMMANDS: dict[tuple[str, ...], int] = {
     ("recommend",): 3,
     ("export",): 3,
     ("report",): 1,
+    ("compare", NAME, "0", "1"): 2,
+    ("show", "--json"): 2,
+    ("recommend", "--json"): 1,
+    ("compare", NAME, "0", "1", "--json"): 1,
+    ("list", "--json"): 1,
+    ("export", "--stdout"): 1,
+    ("clean",): 1,
     ("study", "--engine", "simulated", "--trials", str(TRIALS), "--json"): 2,
 }
 """What is run on a damaged study, and how often in proportion."""
@@ -207,9 +214,7 @@ def _broken(
         return
     if before not in kept:
         yield "the damaged file's bytes are gone"
-    looks = (
-        arguments != ("list",) and arguments[:2] != ("show", "--trial") and arguments[0] != "export"
-    )
+    looks = arguments[:2] != ("show", "--trial") and arguments[0] != "clean"
     if looks and ended.code == 0 and "damaged" not in said:
         yield f"the loss is not told: {said[-300:]}"
 

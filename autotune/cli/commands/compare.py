@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import typer
@@ -19,6 +19,7 @@ from autotune.analysis.renamed import asked_for
 from autotune.cli.json_lines import record_as_json, result_line
 from autotune.cli.options import JsonOption, names_like
 from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.warnings import warn
 from autotune.errors import UsageError
 from autotune.metrics import METRICS
 from autotune.records import TrialRecord
@@ -36,12 +37,14 @@ class Side:
         record: The trial, or the one that stands for a recommendation.
         trials: What its figures are means over: the proofs of a recommendation, or the trial.
         records: Every trial of its study, made comparable; their repeats tell the noise.
+        damaged: Its records that cannot be used, a line each.
     """
 
     name: str
     record: TrialRecord
     trials: tuple[TrialRecord, ...]
     records: tuple[TrialRecord, ...]
+    damaged: tuple[str, ...] = ()
 
     def behind(self, tag: str) -> tuple[TrialRecord, ...]:
         """Trials that a metric is the mean of; of the start-up the record's alone.
@@ -85,6 +88,7 @@ def compare(
     if third:
         sides = (_numbered(first, second), _numbered(first, third))
     one, other = map(_referred, sides)
+    warn(Console(stderr=True), _damaged(one, other))
     if json:
         typer.echo(as_json(one, other))
         return
@@ -100,12 +104,17 @@ def as_json(one: Side, other: Side) -> str:
     return result_line({
         "first": _side_as_json(one),
         "second": _side_as_json(other),
+        "damaged": _damaged(one, other),
         "differences": {
             name: [first.get(name), second.get(name)] for name in differences(first, second)
         },
         "metrics": [found for tag in one.record.metrics
                     if (found := _metric_as_json(tag, one, other)) is not None],
     })  # fmt: skip
+
+
+def _damaged(one: Side, other: Side) -> list[str]:
+    return list(dict.fromkeys((*one.damaged, *other.damaged)))
 
 
 def _side_as_json(side: Side) -> dict[str, object]:
@@ -149,14 +158,14 @@ def _referred(text: str) -> Side:
     name, colon, number = text.partition(":")
     study = stored_study(name)
     if not colon:
-        return _recommended(study)
+        return replace(_recommended(study), damaged=study.damaged)
     if not number.isdecimal():
         message = f"{text!r} names no trial"
         raise UsageError(message, hint="Write it like default:7, or default for its answer.")
     wanted = study.trial(int(number)).number
     records = comparable(study.records, study.spec.objectives)
     record = next(r for r in records if r.number == wanted)
-    return Side(name=text, record=record, trials=(record,), records=records)
+    return Side(name=text, record=record, trials=(record,), records=records, damaged=study.damaged)
 
 
 def _recommended(study: StoredStudy) -> Side:

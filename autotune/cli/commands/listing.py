@@ -37,7 +37,9 @@ def list_studies(*, json: JsonOption = False) -> None:
     rows, errors = [], []
     for name in study_names():
         try:
-            rows.append(_listed(stored_study(name)))
+            study = stored_study(name)
+            rows.append(_listed(study))
+            errors += [f"{name}: {line}" for line in study.damaged]
         except AutotuneError as error:  # one broken study must not hide the others
             cells = [Cell.of(DASH, Tone.MUTED)] * (len(columns) - 2)
             rows.append((Cell.of(name), Cell.of("unreadable", Tone.BAD), *cells))
@@ -65,6 +67,7 @@ def _as_json(name: str) -> dict[str, object]:
         "model": study.spec.model,
         "engine": study.spec.engine.name,
         "simulated": _is_simulated(study),
+        "damaged": list(study.damaged),
     }
 
 

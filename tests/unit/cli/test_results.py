@@ -11,6 +11,7 @@ import pytest
 from pydantic import TypeAdapter
 from rich.console import Console
 
+from autotune.cli.commands.compare import compare
 from autotune.cli.commands.export import export
 from autotune.cli.commands.listing import list_studies
 from autotune.cli.commands.results import recommend, show
@@ -89,6 +90,22 @@ def test_a_damaged_record_that_was_set_aside_is_still_told(paths: StudyPaths) ->
     TrialStore(paths, "sample").read_all(mend=True)
     (line,) = stored_study("sample").damaged
     assert "trial.json.damaged" in line
+
+
+def test_a_damaged_record_is_told_by_what_lists_and_compares(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Fewer trials are counted and other repeats tell the noise: to people and to machines."""
+    paths.trial(4).record.write_text("{}")
+    list_studies()
+    assert "warning: sample: the record of trial 4 is damaged" in capsys.readouterr().out
+    list_studies(json=True)
+    (study,) = last_line(capsys)["studies"]
+    assert "trial 4" in study["damaged"][0]
+    compare("sample", "0", "1")
+    assert "warning: the record of trial 4 is damaged" in capsys.readouterr().err
+    compare("sample", "0", "1", json=True)
+    assert "trial 4" in last_line(capsys)["damaged"][0]
 
 
 def test_a_preference_sticks_until_another_is_chosen(
