@@ -1,31 +1,20 @@
 """The report in a real headless browser."""
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from autotune.records import Failure, FailureKind
 from autotune.report.findings import findings_of
 from autotune.report.html import report_html
 from autotune.report.inputs import ReportInputs
 from autotune.spec.study import StudySpec
+from tests.support.browser import WIDTHS, Watched, chromium, launched
 from tests.support.records import record, study_records, telemetry
 
-ARGUMENTS = (
-    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
-    "--disable-background-networking", "--disable-component-update",
-)  # fmt: skip
 HOSTILE = "</script><img src=x onerror=document.title='owned'>"
-
-
-def chromium() -> str | None:
-    """A Chromium of this machine; none is downloaded."""
-    return next((p for n in ("chromium", "chromium-browser", "google-chrome")
-                 if (p := shutil.which(n)) is not None), None)  # fmt: skip
-
 
 pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is installed here")
 
@@ -33,10 +22,8 @@ pytestmark = pytest.mark.skipif(chromium() is None, reason="no Chromium is insta
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """One browser for all tests of this file."""
-    with sync_playwright() as playwright:
-        found = playwright.chromium.launch(executable_path=chromium(), args=list(ARGUMENTS))
+    with launched() as found:
         yield found
-        found.close()
 
 
 @pytest.fixture(scope="module")
@@ -62,28 +49,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-class Watched:
-    """A page whose complaints and requests are kept."""
-
-    def __init__(self, browser: Browser, report: Path, *, width: int, scheme: str) -> None:
-        context = browser.new_context(
-            viewport={"width": width, "height": 900},
-            color_scheme="dark" if scheme == "dark" else "light",
-        )
-        self.page: Page = context.new_page()
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(report.as_uri())
-
-    def close(self) -> None:
-        """Give the context back."""
-        self.page.context.close()
-
-
-@pytest.fixture(params=[(1280, "light"), (390, "dark")], ids=["desk", "phone"])
+@pytest.fixture(params=WIDTHS, ids=["desk", "phone"])
 def watched(browser: Browser, report: Path, request: pytest.FixtureRequest) -> Iterator[Watched]:
     """The report on a desk and on a phone."""
     width, scheme = request.param
@@ -92,18 +58,11 @@ def watched(browser: Browser, report: Path, request: pytest.FixtureRequest) -> I
     found.close()
 
 
-def visible(watched: Watched) -> str:
-    """Class of the plots that this width shows."""
-    size = watched.page.viewport_size
-    return "wide" if size is not None and size["width"] > 640 else "narrow"
-
-
 def test_it_opens_without_complaint_and_without_the_network(watched: Watched) -> None:
     """No console message, no error, one request: the file itself; nothing sticks out sideways."""
     assert watched.complaints == []
     assert watched.requests == [watched.page.url]
-    overflow = "document.documentElement.scrollWidth - document.documentElement.clientWidth"
-    assert watched.page.evaluate(overflow) == 0
+    assert watched.overflow == 0
 
 
 def test_no_objective_of_the_front_is_cut_off(watched: Watched) -> None:
@@ -115,7 +74,7 @@ def test_no_objective_of_the_front_is_cut_off(watched: Watched) -> None:
 def test_a_point_opens_its_trial(watched: Watched) -> None:
     """Configuration, figures, and the end of the log; Escape closes it."""
     page = watched.page
-    point = page.locator(f".plot.{visible(watched)} .dot[data-trial]").first
+    point = page.locator(f".plot.{watched.plots} .dot[data-trial]").first
     number = point.get_attribute("data-trial")
     point.click()
     dialog = page.locator("#detail")
@@ -132,7 +91,7 @@ def test_a_point_opens_its_trial(watched: Watched) -> None:
 def test_a_hint_follows_the_pointer_and_the_keyboard(watched: Watched) -> None:
     """Hovering and focusing both tell a point's figures; Enter opens it."""
     page = watched.page
-    point = page.locator(f".plot.{visible(watched)} .dot[data-trial]").first
+    point = page.locator(f".plot.{watched.plots} .dot[data-trial]").first
     point.hover()
     hint = page.locator("#tip")
     assert "tok/s" in hint.inner_text()
