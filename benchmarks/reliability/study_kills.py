@@ -34,6 +34,8 @@ KILLS_PER_STUDY = 30
 """Then it is run to its end and looked at whole."""
 WARM_TRIALS = 4
 """Kills fall within the time that so many trials take, the making of the database included."""
+SHORTER, LONGER = 0.5, 1.02
+"""What that time is multiplied by when a study has come to its end first, and by each kill."""
 
 
 @dataclass
@@ -42,7 +44,7 @@ class Killer:
 
     Attributes:
         trials: Of a study.
-        window_s: Kills fall within so much of a start.
+        window_s: Kills fall within so much of a start; it follows the machine's other load.
     """
 
     folder: Path
@@ -86,7 +88,9 @@ class Killer:
         time.sleep(self.rng.uniform(0.0, 1.0) * self.window_s)
         ended, _ = os.waitpid(pid, os.WNOHANG)
         if ended:
+            self.window_s *= SHORTER
             return True
+        self.window_s *= LONGER
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
         self.figure.tried["kills"] += 1
