@@ -9,6 +9,7 @@ from typing import Final
 
 from autotune.errors import StoreError
 
+FOLDERS_ABOVE: Final = 3
 _UNFINISHED: Final = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})\.[\w-]+")
 """Names of files in the making: `.trial.json.PID.RANDOM`, `.optuna.db.PID.new-journal`."""
 
@@ -16,7 +17,8 @@ _UNFINISHED: Final = re.compile(r"\..+\.(?P<pid>[0-9]{1,10})\.[\w-]+")
 def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     """Write a file so that a reader, or a power cut, never meets half of it.
 
-    Temporary file in the same folder, fsync, rename, fsync of the folder.
+    Temporary file in the same folder, fsync, rename, fsync of the folder and of those above it in
+    which it may be new (a trial's in `trials/`, that one in the study's; fsync(2)).
 
     Args:
         path: The file; its folder is made.
@@ -58,6 +60,9 @@ def _write(path: Path, text: str, mode: int) -> None:
         Path(name).unlink(missing_ok=True)
         raise
     _sync_folder(path.parent)
+    for folder in path.absolute().parents[1:FOLDERS_ABOVE]:
+        with suppress(OSError):  # one that may be passed through and not read
+            _sync_folder(folder)
 
 
 def _sync_folder(folder: Path) -> None:

@@ -10,6 +10,7 @@ from autotune.errors import StoreError
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, ProbeResult, ProbeStatus
 from autotune.store import TrialStore
+from autotune.store.codec import encode
 from tests.support.records import record, study_records
 
 
@@ -172,6 +173,28 @@ def test_a_full_disk_leaves_nothing_behind(
     with pytest.raises(StoreError, match="No space left"):
         store.append(record(0))
     assert list(store.paths.trial(0).root.iterdir()) == []
+
+
+def test_a_power_cut_finds_a_record_whole_or_not_at_all(
+    store: TrialStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On disk before its name is, and its name before anybody is told (fsync(2), rename(2))."""
+    path = store.paths.trial(0).record
+    steps: list[tuple[str, bool]] = []
+
+    def noted(descriptor: int) -> None:
+        synced = Path(f"/proc/self/fd/{descriptor}").readlink()
+        name = synced.name if synced.is_dir() else synced.read_text()
+        steps.append((name, path.exists()))
+
+    monkeypatch.setattr("autotune.store.files.os.fsync", noted)
+    store.append(record(0))
+    assert steps == [
+        (encode(record(0)), False),
+        ("0000", True),
+        ("trials", True),
+        (store.paths.name, True),
+    ]
 
 
 def test_the_file_is_for_people_too(store: TrialStore) -> None:
