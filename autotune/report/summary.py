@@ -59,14 +59,14 @@ def front_of(findings: Findings, *, brief: bool = False) -> Table:
 
 
 def passed_notes(passed: Sequence[PassedOver]) -> tuple[str, ...]:
-    """Why points of the front are not recommended, those with one reason together."""
+    """Why points of the front are not recommended: a line each, those with one reason together."""
     by_text: dict[str, list[int]] = {}
     for point in passed:
         text = readable(point.text)
         text = text if text[1:2].isupper() else text[:1].lower() + text[1:]
         by_text.setdefault(text, []).append(point.number)
-    told = "; ".join(f"{', '.join(map(str, n))}: {text}" for text, n in by_text.items())
-    return (f"Not recommended: {told}.",) if told else ()
+    told = [f"{', '.join(map(str, numbers))}: {text}" for text, numbers in by_text.items()]
+    return ("Not recommended:", *told) if told else ()
 
 
 def comparison_of(

@@ -32,7 +32,7 @@ _MEANS: Final = (
     "No row of the front is beaten by another one in every objective."
 )
 _OFF_THE_FRONT: Final = (
-    "The recommended one is not on it: why those that are were passed over is said with it."
+    "The recommended one is not on it; why those that are were passed over stands below."
 )
 
 _BRIEF_WIDTH: Final = 11

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from autotune.analysis.effects import Effect
-from autotune.report.quantities import TIMES
+from autotune.report.quantities import TIMES, change
 from autotune.report.svg.canvas import Canvas, Frame, Linear, Size
 
 _ROW: float = 26
@@ -37,7 +37,7 @@ def forest_plot(panel: Panel, *, width: float = 300, reach: float | None = None)
     height = 44 + _ROW * len(panel.effects) + 20
     canvas = Canvas(Size(width=width, height=height, css="forest"), panel.title)
     longest = max(len(shown(effect)) for effect in panel.effects)
-    frame = Frame(left=16 + 6.6 * longest, top=30, right=width - 84, bottom=height - 22)
+    frame = Frame(left=16 + 6.6 * longest, top=30, right=width - 100, bottom=height - 22)
     reach = reach or reach_of([panel])
     across = Linear(-reach, reach, frame.left, frame.right)
     band = min(reach, math.log1p(panel.floor))
@@ -78,6 +78,6 @@ def _row(canvas: Canvas, frame: Frame, across: Linear, effect: Effect, y: float)
     x = min(max(across(math.log(effect.ratio)), frame.left), frame.right)
     canvas.add("circle", cx=float(x), cy=float(y), r=4.2, class_=f"effect {tone}",
                data_hint=effect.sentence)  # fmt: skip
-    canvas.text(frame.right + 8, y + 4, f"{effect.ratio:.2f}{TIMES}", f"value {tone}")
+    canvas.text(frame.right + 8, y + 4, change(effect.ratio, 1), f"value {tone}")
     trials = f"n={effect.trials_with}"
     canvas.text(canvas.width, y + 4, trials, "tick", "end")
