@@ -1,6 +1,7 @@
 """The compose file."""
 
 import json
+import re
 import shutil
 import subprocess
 from dataclasses import replace
@@ -46,21 +47,37 @@ def test_it_keeps_to_the_compose_specification(launch: LaunchPlan, simulated: bo
     assert document["services"]["vllm"]["command"]
 
 
-def test_docker_compose_accepts_it(tmp_path: Path) -> None:
-    """`docker compose config` resolves file and `.env`, where the plugin is installed."""
-    docker = shutil.which("docker")
-    present = (
-        docker is not None
-        and not subprocess.run(
-            [docker, "compose", "version"], capture_output=True, check=False
-        ).returncode
-    )
-    if docker is None or not present:
-        pytest.skip("the docker compose plugin is not installed here")
-    write_recommendation(tmp_path, service())
+def compose_command() -> list[str] | None:
+    """Docker's compose plugin, or the program that came before it; None where neither is there."""
+    for command in (["docker", "compose"], ["docker-compose"]):
+        if (
+            shutil.which(command[0])
+            and not subprocess.run(
+                [*command, "version"], capture_output=True, check=False
+            ).returncode
+        ):
+            return command
+    return None
+
+
+@pytest.mark.parametrize("launch", [DOCKER, PROCESS], ids=["docker", "process"])
+def test_docker_compose_accepts_it(launch: LaunchPlan, tmp_path: Path) -> None:
+    """`docker compose config` resolves file and `.env`, where it is installed.
+
+    docker-compose 1.29, which Debian 12 has, is older than `create_host_path`.
+    """
+    command = compose_command()
+    if command is None:
+        pytest.skip("docker compose is not installed here")
+    write_recommendation(tmp_path, service(launch))
+    path = tmp_path / "docker-compose.yml"
+    if command == ["docker-compose"]:
+        text = path.read_text()
+        assert text.count("create_host_path: true") == 2
+        path.write_text(re.sub(r"\n +bind:\n +create_host_path: true", "", text))
     done = subprocess.run(
-        [docker, "compose", "-f", str(tmp_path / "docker-compose.yml"), "config"],
-        capture_output=True, check=False, text=True,
+        [*command, "-f", str(path), "config"],
+        capture_output=True, check=False, text=True, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "--max-model-len=32768" in done.stdout
