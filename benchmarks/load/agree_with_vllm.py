@@ -8,6 +8,13 @@ clients send the same texts for answers of the same lengths in a closed loop, in
 then theirs first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as
 vLLM computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
 
+The two loads of a pair meet a machine that may have changed meanwhile. So each is held against the
+server's own account of the same load, too, which frees the comparison of the machine's noise:
+
+in flight  latencies by the server / time of the run by the client: requests in flight in the mean.
+           A client that is slow to send holds fewer, one that counts wrongly others
+TTFT       the client's mean / the server's mean
+
 What would make two right clients disagree, and is kept out:
 
 - `vllm bench serve` drops prompts over 1,024 tokens and repeats others in their place. Texts are
@@ -32,11 +39,11 @@ prefix caching.
 import argparse
 import asyncio
 import json
-import math
 import os
 import random
 import subprocess
 import tempfile
+from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +54,8 @@ from autotune.load.connect import http_connector
 from autotune.load.formulas import Window
 from autotune.probes.prose import sentences
 from autotune.seams.requests import Client, GenerationRequest, LoadPlan, Prompt
+from benchmarks.load.agreement import Figures, Told, head, last_row, row
+from benchmarks.load.server_account import ServerAccount
 from benchmarks.vllm_cpu import NAME, vllm_on_cpu
 
 CLOCK = MonotonicClock()
@@ -54,19 +63,6 @@ MOST_CHARACTERS = 1000
 """As many tokens at most, whatever the tokenizer, and some to begin with: `vllm bench serve` takes
 prompts of 4 to 1,024 tokens, and 2,048 with the answer (benchmarks/datasets/datasets.py)."""
 SERVER = ("--max-model-len", "4096", "--no-enable-prefix-caching")
-
-
-@dataclass(frozen=True)
-class Figures:
-    """What one client says of one load.
-
-    Attributes:
-        tokens: Of all prompts, and of all answers, by the client's account.
-    """
-
-    output_tokens_per_s: float
-    ttft_p50_ms: float
-    tokens: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -131,9 +127,11 @@ async def ours(url: str, load: Load) -> Figures:
     failed = [r.error for r in result.records if r.error is not None]
     assert not failed, failed[:3]
     whole = Window(start_ns=result.start_ns, end_ns=result.end_ns + 1)
+    ttfts_ms = [ttft / 1e6 for ttft in formulas.ttfts_ns(result.records)]
     return Figures(
         formulas.output_tokens_per_s(result.records, whole),
-        formulas.median(formulas.ttfts_ns(result.records)) / 1e6,
+        formulas.median(ttfts_ms),
+        sum(ttfts_ms) / len(ttfts_ms),
         (
             sum(record.prompt_tokens or 0 for record in result.records),
             sum(record.output_tokens or 0 for record in result.records),
@@ -162,29 +160,35 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
     ]  # fmt: skip
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=900)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
-    row = json.loads((folder / "vllm.json").read_text())
-    assert row["completed"] == len(load.texts), row
-    tokens = (row["total_input_tokens"], row["total_output_tokens"])
-    return Figures(row["output_throughput"], row["median_ttft_ms"], tokens)
+    made = json.loads((folder / "vllm.json").read_text())
+    assert made["completed"] == len(load.texts), made
+    tokens = (made["total_input_tokens"], made["total_output_tokens"])
+    return Figures(made["output_throughput"], made["median_ttft_ms"], made["mean_ttft_ms"], tokens)
 
 
-async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Figures, Figures]]:
+async def _told(url: str, asked: Awaitable[Figures]) -> Told:
+    before = await ServerAccount.of(url, CLOCK)
+    client = await asked
+    return Told(client, await ServerAccount.of(url, CLOCK) - before)
+
+
+async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Told, Told]]:
     """(Ours, theirs) of each pair."""
-    pairs: list[tuple[Figures, Figures]] = []
+    pairs: list[tuple[Told, Told]] = []
     async with _server(arguments, folder) as url:
         if arguments.url is None:
             _leave_the_models_cores()
         for pair in range(-1, arguments.pairs):  # the first one warms the server up
             load = await load_of(url, pair + 1, arguments)
             if pair % 2 == 0:
-                mine = await ours(url, load)
-                other = await theirs(url, load, arguments, folder)
+                mine = await _told(url, ours(url, load))
+                other = await _told(url, theirs(url, load, arguments, folder))
             else:
-                other = await theirs(url, load, arguments, folder)
-                mine = await ours(url, load)
+                other = await _told(url, theirs(url, load, arguments, folder))
+                mine = await _told(url, ours(url, load))
             if pair >= 0:
                 pairs.append((mine, other))
-                print(_row(str(pair + 1), mine, other), flush=True)
+                print(row(str(pair + 1), mine, other), flush=True)
     return pairs
 
 
@@ -205,25 +209,6 @@ def _leave_the_models_cores() -> None:
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
 
 
-def _row(name: str, mine: Figures, other: Figures) -> str:
-    return (
-        f"| {name} | {mine.output_tokens_per_s:.1f} | {other.output_tokens_per_s:.1f} "
-        f"| {mine.output_tokens_per_s / other.output_tokens_per_s:.3f} "
-        f"| {mine.ttft_p50_ms:.1f} | {other.ttft_p50_ms:.1f} "
-        f"| {mine.ttft_p50_ms / other.ttft_p50_ms:.3f} "
-        f"| {'same' if mine.tokens == other.tokens else f'{mine.tokens} {other.tokens}'} |"
-    )
-
-
-def _mean(ratios: list[float]) -> str:
-    logs = [math.log(ratio) for ratio in ratios]
-    interval = formulas.mean_interval(logs)
-    middle = f"{math.exp(sum(logs) / len(logs)):.3f}"
-    if interval is None:
-        return middle
-    return f"{middle} (95%: {math.exp(interval.low):.3f} to {math.exp(interval.high):.3f})"
-
-
 def main() -> None:
     """Run the pairs, print each and the ratios."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -235,20 +220,22 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=16)
     parser.add_argument("--prompt-characters", type=int, default=900)
     parser.add_argument("--answer-characters", type=int, default=300, help="in the mean")
+    parser.add_argument(
+        "--niceness",
+        type=int,
+        default=0,
+        help="of server and clients: -20 on a machine that is not idle (needs root)",
+    )
     arguments = parser.parse_args()
+    os.nice(arguments.niceness)
     if not 8 <= arguments.prompt_characters <= MOST_CHARACTERS:
         parser.error(f"--prompt-characters must be from 8 to {MOST_CHARACTERS}")
     if not 16 <= arguments.answer_characters <= MOST_CHARACTERS * 2 // 3:
         parser.error(f"--answer-characters must be from 16 to {MOST_CHARACTERS * 2 // 3}")
-    print(
-        "| pair | tokens/s, ours | theirs | ratio | TTFT p50, ours, ms | theirs | ratio | tokens |"
-    )
-    print("|---|---|---|---|---|---|---|---|")
+    print(head())
     with tempfile.TemporaryDirectory(prefix="autotune-bench-") as temporary:
         pairs = CLOCK.run(measured(arguments, Path(temporary)))
-    rates = [mine.output_tokens_per_s / other.output_tokens_per_s for mine, other in pairs]
-    ttfts = [mine.ttft_p50_ms / other.ttft_p50_ms for mine, other in pairs]
-    print(f"| all | | | {_mean(rates)} | | | {_mean(ttfts)} | |")
+    print(last_row(pairs))
 
 
 if __name__ == "__main__":

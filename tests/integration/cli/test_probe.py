@@ -76,6 +76,7 @@ def test_a_running_server_is_loaded_from_a_file_at_a_rate_up_to_its_capacity(
     assert list(lines) == ["throughput", "capacity"]
     assert 10 < lines["throughput"]["metrics"]["requests_per_s"] < 100
     assert lines["capacity"]["metrics"]["capacity_requests_per_s"] > 0
+    assert "capacity_requests_per_s" in lines["capacity"]["intervals"]
 
 
 def test_a_rate_of_nothing_is_refused_by_its_name(capsys: pytest.CaptureFixture[str]) -> None:
