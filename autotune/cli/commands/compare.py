@@ -3,7 +3,7 @@
 import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import typer
@@ -17,6 +17,7 @@ from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.recommend import differences, recommend
 from autotune.analysis.renamed import asked_for
 from autotune.cli.json_lines import record_as_json, result_line
+from autotune.cli.loads import loads_apart
 from autotune.cli.options import JsonOption, names_like
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.cli.warnings import warn
@@ -26,6 +27,7 @@ from autotune.records import TrialRecord
 from autotune.report.quantities import DASH, change, display, title
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 from autotune.report.tables import any_simulated
+from autotune.spec.workload import Workload
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +39,7 @@ class Side:
         record: The trial, or the one that stands for a recommendation.
         trials: What its figures are means over: the proofs of a recommendation, or the trial.
         records: Every trial of its study, made comparable; their repeats tell the noise.
+        load: Its study's.
         damaged: Its records that cannot be used, a line each.
     """
 
@@ -44,6 +47,7 @@ class Side:
     record: TrialRecord
     trials: tuple[TrialRecord, ...]
     records: tuple[TrialRecord, ...]
+    load: Workload = field(default_factory=Workload)
     damaged: tuple[str, ...] = ()
 
     def behind(self, tag: str) -> tuple[TrialRecord, ...]:
@@ -108,6 +112,7 @@ def as_json(one: Side, other: Side) -> str:
         "differences": {
             name: [first.get(name), second.get(name)] for name in differences(first, second)
         },
+        "workload": {name: list(both) for name, both in loads_apart(one.load, other.load).items()},
         "metrics": [found for tag in one.record.metrics
                     if (found := _metric_as_json(tag, one, other)) is not None],
     })  # fmt: skip
@@ -165,18 +170,20 @@ def _referred(text: str) -> Side:
     wanted = study.trial(int(number)).number
     records = comparable(study.records, study.spec.objectives)
     record = next(r for r in records if r.number == wanted)
-    return Side(name=text, record=record, trials=(record,), records=records, damaged=study.damaged)
+    return Side(name=text, record=record, trials=(record,), records=records,
+                load=study.spec.workload, damaged=study.damaged)  # fmt: skip
 
 
 def _recommended(study: StoredStudy) -> Side:
     records = comparable(study.records, study.spec.objectives)
     record = recommend(records, study.spec, study.prefer).record
     trials = repeats_of(records, record)
-    return Side(name=study.spec.name, record=record, trials=trials, records=records)
+    return Side(name=study.spec.name, record=record, trials=trials, records=records,
+                load=study.spec.workload)  # fmt: skip
 
 
 def settings(one: Side, other: Side) -> Table:
-    """Where two configurations, as they were asked for, and environments differ."""
+    """Where two configurations, as they were asked for, environments and loads differ."""
     first, second = asked_for(one.record), asked_for(other.record)
     mine, theirs = first.values, second.values
     rows = [
@@ -189,6 +196,12 @@ def settings(one: Side, other: Side) -> Table:
         for key in ("model", "engine_release", "image_digest", "gpu", "gpu_driver")
         if here.get(key) != there.get(key)
     ]
+    notes: tuple[str, ...] = () if rows else ("The same settings on the same machine.",)
+    unlike = loads_apart(one.load, other.load)
+    if unlike:
+        rows += [(Cell.of(f"workload.{name}"), Cell.of(mine), Cell.of(theirs))
+                 for name, (mine, theirs) in unlike.items()]  # fmt: skip
+        notes += ("They were asked for different loads: figures differ for that, too.",)
     return Table(
         title="Differences",
         columns=(
@@ -197,7 +210,7 @@ def settings(one: Side, other: Side) -> Table:
             Column(head=other.name, fold=True),
         ),
         rows=tuple(rows),
-        notes=() if rows else ("The same settings on the same machine.",),
+        notes=notes,
         simulated=any_simulated([one.record, other.record]),
     )
 

@@ -90,6 +90,21 @@ def test_two_trials_of_one_study_may_be_named_in_two_ways(said: Said) -> None:
     assert "within the noise" in said("old", "4", "7")
 
 
+def test_two_loads_are_told_apart(said: Said) -> None:
+    """A lower load is faster to answer, whatever the settings are."""
+    assert "different loads" not in said("old", "new")
+    paths = StudyPaths(Path.cwd() / "studies" / "quiet")
+    paths.root.mkdir(parents=True)
+    load = {"concurrency": 10, "requests": 40}
+    write_study(paths, study_from({"name": "quiet", "workload": load}, where="test"), SPACE)
+    store = TrialStore(paths, "quiet")
+    for made in proved_study("quiet", 1900.0, 2178.0, 2200.0, 2222.0):
+        store.append(made)
+    text = said("old", "quiet")
+    assert "workload.concurrency 100 10 workload.requests 300 40" in text
+    assert "They were asked for different loads: figures differ for that, too." in text
+
+
 def test_trials_of_two_machines_are_compared_as_on_one(said: Said) -> None:
     """The second card runs the default at half the speed: 2,400 on the first are 1,200 there."""
     paths = StudyPaths(Path.cwd() / "studies" / "moved")
@@ -142,6 +157,7 @@ def test_a_machine_gets_both_sides_and_every_figure_raw(
     assert found["event"] == "result"
     assert found["first"]["configuration"] == {"a": 1}
     assert found["differences"] == {"a": [1, None]}
+    assert found["workload"] == {}
     by_tag = {metric["metric"]: metric for metric in found["metrics"]}
     speed = by_tag["output_tokens_per_s"]
     assert speed["first"] == pytest.approx(2000.0, rel=1e-3)
