@@ -188,6 +188,19 @@ def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:
     )
 
 
+def _client(facts: Facts, _spec: StudySpec) -> Iterator[Check]:
+    if facts.deployer == "simulated":
+        return  # its clock is not the machine's
+    allowed = facts.client_is_realtime
+    yield Check(
+        name="load generator",
+        state=State.OK if allowed else State.WARNING,
+        found=f"{'real-time' if allowed else 'ordinary'} priority while a load runs",
+        consequence="" if allowed else "on few cores its times are some milliseconds late",
+        mend="" if allowed else "a line `USER - rtprio 1` in /etc/security/limits.conf, or root",
+    )
+
+
 _LOOKS: Final[tuple[Callable[[Facts, StudySpec], Iterator[Check]], ...]] = (
-    gpu_checks, _docker, _program, _model, _results, _disk, _memory, _access,
+    gpu_checks, _docker, _program, _model, _results, _disk, _memory, _access, _client,
 )  # fmt: skip

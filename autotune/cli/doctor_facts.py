@@ -11,6 +11,7 @@ from autotune.cli.wiring import read_model_facts
 from autotune.deployers.docker_facts import DockerFacts, docker_facts
 from autotune.deployers.ports import ensure_free
 from autotune.errors import AutotuneError, HostError, ModelError
+from autotune.load.priority import realtime
 from autotune.paths import results_root
 from autotune.seams.telemetry import Hardware
 from autotune.spec.study import StudySpec
@@ -31,6 +32,7 @@ class Facts:
         free_bytes: Free space by what it is for: "images", "weights", "results".
         port_error: Why the study's port cannot be used, or empty.
         results_error: Why results cannot be written, or empty.
+        client_is_realtime: Whether the load generator may have real-time priority.
     """
 
     hardware: Hardware
@@ -46,6 +48,7 @@ class Facts:
     has_token: bool = False
     port_error: str = ""
     results_error: str = ""
+    client_is_realtime: bool = True
 
 
 def gather(
@@ -85,6 +88,7 @@ def gather(
         has_token=bool(os.environ.get("HF_TOKEN")),
         port_error=_port_error(spec),
         results_error=_results_error(spec),
+        client_is_realtime=_client_is_realtime(),
     )  # fmt: skip
 
 
@@ -99,6 +103,11 @@ def deployer_of(spec: StudySpec, hardware: Hardware) -> str:
     except HostError:  # a container that wants a GPU, where there is none
         return "docker"
     return chosen.spec.engine.deployer or "docker"
+
+
+def _client_is_realtime() -> bool:
+    with realtime() as is_allowed:
+        return is_allowed
 
 
 def _model(spec: StudySpec) -> tuple[ModelError | None, str]:

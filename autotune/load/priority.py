@@ -6,7 +6,8 @@ server's time. A process of real-time priority runs at once. It takes little, 18
 Linux keeps 5% of each second from real-time processes (`kernel.sched_rt_runtime_us`), so that even
 one that never pauses stops nobody.
 
-It takes root or CAP_SYS_NICE (sched(7)); without, the load runs at the priority it has.
+It takes root, CAP_SYS_NICE or a limit `rtprio` of 1 (sched(7)); without, the load runs at the
+priority it has.
 """
 
 import os

@@ -17,8 +17,8 @@ from autotune.spec.workload import Workload
 _MOST_WARM_UPS: Final = 5
 _STABLE_WITHIN: Final = 0.1
 _ORDINARY_PRIORITY: Final = (
-    "the load generator has no real-time priority (it takes root or CAP_SYS_NICE): where it shares "
-    "few cores with the server, times are some milliseconds late"
+    "the load generator has no real-time priority (`autotune doctor` says how to get it): where it "
+    "shares few cores with the server, times are some milliseconds late"
 )
 
 

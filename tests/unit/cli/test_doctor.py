@@ -166,3 +166,15 @@ def test_another_process_on_the_gpu_is_noticed() -> None:
     check = verdict(replace(READY, gpu_processes=1), "other processes on the GPU")
 
     assert check.state is State.WARNING
+
+
+def test_a_load_generator_of_ordinary_priority_is_noticed() -> None:
+    """Its times are late where cores are few; a simulated study has a clock of its own."""
+    ordinary = replace(READY, client_is_realtime=False)
+    check = verdict(ordinary, "load generator")
+
+    assert check.state is State.WARNING
+    assert "rtprio" in check.mend
+    assert verdict(READY, "load generator").state is State.OK
+    simulated = checks(replace(ordinary, deployer="simulated"), SPEC)
+    assert not any(check.name == "load generator" for check in simulated)
