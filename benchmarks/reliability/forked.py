@@ -91,9 +91,11 @@ def finish(pid: int, timeout_s: float) -> int | None:
     return None
 
 
-def command(arguments: Sequence[str], folder: Path, *, timeout_s: float = 120.0) -> Ended:
-    """Run a command to its end in a folder."""
-    output = folder / "command.out"
+def command(
+    arguments: Sequence[str], folder: Path, *, output: Path | None = None, timeout_s: float = 120.0
+) -> Ended:
+    """Run a command to its end in a folder; its output goes to a file there unless one is given."""
+    output = output or folder / "command.out"
     for path in (output, output.with_suffix(".err")):
         path.unlink(missing_ok=True)
     code = finish(start(arguments, folder, output), timeout_s)

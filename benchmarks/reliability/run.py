@@ -22,6 +22,7 @@ from benchmarks.reliability.docker_faults import docker_faults
 from benchmarks.reliability.engine_faults import engine_faults
 from benchmarks.reliability.engine_kills import engine_kills
 from benchmarks.reliability.figure import Figure
+from benchmarks.reliability.full_disks import full_disks
 from benchmarks.reliability.fuzz import fuzz
 from benchmarks.reliability.hogs import hogs, kernel_ooms
 from benchmarks.reliability.hostile import hostile
@@ -34,6 +35,7 @@ Part = Callable[[Path, argparse.Namespace], Figure]
 PARTS: dict[str, Part] = {
     "docker-faults": lambda folder, _o: docker_faults(folder),
     "secrets": lambda folder, o: planted_secrets(folder, deployers=tuple(o.deployers)),
+    "full-disks": lambda folder, o: full_disks(folder, runs=o.disks, seed=o.seed),
     "hostile": lambda folder, _o: hostile(folder),
     "hogs-process": lambda folder, o: hogs(folder, deployer="process", runs=o.hogs),
     "hogs-docker": lambda folder, o: hogs(folder, deployer="docker", runs=o.hogs),
@@ -69,6 +71,7 @@ def main() -> int:
     parser.add_argument("--engine-kills", type=int, default=30, help="of studies with servers")
     parser.add_argument("--stops", type=int, default=6, help="of a controller, some 30 s each")
     parser.add_argument("--jumped", type=int, default=10, help="trials under a jumping clock")
+    parser.add_argument("--disks", type=int, default=30, help="that are full in a study")
     parser.add_argument("--hogs", type=int, default=10, help="runs with each deployer")
     parser.add_argument("--deployers", nargs="*", default=["process", "docker"], help="of secrets")
     parser.add_argument("--minutes", type=float, default=10.0, help="of CPU for each fuzz target")

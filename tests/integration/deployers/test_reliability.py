@@ -21,6 +21,7 @@ PARTS = {
     "fuzz": ("fuzz", "--minutes", "0.02"),
     "secrets": ("secrets", "--deployers", "process"),
     "hostile": ("hostile",),
+    "full-disks": ("full-disks", "--disks", "1"),
     "engine-kills": ("engine-kills-process", "--engine-kills", "1"),
     "engine-faults": ("engine-faults-process", "--only", "dies", "hangs", "leaks"),
     "hogs": ("hogs-process", "--hogs", "2"),
