@@ -16,6 +16,8 @@ from autotune.engines.vllm.releases import release_table
 from autotune.metrics import METRICS
 from autotune.paths import declared_file
 from autotune.records import FailureKind
+from autotune.seams.deployment import Deployer, Deployment
+from autotune.seams.engine import Engine
 from autotune.spec.space import space_from
 from autotune.spec.study import study_from
 from autotune.trial.failure import NEVER_STARTED, NOT_THE_CONFIGURATIONS_FAULT
@@ -164,6 +166,19 @@ def test_every_metric_is_on_its_page() -> None:
     """`docs/metrics.md` is generated; a new metric must be in it."""
     page = (ROOT / "docs" / "metrics.md").read_text()
     assert [tag for tag in METRICS if f"| {tag} |" not in page] == []
+
+
+@pytest.mark.parametrize(
+    ("heading", "protocols"), [("An engine", (Engine,)), ("A deployer", (Deployer, Deployment))]
+)
+def test_every_member_of_a_protocol_is_on_the_page_of_its_making(
+    heading: str, protocols: tuple[type, ...]
+) -> None:
+    """An engine's and a deployer's, each once."""
+    rows = table_of(ROOT / "docs" / "writing-an-engine.md", heading)
+    named = [name for row in rows for name in re.findall(r"`(\w+)`", row[0])]
+    members = {name for one in protocols for name in vars(one) if not name.startswith("_")}
+    assert sorted(named) == sorted(members)
 
 
 def test_every_kind_of_failure_is_explained() -> None:
