@@ -30,8 +30,9 @@ def browser() -> Iterator[Browser]:
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The page of a study of 60 trials, one of which has a hostile log."""
     failure = Failure(
-        kind=FailureKind.GPU_OOM_GRAPHS, phase="starting", message=HOSTILE, evidence=(HOSTILE,)
-    )
+        kind=FailureKind.GPU_OOM_GRAPHS, phase="starting", message=HOSTILE, evidence=(HOSTILE,),
+        margin_gib=-0.5,
+    )  # fmt: skip
     records = (*study_records(60), record(60, label=HOSTILE, failure=failure))
     findings = findings_of(StudySpec(name="sample"), records, with_importances=False)
     assert findings.chosen is not None
@@ -72,7 +73,7 @@ def test_no_objective_of_the_front_is_cut_off(watched: Watched) -> None:
 
 
 def test_a_point_opens_its_trial(watched: Watched) -> None:
-    """Configuration, figures, and the end of the log; Escape closes it."""
+    """Configuration, outcome, figures, and the end of the log; Escape closes it."""
     page = watched.page
     point = page.locator(f".plot.{watched.plots} .dot[data-trial]").first
     number = point.get_attribute("data-trial")
@@ -81,6 +82,10 @@ def test_a_point_opens_its_trial(watched: Watched) -> None:
     assert dialog.is_visible()
     text = dialog.inner_text()
     assert f"Trial {number}:" in text
+    assert text.split("\n")[1].endswith(("measured", "infeasible: limit missed")), text
+    settings = study_records(60)[int(number or 0)].configuration.values
+    assert settings
+    assert all(name in text and str(value) in text for name, value in settings.items())
     assert "Output throughput" in text
     assert f"log of {number}" in text
     page.keyboard.press("Escape")
@@ -105,6 +110,7 @@ def test_hostile_text_runs_nothing(watched: Watched) -> None:
     page = watched.page
     page.locator("#trial-table tr[data-trial='60']").click()
     assert "<img src=x" in page.locator("#detail").inner_text()
+    assert "(0.50 GiB short)" in page.locator("#detail").inner_text()
     assert "owned" not in page.title()
     assert page.locator("#detail img").count() == 0
     assert watched.complaints == []
