@@ -32,7 +32,8 @@ from benchmarks.reliability.figure import Figure
 from benchmarks.reliability.forked import command
 from benchmarks.reliability.scripted import DOES, SERVER, failure_kind, runner_of, spec_of, tools_of
 
-NAME: Final = "hostile"
+NAME, DEFEATED = "hostile", "defeated"
+"""A study with a measured baseline, and one of which nothing was measured."""
 SPACE: Final = {"name": "scripted", "parameters": {"max_num_seqs": {"low": 1, "high": 1024}}}
 ENDS: Final = {
     "serves": {"measured"},
@@ -56,7 +57,8 @@ def hostile(folder: Path) -> Figure:
         folder: Scratch.
     """
     figure = Figure("hostile")
-    said = _study(folder, figure)
+    said = _study(NAME, tuple(ENDS), folder, figure)
+    said += _study(DEFEATED, ("taunts-and-crashes", "taunts-in-refusals"), folder, figure)
     figure.broken += [f"the view's lines hold {found!r}" for found in _unwanted(said)]
     for arguments in _commands():
         figure.tried["commands"] += 1
@@ -72,27 +74,27 @@ def hostile(folder: Path) -> Figure:
         figure.broken += [f"{path} holds {found!r}" for found in _unwanted(text)]
         if path.suffix in {".html", ".md"}:
             figure.broken += [f"{path} holds {found!r}" for found in MARKUP if found in text]
-    if not any(_is_kept(folder / "studies" / NAME / "trials")):
+    if not any(_is_kept(folder / "studies")):
         figure.broken.append("no log holds the taunt: nothing is shown")
     figure.demand("trials", "commands", "files looked through")
     return figure
 
 
-def _study(folder: Path, figure: Figure) -> str:
+def _study(name: str, servers: Sequence[str], folder: Path, figure: Figure) -> str:
     """A trial of each server, on disk; what the views made of them, their colours aside."""
     clock = MonotonicClock()
-    spec = spec_of(NAME, {"workload": {"ttft_repeats": 3, "ttft_max_tokens": 8}})
+    spec = spec_of(name, {"workload": {"ttft_repeats": 3, "ttft_max_tokens": 8}})
     lines, drawn = io.StringIO(), io.StringIO()
     plain = PlainLines(lines, clock=clock, objectives=spec.objectives)
     console = Console(file=drawn, width=120, color_system=None)
-    state = LiveState(study=NAME, objectives=spec.objectives, simulated=False)
+    state = LiveState(study=name, objectives=spec.objectives, simulated=False)
     tools = tools_of(spec, "process", clock=clock, observer=plain)
     runner = runner_of(spec, folder / "studies", tools)
-    write_study(runner._paths, spec, space_from(SPACE, where=NAME))  # noqa: SLF001 - its files
-    store = TrialStore(runner._paths, NAME)  # noqa: SLF001
-    for number, does in enumerate(ENDS):
+    write_study(runner._paths, spec, space_from(SPACE, where=name))  # noqa: SLF001 - its files
+    store = TrialStore(runner._paths, name)  # noqa: SLF001
+    for number, does in enumerate(servers):
         kind = TrialKind.SEARCH if number else TrialKind.BASELINE
-        configuration = Configuration.of({DOES: does} if number else {})
+        configuration = Configuration.of({} if does == "serves" else {DOES: does})
         record = clock.run(
             runner.run(TrialRequest(number=number, kind=kind, configuration=configuration))
         )
@@ -111,6 +113,11 @@ def _commands() -> Iterator[Sequence[str]]:
     for shown in (("show", NAME), ("recommend", NAME), ("compare", NAME, "0", "1"), ("list",)):
         yield shown
         yield (*shown, "--json")
+    for shown in (("show", DEFEATED), ("recommend", DEFEATED)):
+        yield shown
+        yield (*shown, "--json")
+    yield ("show", DEFEATED, "--trial", "0")
+    yield ("report", DEFEATED)
     for number in range(len(ENDS)):
         yield ("show", NAME, "--trial", str(number))
         yield ("show", NAME, "--trial", str(number), "--json")
@@ -150,7 +157,7 @@ def _unwanted(text: str) -> list[str]:
     return [found for found in CONTROL if found in text]
 
 
-def _is_kept(trials: Path) -> Iterator[bool]:
+def _is_kept(studies: Path) -> Iterator[bool]:
     taunt = json.loads(SERVER.with_name("taunt.json").read_text())
-    for log in trials.glob("*/engine.log"):
+    for log in studies.glob("*/trials/*/engine.log"):
         yield taunt in log.read_text(errors="replace")

@@ -16,6 +16,7 @@ from autotune.report.exports.names import file_name
 from autotune.report.quantities import DASH, TIMES, change, display, scale_for, title
 from autotune.report.table import SIMULATED, Cell, Column, Table, Tone, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text
+from autotune.report.untrusted import one_line
 from autotune.store.files import write_atomically
 
 _TONES: Final = {
@@ -37,7 +38,7 @@ def sentence(found: Verification) -> str:
     if found.failure is not None:
         return (
             f"The exported files of trial {found.trial.number} were not measured whole: "
-            f"{found.failure.kind.value} ({found.failure.message})."
+            f"{found.failure.kind.value} ({one_line(found.failure.message)})."
         )
     if found.broken:
         names = ", ".join(title(metric) for metric, _, _ in found.broken)
