@@ -81,10 +81,13 @@ def preload(arguments: Sequence[str], folder: Path, *, timeout_s: float = 300.0)
 def finish(pid: int, timeout_s: float) -> int | None:
     """Wait for a fork; its exit code, None if it had to be killed."""
     end = time.monotonic() + timeout_s
-    while time.monotonic() < end:
+    while True:
+        is_over = time.monotonic() >= end  # before the look: who waits may stand still himself
         ended, status = os.waitpid(pid, os.WNOHANG)
         if ended:
             return os.waitstatus_to_exitcode(status)
+        if is_over:
+            break
         time.sleep(0.005)
     os.kill(pid, signal.SIGKILL)
     os.waitpid(pid, 0)
