@@ -45,7 +45,8 @@ NAME_PATTERN = pattern(
     "folder's name",
 )
 MODEL_PATTERN = pattern(
-    r"^[^\s\x00-\x1f-][^\x00-\x1f]{0,1023}$", "a hub id or a folder, with no dash at its beginning"
+    r"^[^\s\x00-\x1f\x7f-\x9f-][^\x00-\x1f\x7f-\x9f]{0,1023}$",
+    "a hub id or a folder, with no dash at its beginning and no control character",
 )
 IMAGE_PATTERN = pattern(
     r"^[A-Za-z0-9][A-Za-z0-9._/:@-]{0,255}$", "an image's name, like vllm/vllm-openai:v0.33.0"
