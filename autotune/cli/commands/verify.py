@@ -14,6 +14,7 @@ from autotune.cli.running import changes, gpu_locks, open_study, say
 from autotune.cli.stored import StoredStudy, stored_study
 from autotune.cli.verify.arms import ExportedEngine, asking
 from autotune.cli.verify.exported import ExportedFiles, exported_files, require_unchanged
+from autotune.cli.verify.preview import Preview, usual_trial_s
 from autotune.cli.verify.proof import as_json, require_agreement, sentence, tables, write_proof
 from autotune.cli.verify.rounds import DEFAULT, EXPORTED, Arm, measure_rounds
 from autotune.cli.verify.verdict import Verification, compared_default, judge
@@ -37,6 +38,9 @@ def verify(
         int, typer.Option("--repeats", min=1, help="Deployments of each: exported and default.")
     ] = 3,
     *,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Say what would be started; start nothing.")
+    ] = False,
     json: JsonOption = False,
     quiet: QuietOption = False,
 ) -> None:
@@ -52,6 +56,10 @@ def verify(
     trial = study.trial(files.trial)
     require_unchanged(files, service_of(study.spec, study.paths, trial))
     warn(Console(stderr=True), (*study.damaged, *not_the_latest(study, files)))
+    if dry_run:
+        told = preview(study, files, repeats)
+        typer.echo(line_of(told.as_json()) if json else "\n".join(told.lines))
+        return
     opened = open_study(study.spec)
     workbench = opened.workbench
     if not json:
@@ -76,6 +84,17 @@ def verify(
         show(found)
         typer.echo("written: " + ", ".join(map(str, proof)))
     require_agreement(name, found, proof[0])
+
+
+def preview(study: StoredStudy, files: ExportedFiles, repeats: int) -> Preview:
+    """What would be started, on the port that the study names or 8000."""
+    return Preview(
+        files=files,
+        command=files.plan(study.spec.port or 8000).argv,
+        default=compared_default(study.records),
+        repeats=repeats,
+        trial_s=usual_trial_s(study.records),
+    )
 
 
 def not_the_latest(study: StoredStudy, files: ExportedFiles) -> tuple[str, ...]:

@@ -119,6 +119,27 @@ def test_the_study_stays_what_it_was(place: Path, capsys: pytest.CaptureFixture[
     assert [r.number for r in records] == list(range(len(records)))
 
 
+def test_a_dry_run_says_what_would_be_started_and_starts_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files, command, default and time; six deployments at the mean time of its trials."""
+    before = sorted(path for path in place.parent.rglob("*") if path.is_file())
+    took = [
+        sum(phase.duration_ns for phase in r.phases) / 1e9
+        for r in stored_study("short").records if r.is_measured
+    ]  # fmt: skip
+    verify("short", 3, dry_run=True)
+    said = capsys.readouterr().out
+    assert "would start docker-compose.SIMULATED.yml with .env.SIMULATED (trial" in said
+    assert "--kv-cache-dtype=fp8" in said
+    assert "nothing was started" in said
+    verify("short", 3, dry_run=True, json=True)
+    found = json.loads(capsys.readouterr().out)
+    assert found["deployments"] == 6
+    assert found["expected_s"] == pytest.approx(6 * sum(took) / len(took))
+    assert sorted(path for path in place.parent.rglob("*") if path.is_file()) == before
+
+
 def test_a_setting_that_the_files_lost_is_found(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
