@@ -7,7 +7,7 @@ from typing import Final
 
 from autotune.analysis.front import rounded
 from autotune.paths import StudyPaths, TrialPaths
-from autotune.records import TrialRecord
+from autotune.records import OutcomeStatus, TrialRecord
 from autotune.report.evidence import read_telemetry
 from autotune.report.findings import Findings
 from autotune.report.inputs import stored_findings
@@ -28,6 +28,10 @@ from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
 
 _VALUES: Final = (
     "Objectives are the means over each configuration's trials; a trial's own page has its figures."
+)
+_GREY: Final = (
+    "Grey points broke a limit and are infeasible, though every objective was measured. What ended "
+    "before that is called pruned; its page says why."
 )
 _LOG_BYTES: Final = 4_000_000
 """Most of a log that is handed out; its end."""
@@ -119,7 +123,32 @@ def study_page(findings: Findings) -> StudyPage:
     if len(spec.objectives) >= 2 and any(r.is_feasible for r in records):
         figures["pareto-front"] = pareto_figure(findings)
     front = None if findings.chosen is None else findings.front
-    return StudyPage(note=note, figures=figures, front=front, values=shown_values(findings))
+    infeasible = infeasible_values(findings)
+    if infeasible or any(not record.is_feasible for record in records):
+        note += f"\n\n{_GREY}\n"
+    return StudyPage(
+        note=note,
+        figures=figures,
+        front=front,
+        values=shown_values(findings),
+        infeasible=infeasible,
+    )
+
+
+def infeasible_values(findings: Findings) -> dict[int, tuple[float, ...]]:
+    """Trial that broke a limit to its own objectives, where all of them were measured."""
+    objectives = findings.spec.objectives
+    broken = [r for r in findings.records if r.outcome.status is OutcomeStatus.INFEASIBLE]
+    found = {}
+    for record in broken:
+        values = [record.metrics.get(o.metric) for o in objectives]
+        known = [value for value in values if value is not None]
+        if len(known) == len(objectives):
+            found[record.number] = tuple(
+                displayed(o.metric, rounded(o.metric, value))[1]
+                for o, value in zip(objectives, known, strict=True)
+            )
+    return found
 
 
 def shown_values(findings: Findings) -> dict[int, tuple[float, ...]]:
@@ -146,31 +175,41 @@ def importances_of(findings: Findings) -> list[dict[str, float]]:
 
 
 def pareto_figure(findings: Findings) -> str:
-    """Means of each configuration in two objectives, the front marked, as plotly's JSON."""
+    """Means of each configuration in two objectives, the front marked, as plotly's JSON.
+
+    A trial that broke a limit is grey, as optuna-dashboard has it.
+    """
     import plotly.graph_objects as go  # noqa: PLC0415 - half a second that only this needs
 
     x, y = findings.spec.objectives[:2]
     front, repeats = findings.front, findings.repeats
     chosen = findings.standing(findings.chosen)
-    groups: dict[str, list[TrialRecord]] = {"measured": [], "on the front": [], "recommended": []}
-    for record in findings.points:
-        if record.is_feasible:
+    groups: dict[str, list[TrialRecord]] = {
+        "measured": [], "on the front": [], "recommended": [], "infeasible": [],
+    }  # fmt: skip
+    for record in findings.plotted:
+        if not record.is_feasible:
+            groups["infeasible"].append(record)
+        else:
             best = chosen is not None and record.number == chosen.number
             name = "on the front" if record.number in front else "measured"
             groups["recommended" if best else name].append(record)
     mark = f" ({SIMULATED})" if findings.simulated else ""
     figure = go.Figure(layout={"title": {"text": f"Pareto front of feasible trials{mark}"}})
-    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in findings.points))
+    scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in findings.plotted))
               for o in (x, y)]  # fmt: skip
     for name, members in groups.items():
         points = [(r, r.metrics.get(x.metric), r.metrics.get(y.metric)) for r in members]
         whole = [(r, a, b) for r, a, b in points if a is not None and b is not None]
+        if name == "infeasible" and not whole:
+            continue
         figure.add_trace(
             go.Scatter(
                 x=[a / scales[0].divisor for _, a, _ in whole],
                 y=[b / scales[1].divisor for _, _, b in whole],
-                text=[f"trial {r.number}, mean of {repeats[r.number]}" for r, _, _ in whole],
+                text=[f"trial {r.number}, mean of {repeats.get(r.number, 1)}" for r, _, _ in whole],
                 mode="markers",
+                marker={"color": "#bbbbbb"} if name == "infeasible" else {},
                 name=name,
             )
         )

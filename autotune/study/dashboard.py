@@ -197,6 +197,9 @@ class _Amended:
         for trial in detail["trials"]:
             if trial["number"] in page.values:
                 trial["values"] = list(page.values[trial["number"]])
+            elif trial["number"] in page.infeasible:
+                trial["state"] = "Complete"
+                trial["values"] = list(page.infeasible[trial["number"]])
         best = {t.number for t in self._best(study_id)} if page.front is None else {*page.front}
         detail["best_trials"] = [t for t in detail["trials"] if t["number"] in best]
         detail["name"] = self._shown.name(detail["name"])

@@ -40,12 +40,15 @@ class StudyPage:
         front: Numbers of the best trials; None leaves them to Optuna.
         values: Number of a trial to what is shown as its objectives, in the ledger's units; the
             page finds its own front by them.
+        infeasible: Number of a trial that broke a limit to what it measured nevertheless, in the
+            same units; optuna-dashboard greys out as infeasible only what is complete.
     """
 
     note: str = ""
     figures: Mapping[str, str] = field(default_factory=dict)
     front: Sequence[int] | None = None
     values: Mapping[int, Sequence[float]] = field(default_factory=dict)
+    infeasible: Mapping[int, Sequence[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -76,6 +76,28 @@ def test_the_study_s_page_has_verdict_and_front(paths: StudyPaths) -> None:
     assert points == sum(r.is_feasible for r in records)
 
 
+def test_what_broke_a_limit_and_was_measured_is_there_and_grey() -> None:
+    """With its own figures in the ledger's units; what ended before that has none."""
+    missed = Failure(kind=FailureKind.LIMIT_MISSED, phase="stopping", message="x")
+    ended = Failure(kind=FailureKind.HUNG, phase="starting", message="x")
+    whole = replace(record(1), metrics={**record(1).metrics, SPEED: 712.0, "ttft_8k_ns": 1.5e9})
+    records = [
+        record(0, kind=TrialKind.BASELINE),
+        record(1, failure=missed, metrics=whole.metrics),
+        record(2, failure=ended),
+    ]
+    page = study_page(findings_of(SPEC, records))
+
+    assert list(page.infeasible) == [1]
+    assert tuple(page.infeasible[1])[:2] == (712.0, 1500.0)
+    assert page.front == (0,)
+    assert "Grey points broke a limit" in page.note
+    (grey,) = [t for t in json.loads(page.figures["pareto-front"])["data"]
+               if t["name"] == "infeasible"]  # fmt: skip
+    assert grey["text"] == ["trial 1, mean of 1"]
+    assert grey["y"] == [1.5]
+
+
 def test_a_study_that_has_just_begun_has_a_page(paths: StudyPaths) -> None:
     """Without trials, or with failures only, there is no figure."""
     pages = dashboard_pages(paths, SPEC)

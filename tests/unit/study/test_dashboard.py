@@ -5,9 +5,11 @@ import json
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from wsgiref.types import WSGIApplication
 
 import optuna
 import pytest
@@ -123,7 +125,14 @@ class Browser:
 def browser(paths: StudyPaths, request: pytest.FixtureRequest) -> Iterator[Browser]:
     """A dashboard on a free port of this machine."""
     app = dashboard_app(paths, pages(), write=request.param)
-    with make_server(app, host="127.0.0.1", port=0, write=request.param) as server:
+    with served(app, write=request.param) as found:
+        yield found
+
+
+@contextmanager
+def served(app: WSGIApplication, *, write: bool = False) -> Iterator[Browser]:
+    """An application on a free port."""
+    with make_server(app, host="127.0.0.1", port=0, write=write) as server:
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         try:
@@ -159,6 +168,20 @@ def test_infeasible_trials_look_infeasible(browser: Browser) -> None:
     assert all(trial["constraints"] for trial in trials)
     violated = [t["number"] for t in trials if any(c > 0 for c in t["constraints"])]
     assert violated == [3]
+
+
+def test_an_infeasible_trial_that_was_measured_has_its_figures(paths: StudyPaths) -> None:
+    """Complete with a violated constraint: what optuna-dashboard draws grey, and never as best."""
+    drawn = replace(
+        pages(), study=lambda _records: StudyPage(infeasible={3: (950.0, 900.0, 50_000.0)})
+    )
+    with served(dashboard_app(paths, drawn)) as browser:
+        study = browser.study()
+    broken = study["trials"][3]
+    assert broken["state"] == "Complete"
+    assert broken["values"] == [950.0, 900.0, 50_000.0]
+    assert max(broken["constraints"]) > 0
+    assert [t["number"] for t in study["best_trials"]] == [0, 1]
 
 
 def test_best_trials_are_the_feasible_front(browser: Browser) -> None:
