@@ -237,7 +237,7 @@ class Answer:
             not self._fault()
         ):
             spread_s = script.end_spread_ms / 1e3
-            wait_s = (len(self._state.seen) * 0.618034 % 1) * spread_s
+            wait_s = (self._seen.number * 0.618034 % 1) * spread_s
             self._timer = self._loop.call_later(wait_s, self._end)
 
     def _own(self, index: int) -> bytes:
