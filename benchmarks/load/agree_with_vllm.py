@@ -24,7 +24,8 @@ What would make two right clients disagree, and is kept out:
   and the model is made so that half a character is never the likeliest (`--always-text`).
 - It sends `repetition_penalty: 1.0`, where a model's generation_config.json may say otherwise; so
   do we. Both ask greedily and past the end of the text.
-- Its first request is sent once before the run; so is ours.
+- Neither sends anything else while the server's account is kept: `vllm bench serve` could send a
+  first request by itself (`--ready-check-timeout-sec`), ours learns the server's tokens before.
 - Answers of one length end all at once, and a client then sends many requests in one breath, of
   which `vllm bench serve` stamps the last ones long before they leave. So lengths differ: they are
   those of second texts in the tokens that the server itself counts.
@@ -43,7 +44,6 @@ import os
 import random
 import subprocess
 import tempfile
-from collections.abc import Awaitable
 from contextlib import AbstractAsyncContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -108,7 +108,7 @@ async def _counted(client: Client, text: str) -> int:
     return int(json.loads(answer.text)["count"])
 
 
-async def ours(url: str, load: Load) -> Figures:
+async def ours(url: str, load: Load) -> Told:
     """Our figures, by the same formulas."""
     requests = [
         GenerationRequest(
@@ -120,15 +120,18 @@ async def ours(url: str, load: Load) -> Figures:
         for index, (text, tokens) in enumerate(zip(load.texts, load.output_tokens, strict=True))
     ]
     async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
-        await connection.client.generate(requests[0])  # as theirs does: its test request
+        # Its process is started and the server's tokens are learnt, with requests of their own.
+        await connection.load.run(LoadPlan(requests=(requests[0],)))
+        before = await ServerAccount.of(url, CLOCK)
         result = await connection.load.run(
             LoadPlan(requests=tuple(requests), concurrency=load.concurrency)
         )
+        server = await ServerAccount.of(url, CLOCK) - before
     failed = [r.error for r in result.records if r.error is not None]
     assert not failed, failed[:3]
     whole = Window(start_ns=result.start_ns, end_ns=result.end_ns + 1)
     ttfts_ms = [ttft / 1e6 for ttft in formulas.ttfts_ns(result.records)]
-    return Figures(
+    client = Figures(
         formulas.output_tokens_per_s(result.records, whole),
         formulas.median(ttfts_ms),
         sum(ttfts_ms) / len(ttfts_ms),
@@ -137,9 +140,10 @@ async def ours(url: str, load: Load) -> Figures:
             sum(record.output_tokens or 0 for record in result.records),
         ),
     )
+    return Told(client, server, len(requests))
 
 
-async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Figures:
+async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Told:
     """What `vllm bench serve` writes."""
     # ShareGPT's form, for the reader of plain JSON lines needs pandas.
     talks = [
@@ -154,22 +158,22 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
         "--model", NAME, "--tokenizer", str(arguments.model),
         "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
         "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
-        "--ignore-eos", "--disable-tqdm", "--temperature", "0",
+        "--ignore-eos", "--disable-tqdm", "--temperature", "0", "--ready-check-timeout-sec", "0",
         "--extra-body", json.dumps({"skip_special_tokens": False}),
         "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
     ]  # fmt: skip
+    before = await ServerAccount.of(url, CLOCK)
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=900)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     made = json.loads((folder / "vllm.json").read_text())
     assert made["completed"] == len(load.texts), made
-    tokens = (made["total_input_tokens"], made["total_output_tokens"])
-    return Figures(made["output_throughput"], made["median_ttft_ms"], made["mean_ttft_ms"], tokens)
-
-
-async def _told(url: str, asked: Awaitable[Figures]) -> Told:
-    before = await ServerAccount.of(url, CLOCK)
-    client = await asked
-    return Told(client, await ServerAccount.of(url, CLOCK) - before)
+    client = Figures(
+        made["output_throughput"],
+        made["median_ttft_ms"],
+        made["mean_ttft_ms"],
+        (made["total_input_tokens"], made["total_output_tokens"]),
+    )
+    return Told(client, await ServerAccount.of(url, CLOCK) - before, len(load.texts))
 
 
 async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Told, Told]]:
@@ -181,11 +185,11 @@ async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[To
         for pair in range(-1, arguments.pairs):  # the first one warms the server up
             load = await load_of(url, pair + 1, arguments)
             if pair % 2 == 0:
-                mine = await _told(url, ours(url, load))
-                other = await _told(url, theirs(url, load, arguments, folder))
+                mine = await ours(url, load)
+                other = await theirs(url, load, arguments, folder)
             else:
-                other = await _told(url, theirs(url, load, arguments, folder))
-                mine = await _told(url, ours(url, load))
+                other = await theirs(url, load, arguments, folder)
+                mine = await ours(url, load)
             if pair >= 0:
                 pairs.append((mine, other))
                 print(row(str(pair + 1), mine, other), flush=True)

@@ -24,10 +24,19 @@ class Figures:
 
 @dataclass(frozen=True)
 class Told:
-    """One load as the client and as the server tell it."""
+    """One load as the client and as the server tell it.
+
+    Attributes:
+        requests: How many were sent; the server must know of as many.
+    """
 
     client: Figures
     server: ServerAccount
+    requests: int
+
+    def __post_init__(self) -> None:
+        """Refuse an account that is of something else as well."""
+        assert self.server.requests == self.requests, (self.server, self.requests)
 
     @property
     def in_flight(self) -> float:

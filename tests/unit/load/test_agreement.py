@@ -24,7 +24,7 @@ vllm:e2e_request_latency_seconds_sum{engine="0",model_name="model"} 8.0
 def told(*, seconds: float, ttft_ms: float, latencies_s: float) -> Told:
     """Ten requests of 100 tokens in so many seconds; the server's first tokens after 100 ms."""
     client = Figures(1000 / seconds, ttft_ms, ttft_ms, (5000, 1000))
-    return Told(client, ServerAccount(ttft_s=1.0, e2e_s=latencies_s, requests=10))
+    return Told(client, ServerAccount(ttft_s=1.0, e2e_s=latencies_s, requests=10), 10)
 
 
 def test_the_servers_account_is_what_its_histograms_gained() -> None:
@@ -42,6 +42,12 @@ def test_a_slower_machine_changes_speed_but_neither_what_is_in_flight_nor_the_tt
 
     assert (quick.in_flight, slow.in_flight) == (pytest.approx(5), pytest.approx(5))
     assert quick.ttft_ratio == pytest.approx(1.01)
+
+
+def test_an_account_of_other_requests_is_refused() -> None:
+    """A warm-up among them, say: its times are not those of the load."""
+    with pytest.raises(AssertionError):
+        Told(Figures(1, 1, 1, (1, 1)), ServerAccount(1.0, 1.0, 11), 10)
 
 
 def test_a_client_that_dawdles_holds_fewer_in_flight() -> None:
