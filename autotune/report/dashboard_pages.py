@@ -188,9 +188,9 @@ def pareto_figure(findings: Findings) -> str:
         "measured": [], "on the front": [], "recommended": [], "infeasible": [],
     }  # fmt: skip
     for record in findings.plotted:
-        if not record.is_feasible:
+        if record.outcome.status is OutcomeStatus.INFEASIBLE:
             groups["infeasible"].append(record)
-        else:
+        elif record.is_measured:
             best = chosen is not None and record.number == chosen.number
             name = "on the front" if record.number in front else "measured"
             groups["recommended" if best else name].append(record)

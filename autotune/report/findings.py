@@ -16,7 +16,7 @@ from autotune.analysis.recommend import Recommendation, recommend
 from autotune.analysis.spread import Spread, spread_of
 from autotune.errors import NothingFeasibleError
 from autotune.metrics import METRICS
-from autotune.records import Configuration, TrialRecord
+from autotune.records import Configuration, TrialKind, TrialRecord
 from autotune.report.bounds import whole_bytes
 from autotune.report.tables import any_simulated
 from autotune.spec.study import Preference, StudySpec
@@ -86,10 +86,14 @@ class Findings:
 
     @property
     def plotted(self) -> tuple[TrialRecord, ...]:
-        """What a scatter shows: each candidate once, by its means, and every other trial."""
+        """What a scatter shows: each candidate once, by its means, and every other trial.
+
+        But for those of a verification, which are judged by themselves.
+        """
         points = self.points
         known = {point.configuration for point in points}
-        others = [r for r in self.records if not r.is_feasible or r.configuration not in known]
+        own = (r for r in self.records if r.kind is not TrialKind.VERIFY)
+        others = [r for r in own if not r.is_feasible or r.configuration not in known]
         return tuple(sorted((*points, *others), key=lambda r: r.number))
 
     def standing(self, record: TrialRecord | None) -> TrialRecord | None:

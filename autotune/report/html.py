@@ -102,7 +102,10 @@ def report_html(inputs: ReportInputs) -> str:
             as_script(details(findings.records, findings.baseline, inputs.log_tail))
         ),
     }
-    values["sections"] = [(key, label) for key, label in _SECTIONS if _is_there(key, values)]
+    labels = {} if findings.front else {"front": "Objectives"}
+    values["sections"] = [
+        (key, labels.get(key, label)) for key, label in _SECTIONS if _is_there(key, values)
+    ]
     return _environment().get_template("report.html.j2").render(values)
 
 

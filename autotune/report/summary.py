@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from autotune.analysis.measurements import repeats_of
 from autotune.analysis.passed_over import PassedOver
-from autotune.records import TrialRecord
+from autotune.records import TrialKind, TrialRecord
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, readable, title, trials_text
 from autotune.report.table import Table, Tone
@@ -133,11 +133,12 @@ def facts(findings: Findings) -> tuple[str, ...]:
     environment = records[-1].environment if records else {}
     engine = f"{environment.get('engine', '')} {environment.get('engine_release', '')}".strip()
     measured = sum(record.is_measured for record in records)
+    is_matrix = bool(records) and all(record.kind is TrialKind.MATRIX for record in records)
     parts = [
         findings.spec.model,
         environment.get("gpu", ""),
         engine,
-        f"{trials_text(len(records))}, {measured} feasible",
+        f"{trials_text(len(records))}, {measured} {'measured' if is_matrix else 'feasible'}",
         records[0].wall_start[:10] if records else "",
     ]
     return tuple(one_line(part) for part in parts if part)

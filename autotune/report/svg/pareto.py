@@ -16,7 +16,7 @@ _LEGEND: Final = (
     ("base", "baseline"),
     ("front", "on the front"),
     ("rest", "measured"),
-    ("bad", "broke a limit"),
+    ("bad", "infeasible or failed"),
 )
 
 
@@ -172,7 +172,7 @@ class _Scatter:
             return "best"
         if record.number == self._view.baseline:
             return "base"
-        if not record.is_feasible:
+        if _is_bad(record):
             return "bad"
         return "front" if record.number in self._view.front else "rest"
 
@@ -198,3 +198,9 @@ class _Scatter:
             self._canvas.add("path", d=f"M{x - 3:.1f} {y - 3:.1f}l6 6m0 -6l-6 6", **shared)
         else:
             self._canvas.add("circle", cx=float(x), cy=float(y), r=size, **shared)
+
+
+def _is_bad(record: TrialRecord) -> bool:
+    """Whether it did not end well; a cell of a matrix is measured whole, and may miss a limit."""
+    missed = any(check.kept is False for check in record.limits)
+    return not record.is_measured or (missed and not record.is_feasible)

@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser
 
-from autotune.records import Failure, FailureKind
+from autotune.paths import declared_file
+from autotune.records import Configuration, Failure, FailureKind, TrialKind
 from autotune.report.findings import findings_of
 from autotune.report.html import report_html
 from autotune.report.inputs import ReportInputs
+from autotune.report.matrix_rows import rows_of
+from autotune.report.matrix_table import matrix_table
+from autotune.spec.matrix import read_matrix
 from autotune.spec.study import StudySpec
 from tests.support.browser import WIDTHS, Watched, chromium, launched
 from tests.support.records import record, study_records, telemetry
@@ -143,3 +147,25 @@ def test_another_pair_of_objectives_can_be_chosen(watched: Watched) -> None:
     page.locator("label[for=pair2]").click()
     assert panels.count() == 1
     assert panels.first.inner_html() != before
+
+
+@pytest.mark.parametrize(("width", "scheme"), WIDTHS, ids=["desk", "phone"])
+def test_a_matrix_is_read_without_scrolling_sideways(
+    browser: Browser, tmp_path: Path, width: int, scheme: str
+) -> None:
+    """Every cell of the user's matrix, every test; its points broke no limit."""
+    cells = read_matrix(declared_file("studies", "matrix")).configurations
+    made = [record(n, label=name, kind=TrialKind.MATRIX, config=Configuration.of({"a": n}))
+            for n, name in enumerate(cells)]  # fmt: skip
+    findings = findings_of(StudySpec(name="matrix"), made, with_importances=False)
+    path = tmp_path / "report.html"
+    table = matrix_table(rows_of(cells, made), spec=StudySpec())
+    path.write_text(report_html(ReportInputs(findings=findings, matrix=table)), encoding="utf-8")
+    shown = Watched(browser, path, width=width, scheme=scheme)
+    beyond = shown.page.locator("#matrix .scroll").evaluate("e => e.scrollWidth - e.clientWidth")
+    assert beyond == 0
+    assert shown.overflow == 0
+    assert shown.page.locator("#front h2").inner_text() == "Objectives"
+    assert shown.page.locator("#front .dot.bad").count() == 0
+    assert f"{len(made)} measured" in shown.page.locator("header").inner_text()
+    shown.close()

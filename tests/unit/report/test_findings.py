@@ -196,3 +196,11 @@ def test_the_corrections_that_are_told_are_those_of_the_figures() -> None:
     scaled = {r.number: r.metrics["output_tokens_per_s"] for r in found.records}
     assert correction.ratios["output_tokens_per_s"] == pytest.approx(0.75)
     assert scaled == {0: pytest.approx(750.0), 1: 750.0}
+
+
+def test_trials_of_a_verification_are_no_points() -> None:
+    """They are judged by themselves, and broke no limit either."""
+    records = [*study_records(6), record(6, kind=TrialKind.VERIFY, config=Configuration())]
+    found = findings_of(StudySpec(name="sample"), records, with_importances=False)
+    assert 6 not in {point.number for point in found.plotted}
+    assert {r.number for r in found.plotted} <= set(range(6))

@@ -6,7 +6,14 @@ from collections import Counter
 from dataclasses import replace
 
 from autotune.analysis.effects import Effect
-from autotune.records import Configuration, Failure, FailureKind, TrialRecord
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    LimitCheck,
+    TrialKind,
+    TrialRecord,
+)
 from autotune.report.svg.bars import group_of, seconds_by_phase, trial_columns
 from autotune.report.svg.canvas import Size
 from autotune.report.svg.forest import Panel, forest_plot
@@ -49,6 +56,16 @@ def test_every_trial_with_both_figures_is_a_point() -> None:
     assert classes(svg) == {
         "dot base": 1, "dot rest": 1, "dot front": 1, "dot best": 1, "dot bad": 1,
     }  # fmt: skip
+
+
+def test_a_cell_of_a_matrix_is_bad_only_where_it_missed_a_limit() -> None:
+    """It is measured whole either way, and never a candidate."""
+    cells = [replace(point(n, 100.0 + n, 2.0), kind=TrialKind.MATRIX) for n in range(2)]
+    missed = LimitCheck(metric="ttft_8k_ns", bound=1e9, value=2e9, kept=False)
+    svg = pareto_plot(
+        [cells[0], replace(cells[1], limits=(missed,))], X, Y, ParetoView(), WIDE
+    )  # fmt: skip
+    assert classes(svg) == {"dot rest": 1, "dot bad": 1}
 
 
 def test_points_lie_where_they_belong() -> None:
