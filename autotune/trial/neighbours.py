@@ -33,8 +33,9 @@ def _found(values: Mapping[str, float | None], hardware: Hardware) -> Iterator[s
     others = int(values.get("gpu_other_processes_count") or 0)
     if others:
         yield f"{others} other process{'' if others == 1 else 'es'}"
-    used = values.get("gpu_memory_used_bytes") or 0.0
-    taken = used - (gpu.reserved_bytes or 0)
-    # Where the driver names no processes (WSL), what is in use is all that tells of them.
-    if taken > TOLERANCE_BYTES:
-        yield f"{gib_from_bytes(taken):.2f} GiB in use"
+    used, reserved = values.get("gpu_memory_used_bytes"), gpu.reserved_bytes
+    if used is None or reserved is None:  # an idle card has some hundred MiB in use for its driver
+        return
+    # Where the driver names no processes (WSL), this is all that tells of them.
+    if used - reserved > TOLERANCE_BYTES:
+        yield f"{gib_from_bytes(used - reserved):.2f} GiB in use"

@@ -51,7 +51,8 @@ class Looks:
         (replace(CARD, display_is_on=True), look(1.0, 1),
          "a display, 1 other process, 0.50 GiB in use"),
         (CARD, look(2.0, None), "1.50 GiB in use"),  # WSL names no processes
-        (replace(CARD, display_is_on=None, reserved_bytes=None), look(None, None), ""),
+        (replace(CARD, display_is_on=None), look(None, None), ""),
+        (replace(CARD, reserved_bytes=None), look(0.9, 0), ""),  # what is the driver's is not told
     ],
 )  # fmt: skip
 def test_a_display_processes_and_memory_are_told(
