@@ -66,6 +66,7 @@ def test_changes_are_signed_and_large_ones_are_factors() -> None:
     """Percent below twice, a factor from there; nothing without a reference."""
     assert change(115.0, 100.0) == "+15.0%"
     assert change(93.0, 100.0) == "-7.0%"
+    assert change(99.96, 100.0) == change(100.04, 100.0) == "+0.0%"
     assert change(250.0, 100.0) == "\N{MULTIPLICATION SIGN}2.50"
     assert change(None, 100.0) == change(1.0, None) == change(1.0, 0.0) == "\N{EN DASH}"
 
