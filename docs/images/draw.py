@@ -2,32 +2,45 @@
 
     python docs/images/draw.py STUDY_FOLDER
 
-writes `pareto.svg` and, with a Chromium on the PATH, screenshots of the report and of the dashboard
-beside this file.
+writes `pareto.svg` and, with a Chromium on the PATH, screenshots of the report, of the dashboard
+and of the terminal half-way through the study beside this file.
 """
 
+import io
+import re
 import shutil
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
 from playwright.sync_api import Browser, sync_playwright
+from rich.console import Console
 
+from autotune.analysis.front import front_numbers
+from autotune.cli.live import LiveView
+from autotune.clock import VirtualClock
 from autotune.paths import StudyPaths
+from autotune.records import TrialRecord
 from autotune.report.dashboard_pages import dashboard_pages
+from autotune.report.evidence import read_telemetry
 from autotune.report.findings import findings_of
 from autotune.report.html import write_report
 from autotune.report.picture import pareto_picture
+from autotune.seams.events import PhaseStarted, TelemetrySeen, TrialEnded, TrialStarted
 from autotune.spec.study import StudySpec
 from autotune.store import TrialStore, read_stored_study
+from autotune.study.budget import duration_ns
 from autotune.study.dashboard import dashboard_app
 from autotune.study.dashboard_server import make_server
+from autotune.units import s_from_ns
 
 HERE: Final = Path(__file__).resolve().parent
 PARTS: Final = {"front": "#front .tabs", "effects": "#effects", "failures": "#failures"}
+TERMINAL: Final = (100, 30)
+"""Columns and lines."""
 ARGUMENTS: Final = ("--no-sandbox", "--disable-gpu", "--disable-background-networking")
 
 
@@ -46,6 +59,7 @@ def main(folder: Path) -> None:
         browser = playwright.chromium.launch(executable_path=chromium, args=list(ARGUMENTS))
         desk(browser, report)
         phone(browser, report)
+        terminal(browser, paths, spec, records)
         with dashboard(paths, spec) as url:
             study_page(browser, url)
         browser.close()
@@ -71,6 +85,51 @@ def phone(browser: Browser, report: Path) -> None:
     page.locator(".comparison").scroll_into_view_if_needed()
     page.locator("#recommended h3").scroll_into_view_if_needed()
     page.screenshot(path=HERE / "report-phone-comparison.png")
+
+
+def terminal(
+    browser: Browser, paths: StudyPaths, spec: StudySpec, records: Sequence[TrialRecord]
+) -> None:
+    """The live view as it was half-way, told again from the records."""
+    columns, lines = TERMINAL
+    clock = VirtualClock()
+    unseen = Console(width=columns, height=lines, file=io.StringIO())
+    view = LiveView(unseen, clock=clock, objectives=spec.objectives, study=spec.name,
+                    simulated=records[0].simulated, screen_clock=VirtualClock())  # fmt: skip
+    half = len(records) // 2
+    for record in records[:half]:
+        begin(view, record, total=len(records))
+        clock.advance(s_from_ns(duration_ns(record)))
+        left_s = sum(s_from_ns(duration_ns(r)) for r in records[record.number + 1 :])
+        front = front_numbers(records[: record.number + 1], spec.objectives)
+        view(TrialEnded(record=record, front=front, remaining_s=left_s))
+    running = records[half]
+    begin(view, running, total=len(records))
+    clock.advance(s_from_ns(duration_ns(running)) / 2)
+    view(PhaseStarted(number=half, phase="probe:throughput", at_ns=clock.now_ns()))
+    clock.advance(12)
+    seen = read_telemetry(paths.trial(half).telemetry)[-1]
+    view(TelemetrySeen(number=half, values=seen.values))
+    shown = Console(width=columns, height=lines, file=io.StringIO(), record=True)
+    shown.print(view.render())
+    drawn = re.sub(r"@font-face \{[^}]*\}", "", shown.export_svg(title="autotune study"))
+    page = browser.new_page(viewport={"width": 1010, "height": 620})
+    page.set_content(f'<body style="margin:0">{drawn}</body>')
+    page.locator("svg").first.screenshot(path=HERE / "live.png")
+
+
+def begin(view: LiveView, record: TrialRecord, *, total: int) -> None:
+    """A trial starts."""
+    view(
+        TrialStarted(
+            number=record.number,
+            kind=record.kind,
+            label=record.label,
+            configuration=record.configuration,
+            trials_done=record.number,
+            trials_total=total,
+        )
+    )
 
 
 @contextmanager
