@@ -5,7 +5,7 @@
 Errors of each metric, all but the last on records that the fit has not seen:
   a third of the records left out by lot (seed 0);
   what was measured on a later day, fitted to the days before;
-  each model shape left out wholly, fitted to the others;
+  each model shape, and each machine, left out wholly, fitted to the others;
   each configuration left out in turn, with its repeats in other studies;
   the records that were fitted.
 Fits without some records go on from the common one (`Fitter.without`). Beside all of them stands
@@ -34,6 +34,7 @@ from autotune.engines.simulated.card_values import value_of
 from autotune.engines.simulated.effects import Effect, effects_of
 from autotune.engines.simulated.fit_parameters import on_host
 from autotune.engines.simulated.fitting import Fitter, Observation, Play, kind_of
+from autotune.engines.simulated.left_out import card_without, left_out_cards
 from autotune.engines.simulated.memory_fit import with_fitted_memory
 from benchmarks.gpu.published import DAYS, LATER, Player, observed
 
@@ -54,8 +55,11 @@ def main() -> None:
     observations = [o for day in days.values() for o in day]
     play = Player([study for studies in DAYS.values() for study in studies])
     accounts = calibration.accounts_of(start, observations)
-    near = card_named(str(asked.card))
-    fitter = Fitter(with_fitted_memory(start, accounts), observations, play, near=near)
+    near, factors = card_named(str(asked.card)), {}
+    if asked.account.is_file():
+        factors = json.loads(asked.account.read_text(encoding="utf-8"))["host_factors"]
+    remembered = with_fitted_memory(start, accounts)
+    fitter = Fitter(remembered, observations, play, near=near, near_factors=factors)
     card = fitter.improve()
     _say("fitted to all")
     unseen = Unseen(fitter, start, observations, play)
@@ -78,11 +82,13 @@ def main() -> None:
         "host_factors": fitter.host_factors,
         "left_out": unseen.of(by_lot(len(observations))),
         "shapes": {shape: unseen.of(indices) for shape, indices in by_shape(observations).items()},
+        "machines": {m: unseen.of(indices) for m, indices in by_machine(observations).items()},
         "later_days": {day: unseen.of(indices) for day, indices in later(days)},
     }
     _say(f"a third left out: {account['left_out']}")
     _say(f"later days left out: {account['later_days']}")
     _say(f"shapes left out: {account['shapes']}")
+    _say(f"machines left out: {account['machines']}")
     account["cross_validated"], account["unseen_effects"] = left_out_in_turn(
         fitter, start, observations, play
     )
@@ -120,10 +126,8 @@ class Unseen:
 
     def of(self, left_out: Collection[int]) -> dict[str, Any]:
         """Errors on some observations, by their positions, of a card fitted without them."""
-        seen = [o for i, o in enumerate(self._observations) if i not in left_out]
         outside = [o for i, o in enumerate(self._observations) if i in left_out]
-        accounts = calibration.accounts_of(self._start, seen)
-        card = with_fitted_memory(self._fitter.without(left_out), accounts)
+        card = card_without(self._fitter, self._start, self._observations, left_out)
         return {
             "records": [o.name for o in outside],
             "rank_correlation": calibration.rank_correlation(card, outside, self._play),
@@ -144,21 +148,19 @@ def left_out_in_turn(
     pooled: dict[str, list[float]] = {}
     placed: dict[str, list[float]] = {}
     ranked: list[tuple[float, float]] = []
+    placed_ranked: list[tuple[float, float]] = []
     effects: list[Effect] = []
     bases = bases_of(start, observations)
-    for outside, card in calibration.left_out_cards(fitter, start, observations):
+    for outside, card in left_out_cards(fitter, start, observations):
         alike = [observations[i] for i in outside]
         for metric, values in calibration.errors_of(card, alike, play).items():
             pooled.setdefault(metric, []).extend(values)
-        for one in alike:
-            there = on_host(card, fitter.host_factors[one.machine])
-            for metric, values in calibration.errors_of(there, [one], play).items():
+        there = [on_host(card, fitter.host_factors[one.machine]) for one in alike]
+        for its_card, one in zip(there, alike, strict=True):
+            for metric, values in calibration.errors_of(its_card, [one], play).items():
                 placed.setdefault(metric, []).extend(values)
-        pairs = [(played[OUT], o.measured[OUT]) for o in alike
-                 if OUT in o.measured and (played := play(card, o))]  # fmt: skip
-        if pairs:
-            said, measured = zip(*pairs, strict=True)
-            ranked.append((geometric_mean(said), geometric_mean(measured)))
+        ranked += _means([card] * len(alike), alike, play)
+        placed_ranked += _means(there, alike, play)
         for study in dict.fromkeys(o.study for o in alike):
             here = [o for o in alike if o.study == study]
             if here[0] not in bases[study]:
@@ -167,10 +169,29 @@ def left_out_in_turn(
         calibration.summary_of({m: tuple(values) for m, values in sorted(found.items())})
         for found in (pooled, placed)
     )
-    rank = float(spearmanr([p for p, _ in ranked], [m for _, m in ranked]).statistic)
     large = [e for e in effects if e.settings and abs(e.measured) > LARGE_EFFECT]
-    account = {"rank_correlation": rank, **errors, "on_its_machine": on_machine}
+    account = {
+        "rank_correlation": _rank(ranked),
+        **errors,
+        "on_its_machine": {"rank_correlation": _rank(placed_ranked), **on_machine},
+    }
     return account, told(large)
+
+
+def _means(
+    cards: Sequence[Card], alike: Sequence[Observation], play: Play
+) -> list[tuple[float, float]]:
+    """Predicted and measured throughput of one configuration, means of its repeats."""
+    pairs = [(played[OUT], o.measured[OUT]) for card, o in zip(cards, alike, strict=True)
+             if OUT in o.measured and (played := play(card, o))]  # fmt: skip
+    if not pairs:
+        return []
+    said, measured = zip(*pairs, strict=True)
+    return [(geometric_mean(said), geometric_mean(measured))]
+
+
+def _rank(pairs: Sequence[tuple[float, float]]) -> float:
+    return float(spearmanr([p for p, _ in pairs], [m for _, m in pairs]).statistic)
 
 
 def bases_of(card: Card, observations: Sequence[Observation]) -> dict[str, list[Observation]]:
@@ -201,6 +222,14 @@ def by_shape(observations: Sequence[Observation]) -> dict[str, list[int]]:
         argv = observation.replay.argv
         model = argv[argv.index("serve") + 1]
         found.setdefault(Path(model).name, []).append(index)
+    return found
+
+
+def by_machine(observations: Sequence[Observation]) -> dict[str, list[int]]:
+    """Positions of the records of each machine."""
+    found: dict[str, list[int]] = {}
+    for index, observation in enumerate(observations):
+        found.setdefault(observation.machine, []).append(index)
     return found
 
 

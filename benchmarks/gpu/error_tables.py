@@ -17,7 +17,9 @@ from autotune.records import OutcomeStatus, TrialRecord
 from benchmarks.gpu.markdown import DASH, markdown, share
 from benchmarks.gpu.published import (
     FIRST,
+    FOURTH,
     LATER,
+    OTHER_MACHINE,
     RESULTS,
     SECOND,
     SECOND_RUN,
@@ -27,6 +29,7 @@ from benchmarks.gpu.published import (
 
 ACCOUNT: Final = LATER / "calibration.json"
 BEFORE: Final = RESULTS / "simulated-before.json"
+OTHER_MACHINE_BEFORE: Final = OTHER_MACHINE / "simulated-before.json"
 AHEAD: Final = SECOND_RUN / "simulated-before.json"
 LATER_BEFORE: Final = LATER / "simulated-before.json"
 _RATIOS: Final = {
@@ -152,10 +155,16 @@ def errors() -> str:
     heads = ["metric", "before: median", "p90"]
     for kind in kinds:
         heads += [f"{kind}: median", "p90"]
+    turned = account["cross_validated"]
     ranks = [
         f"{account['left_out']['rank_correlation']:.2f} with a third left out",
-        f"{account['cross_validated']['rank_correlation']:.2f} of configurations left out in turn",
-        *(f"{s['rank_correlation']:.2f} from {day} on" for day, s in days.items()),
+        f"{turned['rank_correlation']:.2f} of configurations left out in turn",
+        f"{turned['on_its_machine']['rank_correlation']:.2f} of the same, their machine known",
+        *(
+            f"{rank:.2f} from {day} on"
+            for day, s in days.items()
+            if (rank := s["rank_correlation"]) is not None
+        ),
         f"{account['rank_correlation']:.2f} fitted to all",
     ]
     left_out = ", ".join(account["left_out"]["records"])
@@ -165,7 +174,16 @@ def errors() -> str:
 
 def shapes() -> str:
     """Errors on each model's records of a card that was fitted to the other models alone."""
-    account = _account()["shapes"]
+    return _left_out("shapes")
+
+
+def on_machines() -> str:
+    """Errors on each machine's records of a card that was fitted to the other machines alone."""
+    return _left_out("machines")
+
+
+def _left_out(kind: str) -> str:
+    account = _account()[kind]
     metrics = dict.fromkeys(m for summary in account.values() for m in summary["median_error"])
     rows = [
         (metric, *(share(summary[f"{part}_error"].get(metric))
@@ -173,8 +191,8 @@ def shapes() -> str:
         for metric in metrics
     ]  # fmt: skip
     heads = ["metric"]
-    for shape, summary in account.items():
-        heads += [f"{shape} ({len(summary['records'])} records): median", "p90"]
+    for name, summary in account.items():
+        heads += [f"{name} ({len(summary['records'])} records): median", "p90"]
     return markdown(heads, rows)
 
 
@@ -258,6 +276,11 @@ def ahead() -> str:
 def ahead_trials() -> str:
     """What was said before measuring, trial by trial."""
     return unseen_trials(AHEAD, THIRD)
+
+
+def flashinfer_trials() -> str:
+    """What was said of FLASHINFER without quantization before anything was fitted to it."""
+    return unseen_trials(OTHER_MACHINE_BEFORE, FOURTH)
 
 
 def _middle(ratios: Sequence[float]) -> str:

@@ -23,6 +23,7 @@ PAGES: Final = Path(__file__).resolve().parents[2] / "docs" / "results"
 RESULTS: Final = PAGES / "2026-11-h100"
 LATER: Final = PAGES / "2026-11-26-h100"
 SECOND_RUN: Final = PAGES / "2026-11-26-h100-second"
+OTHER_MACHINE: Final = SECOND_RUN / "second-machine"
 STUDIES: Final = ("hopper-1.5b", "hopper-7b", "small-card")
 
 _CARDS_KEPT: Final = 12
@@ -117,10 +118,19 @@ THIRD: Final = tuple(
     for study in ("hopper-0.5b", "hopper-1.5b", "small-card-awq", "small-card-awq-20k")
 )
 """Measured on 2026-11-26 in the evening: a third size, AWQ, FLASHINFER, combinations."""
+FOURTH: Final = (
+    PublishedStudy(
+        folder=OTHER_MACHINE / "hopper-1.5b",
+        title="second machine hopper-1.5b",
+        session="2026-11-26, second machine",
+    ),
+)
+"""The same evening on another machine: FLASHINFER without quantization."""
 DAYS: Final[Mapping[str, tuple[PublishedStudy, ...]]] = {
     "2026-11-24": FIRST,
     "2026-11-26": SECOND,
     "2026-11-26, evening": THIRD,
+    "2026-11-26, second machine": FOURTH,
 }
 
 

@@ -167,6 +167,8 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "ahead-trials": error_tables.ahead_trials,
     "errors": error_tables.errors,
     "shapes": error_tables.shapes,
+    "machines-left-out": error_tables.on_machines,
+    "flashinfer-trials": error_tables.flashinfer_trials,
     "signs": error_tables.signs,
     "parameters": error_tables.parameters,
 }

@@ -115,7 +115,7 @@ class Boot:
         self._after_phase("imports")
         await self._load(settings, truth, lines)
         self._after_phase("weights")
-        await self._compile(settings, lines)
+        await self._compile(settings, truth, lines)
         kv_bytes, length = await self._profile(settings, truth, lines)
         self._after_phase("profiling")
         blocks = truth.allocate_kv(kv_bytes)
@@ -159,7 +159,9 @@ class Boot:
         more = await self._pass(0.8)
         lines.loaded(weights, None if settings.dummy_weights else seconds, seconds + more)
 
-    async def _compile(self, settings: ServeSettings, lines: StartLines) -> None:
+    async def _compile(
+        self, settings: ServeSettings, truth: MemoryTruth, lines: StartLines
+    ) -> None:
         start = self._card.start
         if settings.attention_backend == "FLASHINFER":
             await self._build_kernels(settings)
@@ -175,6 +177,7 @@ class Boot:
             layers = start.compile_layer_s * self._shape.layers
             graph = await self._pass(start.compile_base_s * 0.5 + layers)
             self._caches.compiled.add(key)
+            truth.compiled()
         lines.compiled(dynamo_s=dynamo, graph_s=graph, cached=cached)
 
     async def _build_kernels(self, settings: ServeSettings) -> None:

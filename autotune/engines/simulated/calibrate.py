@@ -2,11 +2,11 @@
 
 Each record's configuration is replayed on the simulated card (`replay`); `fitting` moves the
 card's parameters until metrics agree, `memory_fit` its memory constants until the ledgers do.
-The error is that on records that a fit has not seen: a share left out by lot, or one
-configuration after the other left out with all its repeats.
+The error is that on records that a fit has not seen: a share left out by lot, or (`left_out`) one
+configuration after the other with all its repeats.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -19,12 +19,7 @@ from scipy.stats import spearmanr
 from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.card import Calibration, Card
 from autotune.engines.simulated.fit_metrics import FITTED_METRICS
-from autotune.engines.simulated.fitting import (
-    Fitter,
-    Observation,
-    Play,
-    kind_of,
-)
+from autotune.engines.simulated.fitting import Fitter, Observation, Play
 from autotune.engines.simulated.memory_fit import Account, with_fitted_memory
 from autotune.engines.simulated.refusals import StartRefused
 from autotune.engines.simulated.release import release_named
@@ -33,10 +28,14 @@ from autotune.errors import UsageError
 from autotune.records import OutcomeStatus, TrialRecord
 from autotune.seams.engine import ModelFacts
 from autotune.spec.workload import Workload
+from autotune.units import NS_PER_S
 
 THROUGHPUT: Final = "output_tokens_per_s"
 KV_TOKENS: Final = "context_capacity_tokens"
 _FEWEST: Final = 4
+_COMPILED_NS: Final = 10 * NS_PER_S
+"""From here on a start has compiled its graphs: on an H100 that took 15 to 31 s, and 4 to 7 s where
+they came from the cache."""
 _NO_RESULT: Final = frozenset({OutcomeStatus.FAILED, OutcomeStatus.SCREENED})
 
 Errors = Mapping[str, tuple[float, ...]]
@@ -88,6 +87,7 @@ def observation_from(
         workload=workload,
         kv_tokens=None if applied is None else applied.kv_cache_tokens,
         weights_bytes=model.weights_bytes,
+        compiles=(record.metrics.get("startup_compile_ns") or 0.0) > _COMPILED_NS,
     )
     return Observation(
         name=f"{record.study} {record.label or record.number}",
@@ -157,44 +157,6 @@ def calibrate(
     )
 
 
-def cross_validated(
-    fitter: Fitter, card: Card, observations: Sequence[Observation], play: Play
-) -> Errors:
-    """Errors of each observation on a card fitted without it and without its repeats.
-
-    Repeats are observations of the same model with the same settings, in whatever study.
-
-    Args:
-        fitter: Has run over the observations.
-        card: Where it started.
-        observations: Of one card.
-        play: As the fitter plays them.
-    """
-    pooled: dict[str, list[float]] = {}
-    for outside, fitted in left_out_cards(fitter, card, observations):
-        errors = errors_of(fitted, [observations[i] for i in outside], play)
-        for metric, values in errors.items():
-            pooled.setdefault(metric, []).extend(values)
-    return {metric: tuple(values) for metric, values in sorted(pooled.items())}
-
-
-def left_out_cards(
-    fitter: Fitter, card: Card, observations: Sequence[Observation]
-) -> Iterator[tuple[tuple[int, ...], Card]]:
-    """For each configuration the positions of its observations, and the card fitted without them.
-
-    Args:
-        fitter: Has run over the observations.
-        card: Where it started.
-        observations: Of one card.
-    """
-    kinds = [kind_of(card, o) for o in observations]
-    for kind in dict.fromkeys(kinds):
-        outside = tuple(i for i, k in enumerate(kinds) if k == kind)
-        inside = [o for i, o in enumerate(observations) if i not in outside]
-        yield outside, with_fitted_memory(fitter.without(outside), accounts_of(card, inside))
-
-
 def player(figures: LoadFigures = whole_load) -> Play:
     """Replays observations, with the load's figures made this way."""
     return partial(_played, figures=figures)
@@ -252,8 +214,11 @@ def rank_correlation(card: Card, observations: Sequence[Observation], play: Play
 
 
 def write_card(card: Card, path: Path) -> None:
-    """Write a card's file, fitted values rounded to four digits."""
-    content = _rounded(card.model_dump(mode="json", exclude_defaults=True))
+    """Write a card's file, fitted values to four digits; of memory, which adds up, to six."""
+    plain = card.model_dump(mode="json", exclude_defaults=True)
+    content = _rounded(plain)
+    if "memory" in plain:
+        content["memory"] = _rounded(plain["memory"], digits=6)
     content["calibrated"] = None if card.calibrated is None else _rounded(
         card.calibrated.model_dump(mode="json")
     )  # fmt: skip
@@ -274,6 +239,7 @@ def _account(card: Card, observation: Observation) -> Account | None:
         shape=replay.shape,
         ledger=ledger,
         weights_bytes=replay.weights_bytes,
+        compiles=replay.compiles,
     )
 
 
@@ -292,9 +258,9 @@ def _kv_tokens(card: Card, observation: Observation) -> int:
         return 0
 
 
-def _rounded(value: Any) -> Any:
+def _rounded(value: Any, digits: int = 4) -> Any:
     if isinstance(value, float):
-        return float(f"{value:.4g}")
+        return float(f"{value:.{digits}g}")
     if isinstance(value, dict):
-        return {key: _rounded(item) for key, item in value.items()}
-    return [_rounded(item) for item in value] if isinstance(value, list) else value
+        return {key: _rounded(item, digits) for key, item in value.items()}
+    return [_rounded(item, digits) for item in value] if isinstance(value, list) else value

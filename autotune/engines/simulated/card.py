@@ -142,6 +142,9 @@ class HostCosts(StrictModel):
             with graphs 3 ms.
         frontend_chunk_us: API server, per chunk that is streamed; while it is busy, tokens
             join the next chunk, and the engine runs on.
+        frontend_token_share: Work per token that no merging saves, as a share of that per chunk:
+            vLLM 0.26.0's own code spent 11.5 to 14.6 us a token and 33 to 42 us a chunk, 0.33 to
+            0.35, in three runs of `benchmarks/gpu/frontend_costs.py`.
         frontend_request_us: API server, per request: HTTP, validation, hand-over.
         frontend_turn_us: The part of that which is done in one turn of the event loop.
         frontend_prompt_token_us: API server, per prompt token.
@@ -152,6 +155,10 @@ class HostCosts(StrictModel):
         overlap_sharpness: How well async scheduling hides the shorter of GPU and host time: an
             iteration takes their p-norm with this exponent, for either is late at times.
         offload_iteration_us: The KV offload's bookkeeping, per iteration.
+        offload_sequence_us: The same, per running sequence: each iteration looks through all of
+            them for blocks to store, and every block that decoding fills is a store (vLLM
+            `kv_connector/v1/offloading/scheduler.py`, `_build_store_jobs`). On an H100 100
+            streams of a 1.5B shape decoded a sixth slower for it, one stream did not.
         offload_store_us: The same, per prompt chunk whose blocks go to host memory.
     """
 
@@ -164,6 +171,7 @@ class HostCosts(StrictModel):
     eager_layer_us: float = Field(default=330.0, ge=0)
     eager_sequence_us: float = Field(default=0.0, ge=0)
     frontend_chunk_us: float = Field(default=45.0, ge=0)
+    frontend_token_share: float = Field(default=0.34, ge=0)
     frontend_request_us: float = Field(default=600.0, ge=0)
     frontend_turn_us: float = Field(default=75.0, ge=0)
     frontend_prompt_token_us: float = Field(default=0.35, ge=0)
@@ -173,7 +181,8 @@ class HostCosts(StrictModel):
     v0_sequence_us: float = Field(default=45.0, ge=0)
     overlap_sharpness: float = Field(default=4.0, ge=1)
     offload_iteration_us: float = Field(default=90.0, ge=0)
-    offload_store_us: float = Field(default=1400.0, ge=0)
+    offload_sequence_us: float = Field(default=8.0, ge=0)
+    offload_store_us: float = Field(default=700.0, ge=0)
 
 
 class Transfer(StrictModel):
@@ -198,6 +207,12 @@ class MemoryTruth(StrictModel):
         int4_profile_mib: What the profile run takes at its peak beyond a forward pass with 4-bit
             weights. On an H100 it took 1.04 GiB at 2,048 tokens of a 7B shape; why is not known.
         activation_factor: Factor on the peak of a forward pass at the token budget.
+        hidden_copies: Hidden states that a token holds at that peak, beside its feed-forward layer.
+            On an H100 vLLM 0.26 took 62,972 bytes more per token of budget for a 1.5B shape, to 28
+            bytes: with 3 it is 62,976.
+        activation_mib: What the profile run takes at any token budget.
+        compile_mib: What it takes beyond that where the start compiles its graphs instead of
+            finding them in the cache.
         sampler_copies: 4-byte copies of the logits that sampling holds at once.
         non_torch_mib: cuBLAS, NCCL and the like, inside the budget.
         flashinfer_workspace_mib: Buffer that FlashInfer allocates.
@@ -218,6 +233,9 @@ class MemoryTruth(StrictModel):
     int4_weights_factor: float = Field(default=1.0, gt=0)
     int4_profile_mib: float = Field(default=0.0, ge=0)
     activation_factor: float = Field(default=1.06, gt=0)
+    hidden_copies: float = Field(default=5.0, ge=0)
+    activation_mib: float = Field(default=0.0, ge=0)
+    compile_mib: float = Field(default=0.0, ge=0)
     sampler_copies: float = Field(default=3.0, ge=0)
     non_torch_mib: float = Field(default=110.0, ge=0)
     flashinfer_workspace_mib: float = Field(default=394.0, ge=0)

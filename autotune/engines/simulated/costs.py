@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from autotune.engines.model_shape import ModelShape
 from autotune.engines.simulated.card import Card
+from autotune.engines.simulated.frontend import Sending
 from autotune.engines.simulated.settings import GraphMode, ServeSettings
 
 _US: Final = 1e-6
@@ -95,12 +96,13 @@ class CostModel:
         return self._settings.scheduler_steps
 
     @property
-    def chunk_ns(self) -> float:
-        """The API server's work for one chunk of an answer; V0 does not merge chunks."""
+    def sending(self) -> Sending:
+        """The API server's work for the tokens and chunks of answers; V0 does not merge chunks."""
         if not self._settings.v1:
-            return 0.0
+            return Sending(token_ns=0.0, chunk_ns=0.0)
         host = self._card.host
-        return host.frontend_chunk_us * 1e3 * self._jitter.host
+        chunk_ns = host.frontend_chunk_us * 1e3 * self._jitter.host
+        return Sending(token_ns=chunk_ns * host.frontend_token_share, chunk_ns=chunk_ns)
 
     # ---- one iteration ----
 
@@ -247,7 +249,7 @@ class CostModel:
             seconds = host.v0_iteration_us + host.v0_sequence_us * sequences
         seconds += host.prefill_token_us * load.prefill_tokens + self._attention.host_us
         if self._settings.offload_bytes:
-            seconds += host.offload_iteration_us
+            seconds += host.offload_iteration_us + host.offload_sequence_us * sequences
         return seconds * _US * self._jitter.host
 
     def admission_s(self, prompt_tokens: int) -> float:
@@ -262,7 +264,8 @@ class CostModel:
         All take turns in one event loop. Streams leave it free between their chunks; where they
         have no pauses, shares go by what a turn of each takes.
         """
-        sending_s = streams * self.chunk_ns * 1e-9 / self._settings.stream_interval
+        each_ns = self.sending.per_token_ns(self._settings.stream_interval)
+        sending_s = streams * each_ns * 1e-9
         if not sending_s or not iteration_s:
             return 1.0
         free = 1.0 - min(1.0, sending_s / iteration_s)

@@ -25,7 +25,7 @@ PARAMETERS: Final = (
     "host.frontend_request_us",
     "host.frontend_prompt_token_us",
     "host.request_latency_us",
-    "host.offload_iteration_us",
+    "host.offload_sequence_us",
     "host.offload_store_us",
 )
 BACKEND_PARAMETERS: Final = (

@@ -35,6 +35,7 @@ _STEP: Final = 0.04
 _EVALUATIONS: Final = 8
 _STEPS: Final = 3
 _STEPS_WITHOUT: Final = 1
+_SHARES_OF_STEP: Final = (1.0, 0.5, 0.25)
 _INSIDE: Final = 1e-6
 _LARGE_MISS: Final = 0.1
 """From here on a miss counts by its size, not by its square: outliers do not rule."""
@@ -84,6 +85,7 @@ class Fitter:
         play: How it explains.
         parameters: What moves; None for `PARAMETERS` and the attention backends that are seen.
         near: A card where to begin, closer to the solution; the pull is to the start values still.
+        near_factors: The machines' factors where to begin; 1 for one that is not named.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Fitter:
         parameters: Sequence[str] | None = None,
         *,
         near: Card | None = None,
+        near_factors: Mapping[str, float] | None = None,
     ) -> None:
         self._card, self._observations, self._play = card, observations, play
         self._settings = [o.replay.settings_on(card) for o in observations]
@@ -111,7 +114,7 @@ class Fitter:
         pulls = [pull_of(name) for name in self.names]
         self._pulls = np.array([*pulls, *(MACHINE_PULL for _ in self._machines)])
         zero: Floats = np.zeros(len(self._upper))
-        self._at_best: Floats = zero if near is None else self._place_of(near)
+        self._at_best: Floats = zero if near is None else self._place_of(near, near_factors or {})
         self._slopes: Floats | None = None
         self._best_misses: tuple[Floats, list[Floats]] | None = None
 
@@ -132,11 +135,26 @@ class Fitter:
     def improve(self) -> Card:
         """As `run`, from near the solution: one Jacobian where it begins, then Gauss-Newton steps.
 
-        Costs a tenth of `run`.
+        A step that explains less than before is halved, and after that not taken. Costs a tenth of
+        `run`.
         """
         self._slopes = self._jacobian(self._at_best)
-        self._at_best = self._stepped(range(len(self._observations)), _STEPS)
+        every, cost = range(len(self._observations)), self._cost(self._at_best)
+        for _ in range(_STEPS):
+            aim = self._stepped(every, 1)
+            for share in _SHARES_OF_STEP:
+                x = self._at_best + share * (aim - self._at_best)
+                if (found := self._cost(x)) < cost:
+                    self._at_best, cost = x, found
+                    break
+            else:
+                break
         return self._found(self._at_best)
+
+    def _cost(self, x: Floats) -> float:
+        """What `run` makes small, times two: the loss soft_l1 of all residuals."""
+        z = (self._residuals(x) / _LARGE_MISS) ** 2
+        return float(np.sum(2 * (np.sqrt(1 + z) - 1)) * _LARGE_MISS**2)
 
     def without(self, left_out: Collection[int]) -> Card:
         """The card as it would be without some observations, by their positions.
@@ -176,11 +194,11 @@ class Fitter:
         cards = self._cards(x)
         return [self._misses(cards, i) for i in kept]
 
-    def _place_of(self, card: Card) -> Floats:
-        """A card's parameters as logarithms over the start values, within the bounds."""
+    def _place_of(self, card: Card, factors: Mapping[str, float]) -> Floats:
+        """A card's parameters, and machines' factors, as logarithms, within the bounds."""
         values = np.array([value_of(card, name) for name in self.names])
         known = np.log(np.maximum(values / self._start, np.exp(-WIDEST)))
-        place = np.concatenate([known, np.zeros(len(self._machines))])
+        place = np.concatenate([known, np.log([factors.get(m, 1.0) for m in self._machines])])
         inside: Floats = np.clip(place, -WIDEST + _INSIDE, self._upper - _INSIDE)
         return inside
 
@@ -196,9 +214,12 @@ class Fitter:
         return (*PARAMETERS, *attention)
 
     def _found(self, x: Floats) -> Card:
-        factors = np.exp(x[len(self.names) :]).tolist()
+        """The card of a machine in the middle of those that were seen: their factors average 1."""
+        logs = x[len(self.names) :]
+        middle = float(np.mean(logs)) if len(logs) else 0.0
+        factors = np.exp(logs - middle).tolist()
         self.host_factors = dict(zip(self._machines, factors, strict=True))
-        return self._at(x)
+        return on_host(self._at(x), float(np.exp(middle)))
 
     def _at(self, x: Floats) -> Card:
         values = self._start * np.exp(x[: len(self.names)])

@@ -3,6 +3,7 @@
 import asyncio
 import heapq
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from autotune.clock import Clock
@@ -67,17 +68,40 @@ class Intake:
             then()
 
 
-def chunk_times(stamps: Sequence[Sequence[int]], interval: int, chunk_ns: float) -> tuple[int, ...]:
+@dataclass(frozen=True)
+class Sending:
+    """What the API server spends on running streams, in nanoseconds.
+
+    Attributes:
+        token_ns: Per token of each stream, however tokens are put into chunks: detokenizing,
+            counting, putting it into the stream's queue.
+        chunk_ns: Per chunk: waking the stream, encoding, writing to its socket.
+    """
+
+    token_ns: float
+    chunk_ns: float
+
+    def per_token_ns(self, interval: int) -> float:
+        """Of one stream, while no chunks merge, with so many tokens per chunk."""
+        return self.token_ns + self.chunk_ns / interval
+
+
+def chunk_times(
+    stamps: Sequence[Sequence[int]], interval: int, sending: Sending
+) -> tuple[int, ...]:
     """When the chunks of one answer came.
 
     The first token comes at once, then every `interval` tokens (`--stream-interval`), and the
     end. While the API server is busy with the chunks of other streams, further tokens join the
-    chunk that waits (RequestOutputCollector, vLLM `v1/engine/output_processor.py`).
+    chunk that waits (RequestOutputCollector, vLLM `v1/engine/output_processor.py`). That saves
+    the work per chunk and not the work per token (`process_outputs`, same file), so a server
+    that does not keep up with its engine falls further behind: with n streams whose tokens come
+    every T, a round over all of them takes n * chunk / (1 - n * token / T).
 
     Args:
         stamps: Of each token, when the engine gave it out and to how many streams one.
         interval: Tokens per chunk that are asked for.
-        chunk_ns: The API server's work per chunk.
+        sending: The API server's work.
     """
     asked = [*stamps[:1], *stamps[interval::interval]]
     if len(stamps) > 1 and (len(stamps) - 1) % interval:
@@ -86,8 +110,9 @@ def chunk_times(stamps: Sequence[Sequence[int]], interval: int, chunk_ns: float)
     free_ns = 0.0
     for time_ns, streams in asked:
         if time_ns < free_ns and times and times[-1] >= time_ns:
-            continue  # it went out with the chunk before
+            free_ns += streams * sending.token_ns  # it went out with the chunk before
+            continue
         sent_ns = max(time_ns, round(free_ns))
         times.append(sent_ns)
-        free_ns = sent_ns + streams * chunk_ns / interval
+        free_ns = sent_ns + streams * (sending.chunk_ns / interval + sending.token_ns)
     return tuple(times)

@@ -28,6 +28,7 @@ class MemoryTruth:
         settings: The server's.
         room: Host memory.
         weights_bytes: Size of the checkpoint where it is known better than by the shape.
+        compiles: Whether the start compiles its graphs, for none are in the cache.
     """
 
     def __init__(
@@ -37,9 +38,11 @@ class MemoryTruth:
         settings: ServeSettings,
         room: HostRoom,
         weights_bytes: int | None = None,
+        *,
+        compiles: bool = False,
     ) -> None:
         self._card, self._shape, self._settings, self._room = card, shape, settings, room
-        self._truth = card.memory
+        self._truth, self._compiles = card.memory, compiles
         self.total = card.cuda_memory_bytes
         self.context = _mib(self._truth.context_mib + self._truth.desktop_mib)
         size = shape.weight_bytes if weights_bytes is None else weights_bytes
@@ -60,12 +63,17 @@ class MemoryTruth:
     @property
     def activation(self) -> int:
         """Peak of a forward pass: a feed-forward layer at the token budget, or the sampler."""
-        shape, settings = self._shape, self._settings
+        shape, settings, truth = self._shape, self._settings, self._truth
         width = max(shape.intermediate, shape.moe_intermediate * shape.experts_per_token)
-        per_token = (3 * width + 5 * shape.hidden) * shape.dtype_bytes
+        per_token = (3 * width + truth.hidden_copies * shape.hidden) * shape.dtype_bytes
         forward = settings.token_budget * per_token
-        peak = round(max(forward, self.sampler) * self._truth.activation_factor)
-        return peak + (_mib(self._truth.int4_profile_mib) if shape.weight_bits < 8 else 0)
+        peak = round(max(forward, self.sampler) * truth.activation_factor)
+        more = truth.activation_mib + (truth.compile_mib if self._compiles else 0.0)
+        return peak + _mib(more + (truth.int4_profile_mib if shape.weight_bits < 8 else 0.0))
+
+    def compiled(self) -> None:
+        """The start has compiled its graphs, and not found them in the cache."""
+        self._compiles = True
 
     @property
     def sampler(self) -> int:

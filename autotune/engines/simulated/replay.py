@@ -41,6 +41,7 @@ class Replay:
         environment: Variables that it starts with.
         kv_tokens: Tokens of its KV cache, where a record says; None to work them out.
         weights_bytes: Size of the checkpoint; None to take it from the shape.
+        compiles: Whether its start compiles graphs that are in no cache.
     """
 
     argv: tuple[str, ...]
@@ -50,6 +51,7 @@ class Replay:
     environment: dict[str, str] = field(default_factory=dict)
     kv_tokens: int | None = None
     weights_bytes: int | None = None
+    compiles: bool = False
 
     def settings_on(self, card: Card) -> ServeSettings:
         """What the server would run with on a card.
@@ -69,7 +71,8 @@ class Replay:
         host = bytes_from_gib(card.host_memory_gib)
         room = HostRoom(memory_bytes=host, shm_bytes=host)
         settings = self.settings_on(card)
-        return MemoryTruth(card, self.shape, settings, room, self.weights_bytes)
+        size, compiles = self.weights_bytes, self.compiles
+        return MemoryTruth(card, self.shape, settings, room, size, compiles=compiles)
 
 
 LoadFigures = Callable[[Sequence[RequestRecord]], Mapping[str, float | None]]

@@ -155,7 +155,7 @@ class SimulatedServer:
             self._waiting.discard(future)
             self.core.abort(sequence)
         stamps = sequence.token_stamps(self.core.scheduler.log)
-        sent = chunk_times(stamps, self.settings.stream_interval, self.costs.chunk_ns)
+        sent = chunk_times(stamps, self.settings.stream_interval, self.costs.sending)
         latency_ns = round(latency_s * NS_PER_S)
         return Answer(
             prompt_tokens=sequence.prompt_tokens,

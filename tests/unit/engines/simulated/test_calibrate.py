@@ -1,6 +1,7 @@
 """Calibration: what was changed is found again, and the error is that on records left out."""
 
 from dataclasses import replace
+from math import exp, log
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,6 @@ from autotune.engines.model_shape import shape_of
 from autotune.engines.simulated.arguments import Machine, settings_from
 from autotune.engines.simulated.calibrate import (
     calibrate,
-    cross_validated,
     observation_from,
     player,
     write_card,
@@ -23,6 +23,7 @@ from autotune.engines.simulated.fitting import (
     Observation,
     kind_of,
 )
+from autotune.engines.simulated.left_out import cross_validated
 from autotune.engines.simulated.release import release_named
 from autotune.engines.simulated.replay import Replay, replayed_metrics
 from autotune.errors import UsageError
@@ -247,6 +248,20 @@ def test_a_fit_that_begins_near_the_solution_ends_where_the_others_do() -> None:
     far = Fitter(start, observations, player(), ("host.iteration_us",)).run()
     near = Fitter(start, observations, player(), ("host.iteration_us",), near=truth).run()
     assert near.host.iteration_us == pytest.approx(far.host.iteration_us, rel=0.01)
+
+
+def test_a_step_that_explains_less_is_made_shorter() -> None:
+    """The whole step to 1.65 times the start value lands on a cliff; half of it is taken."""
+    start = card_named("h100")
+    (seen,) = _observations(start)[:1]
+    seen = replace(seen, measured={"itl_single_ns": 1e6})
+
+    def play(card: Card, _observation: Observation) -> dict[str, float]:
+        moved = log(card.host.iteration_us / start.host.iteration_us)
+        return {"itl_single_ns": 1e6 * exp(0.5 - moved if moved < 0.45 else 5.0)}
+
+    card = Fitter(start, [seen], play, ("host.iteration_us",)).improve()
+    assert 1.2 < card.host.iteration_us / start.host.iteration_us < exp(0.45)
 
 
 def test_a_slow_machine_does_not_make_the_card_slow() -> None:

@@ -111,11 +111,12 @@ def test_eager_launches_bound_a_small_model() -> None:
     assert _batch_rate(eager_layer_us=300.0) > 2 * rate
 
 
-def _chunk_gaps_s(*options: str, chunk_us: float = 100.0) -> tuple[float, int]:
-    """Median gap between chunks of 64 streams, and the tokens of all."""
+def _chunk_gaps_s(*options: str, chunk_us: float = 100.0, **host: float) -> tuple[float, int]:
+    """Median gap between chunks of 64 streams, and the tokens of all, with these host costs."""
     card = plain_card()
-    host = card.host.model_copy(update={"frontend_chunk_us": chunk_us})
-    machine = machine_of(card.model_copy(update={"host": host}), QWEN_1B5)
+    costs = {"frontend_chunk_us": chunk_us, "frontend_token_share": 0.0, **host}
+    host_costs = card.host.model_copy(update=costs)
+    machine = machine_of(card.model_copy(update={"host": host_costs}), QWEN_1B5)
 
     async def talk(client: SimulatedClient, _server: SimulatedServer) -> tuple[float, int]:
         asked = [request(f"r{i}", (i, 64), output=64) for i in range(64)]
@@ -129,7 +130,21 @@ def _chunk_gaps_s(*options: str, chunk_us: float = 100.0) -> tuple[float, int]:
 def test_tokens_join_the_next_chunk_while_the_api_server_is_busy() -> None:
     """64 streams x 100 us: chunks come every 6.4 ms, whatever the engine's pace."""
     assert _chunk_gaps_s() == pytest.approx((6.4e-3, 64 * 64), rel=0.01)
-    assert _batch_rate(frontend_chunk_us=100.0) == pytest.approx(_batch_rate(), rel=0.03)
+    busy = _batch_rate(frontend_chunk_us=100.0, frontend_token_share=0.0)
+    assert busy == pytest.approx(_batch_rate(), rel=0.03)
+
+
+def test_work_per_token_is_not_saved_by_chunks_that_merge() -> None:
+    """64 streams, tokens every T, 25 us a token and 100 us a chunk: 6.4 ms / (1 - 1.6 ms / T).
+
+    To within the 1.6 ms of one token each, for a round takes whole ones.
+    """
+    slow = {"iteration_us": 3000.0}
+    iteration_s, tokens = _chunk_gaps_s(chunk_us=0.0, **slow)
+    gap_s, again = _chunk_gaps_s(chunk_us=100.0, frontend_token_share=0.25, **slow)
+    assert again == tokens
+    assert 1.6e-3 < iteration_s < 6.4e-3
+    assert gap_s == pytest.approx(6.4e-3 / (1 - 1.6e-3 / iteration_s), abs=1.6e-3)
 
 
 def test_longer_chunks_cost_the_api_server_less() -> None:

@@ -23,6 +23,7 @@ _TRIALS |= {
     "second hopper-1.5b": 2,
     "second small-card-awq": 9,
     "second small-card-awq-20k": 6,
+    "second machine hopper-1.5b": 3,
 }
 _STUDIES = [study for studies in DAYS.values() for study in studies]
 
