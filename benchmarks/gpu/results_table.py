@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from autotune.records import OutcomeStatus, TrialRecord
-from benchmarks.gpu import error_tables
+from benchmarks.gpu import error_tables, in_turn_table
 from benchmarks.gpu.markdown import DASH, markdown
 from benchmarks.gpu.page import outcome, seconds, write_or_check
 from benchmarks.gpu.published import RESULTS, STUDIES, records_of
@@ -169,6 +169,7 @@ TABLES: Final[Mapping[str, Callable[[], str]]] = {
     "shapes": error_tables.shapes,
     "machines-left-out": error_tables.on_machines,
     "flashinfer-trials": error_tables.flashinfer_trials,
+    "in-turn": in_turn_table.in_turn,
     "signs": error_tables.signs,
     "parameters": error_tables.parameters,
 }
