@@ -10,7 +10,8 @@ Errors of each metric, all but the last on records that the fit has not seen:
   the records that were fitted.
 Fits without some records go on from the common one (`Fitter.without`). Beside all of them stands
 what noise leaves possible: each repeat of a configuration predicted by the median of the others
-("repeats"). The card that is written is fitted to all records, and is where the next fit begins.
+("repeats"). The card that is written is fitted to all records; it, and the machines' factors in the
+account, are where the next fit begins, so that running this again goes on where it ended.
 `autotune calibrate` fits anybody's trials; this script exists because the first day's throughput
 was cut by an older window (`published.figures_then`).
 """
