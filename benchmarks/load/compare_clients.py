@@ -151,14 +151,14 @@ class Comparison:
         return self._at(client, f"steady-{turn}", STEADY_RATE, 100)
 
     def _climbs(self, account: Account, rate: int) -> bool:
-        """Whether a client goes on after a rung; a bad one is tried twice."""
+        """Whether a client goes on after a rung; a bad one, or a late server's, is tried twice."""
         for _ in range(2):
             made = self._rung(account, rate)
-            if not account.saturated(made):
-                account.server_ended = made.server_late_p99_ms > MAX_SERVER_LATE_MS
-                if not account.server_ended:
-                    account.runs.append(made)
-                return not account.server_ended
+            keeps_up = not account.saturated(made)
+            account.server_ended = keeps_up and made.server_late_p99_ms > MAX_SERVER_LATE_MS
+            if keeps_up and not account.server_ended:
+                account.runs.append(made)
+                return True
         return False
 
     def _rung(self, account: Account, rate: int) -> Run:
