@@ -1,4 +1,4 @@
-"""Trials of one study, made comparable: other machines, drifts, disturbances.
+"""Trials of one study, made comparable: other machines, drifts, disturbances, first starts.
 
 A study that was stopped may go on elsewhere, and two cards of one kind differ by a fifth (measured:
 docs/results). Configurations are compared with each other, so all figures are given as on one
@@ -17,6 +17,7 @@ from typing import Final, Literal
 
 from autotune.analysis.alike import told_once
 from autotune.analysis.costs import is_startup
+from autotune.analysis.first_starts import as_later_starts
 from autotune.analysis.measurements import baseline_of, logs_by_configuration, logs_of
 from autotune.analysis.noise import pooled
 from autotune.metrics import METRICS, Unit
@@ -98,8 +99,9 @@ def corrected(
     """The records with speeds that can be held against each other, in the order given.
 
     Speeds of a disturbed trial are taken out where its configuration was measured undisturbed.
-    Configurations that ran alike have one name (`analysis/alike.py`), but for a sampler, which
-    learns of each as it was asked for.
+    Configurations that ran alike have one name (`analysis/alike.py`), and first starts make way
+    for later ones (`analysis/first_starts.py`), but for a sampler, which learns of each as it was
+    asked for and measured.
 
     Args:
         records: Of one study, as measured.
@@ -107,7 +109,7 @@ def corrected(
         towards: The machine that figures are given for: the first one with a baseline or the
             last. A sampler learns the first one's.
     """
-    named = told_once(records) if towards == "latest" else tuple(records)
+    named = as_later_starts(told_once(records)) if towards == "latest" else tuple(records)
     made = _corrections(named, objectives, towards)
     factors: dict[int, Mapping[str, float]] = {}
     for correction in made:

@@ -20,7 +20,6 @@ from autotune.seams.requests import GenerationRequest, LoadPlan, RequestRecord
 
 _TAIL_TOKENS: Final = 32
 _OUTPUT_TOKENS: Final = 16
-_REVISIT_CONCURRENCY: Final = 8
 
 Counters = Mapping[str, float | None]
 
@@ -209,12 +208,11 @@ def revisit_size(context: ProbeContext) -> RevisitSize | str:
             f"re-visit not asked: {documents} documents of {document} tokens fit in the KV cache "
             f"of {kv_tokens} (raise workload.revisit_max_documents or revisit_document_tokens)"
         )
-    at_once = max(1, kv_tokens // (2 * document))
     return RevisitSize(
         documents=documents,
         document_tokens=document,
         kv_tokens=kv_tokens,
-        concurrency=min(_REVISIT_CONCURRENCY, at_once),
+        concurrency=workload.revisit_concurrency,
     )
 
 

@@ -8,6 +8,7 @@ from typing import Final
 from autotune.analysis.comparable import Correction, corrected
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, success_criteria
+from autotune.analysis.first_starts import first_start_text
 from autotune.analysis.front import as_shown
 from autotune.analysis.importance import Importance, importances
 from autotune.analysis.measurements import baseline_of, over_repeats, repeats_of
@@ -46,6 +47,7 @@ class Findings:
         parameters: Names that took more than one value.
         corrections: What was scaled in the records.
         spreads: Of each objective that two configurations measured.
+        first_start: What the first start of what is recommended lacks; empty if nothing.
     """
 
     spec: StudySpec
@@ -58,6 +60,7 @@ class Findings:
     parameters: tuple[str, ...]
     corrections: tuple[Correction, ...] = ()
     spreads: tuple[Spread, ...] = ()
+    first_start: str = ""
 
     @property
     def simulated(self) -> bool:
@@ -166,7 +169,7 @@ def findings_of(
         prefer: Another preference than the study's.
         with_importances: A forest per objective; whoever does not show them leaves them out.
     """
-    made = corrected(records, spec.objectives)
+    measured, made = records, corrected(records, spec.objectives)
     records = made.records
     baseline = baseline_of(records)
     try:
@@ -199,6 +202,9 @@ def findings_of(
         parameters=parameters,
         corrections=made.corrections,
         spreads=spreads,
+        first_start=""
+        if recommendation is None
+        else first_start_text(measured, recommendation.configuration),
     )
 
 

@@ -30,6 +30,7 @@ def verdict(findings: Findings) -> tuple[str, str]:
     parts = (
         f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
         f"{chosen.unproven}." if chosen.unproven else "",
+        f"{capital(findings.first_start)}." if findings.first_start else "",
         _criteria(findings.criteria),
         _certainty(findings, findings.spec.objectives),
         _baseline(findings.baseline),

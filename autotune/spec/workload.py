@@ -41,6 +41,9 @@ class Workload(StrictModel):
     revisit_document_tokens: int = Field(default=4096, ge=16, le=MOST_TOKENS)
     revisit_over_capacity: Bounded = 1.25
     revisit_max_documents: int = Field(default=64, ge=2, le=100_000)
+    # The same for every configuration: with as many as its cache holds, one with twice the cache
+    # would be asked twice as much at once, and its first tokens would look late.
+    revisit_concurrency: int = Field(default=8, ge=1, le=10_000)
     # Whole trial
     request_timeout_s: SecondsAboveZero = 600.0
     probe_timeout_s: SecondsAboveZero = 1800.0

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from autotune.analysis.comparable import corrections, machines_of
 from autotune.analysis.drift import Drift, drifts
+from autotune.analysis.first_starts import as_later_starts
 from autotune.analysis.measurements import baseline_of
 from autotune.metrics import METRICS
 from autotune.records import TrialRecord
@@ -57,7 +58,7 @@ class DriftWatch:
         """
         made = corrections(self._records, self._objectives)
         here = next(m for m in machines_of(self._records) if record.number in {r.number for r in m})
-        for drift in drifts(here, self._objectives):
+        for drift in drifts(as_later_starts(here), self._objectives):
             if drift.is_clear and not any(correction.is_drift for correction in made):
                 self._say(said_of(drift))
         for correction in made:

@@ -13,6 +13,7 @@ from statistics import geometric_mean
 from typing import Final
 
 from autotune.analysis.comparable import comparable
+from autotune.analysis.first_starts import as_later_starts
 from autotune.analysis.measurements import baseline_of, repeats_of
 from autotune.analysis.noise import Noise, noise_of
 from autotune.cli.verify.ratios import Ratio, Spread
@@ -133,7 +134,7 @@ def judge(
         default: The configuration of the default arm.
         spec: Its objectives are compared.
     """
-    arms = by_arm(made)
+    arms = by_arm(as_later_starts(made))
     asked = [r for r in study_records if r.kind is not TrialKind.VERIFY]
     before = comparable(asked, spec.objectives)
     exported = next((r for r in before if r.number == trial.number), trial)

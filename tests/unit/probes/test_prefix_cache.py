@@ -4,7 +4,7 @@ import pytest
 
 from autotune.clock import VirtualClock
 from autotune.load.runner import InProcessLoad
-from autotune.probes.prefix_cache import PrefixCacheProbe
+from autotune.probes.prefix_cache import PrefixCacheProbe, RevisitSize, revisit_size
 from autotune.records import Applied, FailureKind, ProbeStatus
 from autotune.spec.workload import Workload
 from tests.unit.probes.serving import BoundLoad, Server, ask, context
@@ -133,3 +133,16 @@ def test_a_server_without_counters_gives_times_but_no_rates() -> None:
     assert result.metrics["revisit_warm_ttft_ns"] is not None
     assert result.metrics["prefix_hit_ratio"] is None
     assert result.metrics["revisit_offload_hit_ratio"] is None
+
+
+@pytest.mark.parametrize("held", [4_000, 20_000])
+def test_as_many_documents_are_asked_at_once_whatever_the_cache_holds(held: int) -> None:
+    """Else twice the cache would be asked twice as much at a time, and look late for it."""
+    given = context(
+        small_gpu(VirtualClock()),
+        workload=WORKLOAD,
+        applied=Applied(kv_cache_tokens=held, max_model_len_tokens=8000),
+    )
+    size = revisit_size(given)
+    assert isinstance(size, RevisitSize)
+    assert size.concurrency == WORKLOAD.revisit_concurrency
