@@ -18,15 +18,27 @@ from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecor
 from autotune.spec.study import StudySpec
 
 
-def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Configuration, ...]:
+def finalists_of(
+    records: Sequence[TrialRecord],
+    spec: StudySpec,
+    searched: Sequence[TrialRecord] | None = None,
+) -> tuple[Configuration, ...]:
     """The default, where it is feasible, and the best configurations of the search.
 
     The one that would be recommended comes first, then by score; only trials of the search decide,
     so that the finalists stay the same while they are being proved. Each is deployed as it was
     measured: without a setting that the default's server ran with too it might be another server,
     for which nothing speaks. Empty if there is nothing to prove.
+
+    Args:
+        records: Every trial so far, made comparable.
+        spec: Objectives, preference and number of finalists.
+        searched: Those of the search made comparable among themselves. None takes them from the
+            records: there a proof, which is a later start, may have taken a first start's place
+            (`analysis/first_starts.py`), and who was proved would be no finalist any more.
     """
-    searched = [r for r in records if r.kind not in PROVING]
+    if searched is None:
+        searched = [r for r in records if r.kind not in PROVING]
     try:
         decision = decide(searched, spec)
     except NothingFeasibleError:
@@ -41,7 +53,11 @@ def finalists_of(records: Sequence[TrialRecord], spec: StudySpec) -> tuple[Confi
     return tuple(best if default is None else [default, *best])
 
 
-def next_finalist(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:
+def next_finalist(
+    records: Sequence[TrialRecord],
+    spec: StudySpec,
+    searched: Sequence[TrialRecord] | None = None,
+) -> Configuration | None:
     """The finalist that is due, round by round; None once each has its repeats.
 
     One that proves infeasible is not deployed again; the host's faults and what was disturbed
@@ -50,17 +66,22 @@ def next_finalist(records: Sequence[TrialRecord], spec: StudySpec) -> Configurat
     Args:
         records: Every trial so far.
         spec: Objectives, preference, number of finalists and of deployments of each.
+        searched: As for `finalists_of`.
     """
-    return _due(records, spec, finalists_of(records, spec), spec.search.repeats)
+    return _due(records, spec, finalists_of(records, spec, searched), spec.search.repeats)
 
 
-def next_round(records: Sequence[TrialRecord], spec: StudySpec) -> Configuration | None:
+def next_round(
+    records: Sequence[TrialRecord],
+    spec: StudySpec,
+    searched: Sequence[TrialRecord] | None = None,
+) -> Configuration | None:
     """What a budget that is left over sharpens: the default and its best challenger, in turn.
 
     That is the answer, or where the default leads the best of the finalists: two that share all
     trials are told apart sooner than three.
     """
-    entrants = finalists_of(records, spec)
+    entrants = finalists_of(records, spec, searched)
     if not entrants:
         return None
     decision = decide(records, spec)

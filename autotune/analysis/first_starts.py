@@ -12,13 +12,13 @@ baseline's two: both lose about the same bytes. Its speeds stay as measured.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Final
 
 from autotune.analysis.costs import is_startup
-from autotune.analysis.measurements import baseline_of, logs_of
+from autotune.analysis.measurements import PROVING, baseline_of, logs_of
 from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialRecord
 
@@ -136,3 +136,21 @@ def first_start_text(records: Sequence[TrialRecord], configuration: Configuratio
         f"its first start compiles and holds {less:,.0f} tokens of context, every later one "
         f"{most:,.0f}: start it once before it is used"
     )
+
+
+def search_alone(
+    records: Sequence[TrialRecord],
+    comparable: Callable[[Sequence[TrialRecord]], Sequence[TrialRecord]],
+) -> Sequence[TrialRecord] | None:
+    """The search's trials, made comparable among themselves; None where that changes nothing.
+
+    Where a proof has taken the place of the search's first start of a configuration, the search
+    has lost the trial by which that was picked.
+
+    Args:
+        records: As measured.
+        comparable: Makes trials comparable.
+    """
+    if all(r is given for r, given in zip(records, as_later_starts(records), strict=True)):
+        return None
+    return comparable([r for r in records if r.kind not in PROVING])

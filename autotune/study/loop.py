@@ -12,6 +12,7 @@ from typing import Final
 from autotune.analysis.ablation import ablation_trials, next_ablation, untested_notice
 from autotune.analysis.comparable import comparable
 from autotune.analysis.finalists import next_finalist, next_round, proof_trials
+from autotune.analysis.first_starts import search_alone
 from autotune.analysis.front import front_numbers
 from autotune.analysis.measurements import UTILIZATION
 from autotune.analysis.mending import MENDINGS, next_mending, next_tidying, tidying_trials
@@ -178,7 +179,8 @@ class _Loop:
         """A finalist that is due, where the budget holds proofs."""
         if proof_trials(self._spec) == 0:
             return None
-        return _planned(next_finalist(self._comparable(), self._spec), TrialKind.FINALIST)
+        due = next_finalist(self._comparable(), self._spec, self._searched())
+        return _planned(due, TrialKind.FINALIST)
 
     def _ablate(self) -> Planned | None:
         """What would be recommended, less what has not been shown to pay."""
@@ -195,13 +197,17 @@ class _Loop:
         """
         if self._stopped or proof_trials(self._spec) == 0:
             return None
-        return _planned(next_round(self._comparable(), self._spec), TrialKind.FINALIST)
+        due = next_round(self._comparable(), self._spec, self._searched())
+        return _planned(due, TrialKind.FINALIST)
 
     def _comparable(self) -> tuple[TrialRecord, ...]:
         """Figures as on one machine: what is decided by comparing trials is decided by these."""
         if len(self._compared) != len(self._records):
             self._compared = comparable(self._records, self._spec.objectives)
         return self._compared
+
+    def _searched(self) -> Sequence[TrialRecord] | None:
+        return search_alone(self._records, lambda r: comparable(r, self._spec.objectives))
 
     def _tell_of_small_budgets(self) -> None:
         """Say so where settings will not be tested one less."""

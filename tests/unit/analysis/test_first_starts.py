@@ -6,7 +6,8 @@ import pytest
 
 from autotune.analysis.comparable import comparable, corrections
 from autotune.analysis.drift import drifts
-from autotune.analysis.first_starts import as_later_starts, first_start_text
+from autotune.analysis.finalists import finalists_of
+from autotune.analysis.first_starts import as_later_starts, first_start_text, search_alone
 from autotune.analysis.recommend import recommend
 from autotune.records import Configuration, TrialKind, TrialRecord
 from autotune.spec.study import study_from
@@ -103,3 +104,21 @@ def test_whoever_serves_it_is_told_to_start_it_once() -> None:
     assert text.startswith("its first start compiles and holds 20,880 tokens of context, every")
     assert "33,968" in text
     assert not first_start_text((LATER,), BASE)
+
+
+def test_who_is_being_proved_stays_a_finalist() -> None:
+    """Its proof is a later start; without the search's own trial of it the next one would follow."""
+    one = study_from({"name": "sample", "search": {"finalists": 1}}, where="test")
+    seqs = Configuration.of({"max_num_seqs": 64})
+    searched = [
+        FIRST, LATER, trial(2, 5958, 40_768, 17.9, FP8, TrialKind.SEARCH),
+        trial(3, 5100, 30_000, 18.1, seqs, TrialKind.SEARCH),
+    ]  # fmt: skip
+    records = [*searched, *proofs(4, 5638, 61_536, FP8)]
+    among = search_alone(records, lambda r: comparable(r, one.objectives))
+    assert finalists_of(comparable(records, one.objectives), one, among) == (BASE, FP8)
+
+
+def test_where_no_first_start_has_made_way_nothing_is_made_comparable_again() -> None:
+    """The usual case, and the answer is in the records themselves."""
+    assert search_alone([LATER, trial(2, 5100, 34_000, 5.1)], lambda r: r) is None
