@@ -107,7 +107,7 @@ def test_whoever_serves_it_is_told_to_start_it_once() -> None:
 
 
 def test_who_is_being_proved_stays_a_finalist() -> None:
-    """Its proof is a later start; without the search's own trial of it the next one would follow."""
+    """Its proof is a later start, and takes the place of the trial that it was picked by."""
     one = study_from({"name": "sample", "search": {"finalists": 1}}, where="test")
     seqs = Configuration.of({"max_num_seqs": 64})
     searched = [
@@ -117,6 +117,7 @@ def test_who_is_being_proved_stays_a_finalist() -> None:
     records = [*searched, *proofs(4, 5638, 61_536, FP8)]
     among = search_alone(records, lambda r: comparable(r, one.objectives))
     assert finalists_of(comparable(records, one.objectives), one, among) == (BASE, FP8)
+    assert finalists_of(comparable(records, one.objectives), one) == (BASE, seqs)
 
 
 def test_where_no_first_start_has_made_way_nothing_is_made_comparable_again() -> None:
