@@ -1,7 +1,7 @@
 """Real vLLM on the CPU for a benchmark: `.ci/vllm_cpu.sh` makes the environment."""
 
 import os
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Final
@@ -24,11 +24,17 @@ VARIABLES: Final = {
 
 @asynccontextmanager
 async def vllm_on_cpu(
-    environment: Path, model: Path, options: Sequence[str], *, clock: Clock, log: Path
+    environment: Path,
+    model: Path,
+    options: Sequence[str],
+    *,
+    clock: Clock,
+    log: Path,
+    variables: Mapping[str, str] | None = None,
 ) -> AsyncIterator[str]:
     """The address of a vLLM that serves a folder under the name `NAME`; it ends with the block.
 
-    It has a lower priority than whoever measures it, for both share the processor.
+    `variables` are added to its environment. It has a lower priority than whoever measures it, for both share the processor.
     """
     port = free_port()
     plan = LaunchPlan(
@@ -37,7 +43,7 @@ async def vllm_on_cpu(
             *("--served-model-name", NAME, "--host", "127.0.0.1", "--port", str(port)),
             *("--enforce-eager", *options),
         ),
-        env=VARIABLES,
+        env={**VARIABLES, **(variables or {})},
         port=port,
     )
     owner = Identity(study="benchmark", trial=port, owner_pid=os.getpid(), owner_start="0")

@@ -37,15 +37,10 @@ def as_later_starts(records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
     Args:
         records: Of one study; one configuration has one name.
     """
-    superseded: set[int] = set()
-    groups: dict[Configuration, list[TrialRecord]] = {}
-    for record in records:
-        if _tells(record):
-            groups.setdefault(record.configuration, []).append(record)
-    for group in groups.values():
-        superseded |= {r.number for r in _first_starts(group)}
+    superseded = first_starts_of(records)
     if not superseded:
         return tuple(records)
+    groups = _by_configuration(records)
     baseline = baseline_of(records)
     same = [] if baseline is None else groups.get(baseline.configuration, [])
     shared = _Shared([r for r in same if r.number in superseded], same)
@@ -58,6 +53,20 @@ def as_later_starts(records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
         else r
         for r in records
     )
+
+
+def first_starts_of(records: Sequence[TrialRecord]) -> frozenset[int]:
+    """Numbers of the first starts that a later one of the same configuration takes the place of."""
+    groups = _by_configuration(records).values()
+    return frozenset(r.number for group in groups for r in _first_starts(group))
+
+
+def _by_configuration(records: Sequence[TrialRecord]) -> dict[Configuration, list[TrialRecord]]:
+    groups: dict[Configuration, list[TrialRecord]] = {}
+    for record in records:
+        if _tells(record):
+            groups.setdefault(record.configuration, []).append(record)
+    return groups
 
 
 def _first_starts(group: Sequence[TrialRecord]) -> list[TrialRecord]:

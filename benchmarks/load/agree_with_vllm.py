@@ -6,14 +6,17 @@ Real vLLM on the CPU (`.ci/vllm_cpu.sh ENVIRONMENT`) serves a small model (`.ci/
 FOLDER --always-text`) without prefix caching, so that the second to ask has no advantage. Both
 clients send the same texts for answers of the same lengths in a closed loop, in turn (ours first,
 then theirs first, and so on). Reported is ours / theirs for output tokens/s over the whole run, as
-vLLM computes it, and for the median TTFT: geometric mean over the pairs with a 95% interval.
+vLLM computes it, and for the mean and the median TTFT: geometric mean over the pairs with a 95%
+interval.
 
 The two loads of a pair meet a machine that may have changed meanwhile. So each is held against the
-server's own account of the same load, too, which frees the comparison of the machine's noise:
+server's own stamps of the same requests, too (`stamps.Stamps`), which frees the comparison of the
+machine's noise:
 
 in flight  latencies by the server / time of the run by the client: requests in flight in the mean.
            A client that is slow to send holds fewer, one that counts wrongly others
-TTFT       the client's mean / the server's mean
+TTFT       the client's mean / the server's mean, and the client's less the server's: what the way
+           through HTTP and the client itself add
 
 What would make two right clients disagree, and is kept out:
 
@@ -24,8 +27,10 @@ What would make two right clients disagree, and is kept out:
   and the model is made so that half a character is never the likeliest (`--always-text`).
 - It sends `repetition_penalty: 1.0`, where a model's generation_config.json may say otherwise; so
   do we. Both ask greedily and past the end of the text.
-- Neither sends anything else while the server's account is kept: `vllm bench serve` could send a
-  first request by itself (`--ready-check-timeout-sec`), ours learns the server's tokens before.
+- Both warm up with as many requests as run at once, so that neither opens connections or runs its
+  code for the first time while it measures (`vllm bench serve` would, in the first requests of each
+  stream). The server's account leaves these out.
+- Both send an `X-Request-Id`.
 - Answers of one length end all at once, and a client then sends many requests in one breath, of
   which `vllm bench serve` stamps the last ones long before they leave. So lengths differ: they are
   those of second texts in the tokens that the server itself counts.
@@ -33,8 +38,11 @@ What would make two right clients disagree, and is kept out:
   some 15 us per chunk is 4% of one core. So both run on the core that vLLM leaves to its front end
   and none of the model's. Prompts and answers should be long, and the model not the smallest.
 
-With `--url` a server is asked that runs already (on a GPU, say), under the name `model` and without
-prefix caching.
+- What both add counts for less where the server takes long: `vllm bench serve` stamps a request
+  before it builds it, reads proxy settings and ~/.netrc, and an answer after it has parsed it.
+
+With `--url` a server is asked that runs already (on a GPU, say), under the name `model`, without
+prefix caching and with `--middleware benchmarks.load.stamps.Stamps`.
 """
 
 import argparse
@@ -45,7 +53,7 @@ import random
 import subprocess
 import tempfile
 from contextlib import AbstractAsyncContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from autotune.clock import MonotonicClock
@@ -56,13 +64,18 @@ from autotune.probes.prose import sentences
 from autotune.seams.requests import Client, GenerationRequest, LoadPlan, Prompt
 from benchmarks.load.agreement import Figures, Told, head, last_row, row
 from benchmarks.load.server_account import ServerAccount
+from benchmarks.load.stamps import Stamps
 from benchmarks.vllm_cpu import NAME, vllm_on_cpu
 
 CLOCK = MonotonicClock()
 MOST_CHARACTERS = 1000
 """As many tokens at most, whatever the tokenizer, and some to begin with: `vllm bench serve` takes
 prompts of 4 to 1,024 tokens, and 2,048 with the answer (benchmarks/datasets/datasets.py)."""
-SERVER = ("--max-model-len", "4096", "--no-enable-prefix-caching")
+SERVER = (
+    *("--max-model-len", "4096", "--no-enable-prefix-caching"),
+    *("--middleware", f"{Stamps.__module__}.{Stamps.__name__}"),
+)
+ROOT = Path(__file__).parents[2]
 
 
 @dataclass(frozen=True)
@@ -70,10 +83,12 @@ class Load:
     """What both clients send.
 
     Attributes:
+        name: Begins the id of each request, after the client's.
         answers: Texts as long as the answers that are asked for.
         output_tokens: Their lengths, by the server's tokenizer.
     """
 
+    name: str
     texts: tuple[str, ...]
     answers: tuple[str, ...]
     output_tokens: tuple[int, ...]
@@ -92,7 +107,7 @@ async def load_of(url: str, pair: int, arguments: argparse.Namespace) -> Load:
     ]
     async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
         tokens = [await _counted(connection.client, answer) for answer in answers]
-    return Load(tuple(texts), tuple(answers), tuple(tokens), arguments.concurrency)
+    return Load(f"pair-{pair}-", tuple(texts), tuple(answers), tuple(tokens), arguments.concurrency)
 
 
 def text_of(seed: int, characters: int) -> str:
@@ -110,9 +125,10 @@ async def _counted(client: Client, text: str) -> int:
 
 async def ours(url: str, load: Load) -> Told:
     """Our figures, by the same formulas."""
+    prefix, concurrency = f"ours-{load.name}", load.concurrency
     requests = [
         GenerationRequest(
-            request_id=f"agree-{index}",
+            request_id=f"{prefix}{index}",
             prompt=Prompt(text=text),
             max_tokens=tokens,
             extra={"repetition_penalty": 1.0},
@@ -120,13 +136,12 @@ async def ours(url: str, load: Load) -> Told:
         for index, (text, tokens) in enumerate(zip(load.texts, load.output_tokens, strict=True))
     ]
     async with http_connector(CLOCK)(base_url=url, model=NAME) as connection:
-        # Its process is started and the server's tokens are learnt, with requests of their own.
-        await connection.load.run(LoadPlan(requests=(requests[0],)))
-        before = await ServerAccount.of(url, CLOCK)
+        # Its process is started, and the server's tokens are learnt.
+        warm_up = [replace(requests[0], request_id=f"warm-up-{i}") for i in range(concurrency)]
+        await connection.load.run(LoadPlan(requests=tuple(warm_up), concurrency=concurrency))
         result = await connection.load.run(
-            LoadPlan(requests=tuple(requests), concurrency=load.concurrency)
+            LoadPlan(requests=tuple(requests), concurrency=concurrency)
         )
-        server = await ServerAccount.of(url, CLOCK) - before
     failed = [r.error for r in result.records if r.error is not None]
     assert not failed, failed[:3]
     whole = Window(start_ns=result.start_ns, end_ns=result.end_ns + 1)
@@ -140,7 +155,7 @@ async def ours(url: str, load: Load) -> Told:
             sum(record.output_tokens or 0 for record in result.records),
         ),
     )
-    return Told(client, server, len(requests))
+    return Told(client, await ServerAccount.of(url, CLOCK, prefix), len(requests))
 
 
 async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Path) -> Told:
@@ -152,6 +167,7 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
     ]
     prompts = folder / "prompts.json"
     prompts.write_text(json.dumps([{"conversations": talk} for talk in talks]))
+    prefix = f"theirs-{load.name}"
     command = [
         str(arguments.vllm / "bin" / "vllm"), "bench", "serve", "--backend", "openai",
         "--base-url", url, "--endpoint", "/v1/completions",
@@ -159,10 +175,10 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
         "--dataset-name", "sharegpt", "--dataset-path", str(prompts), "--disable-shuffle",
         "--num-prompts", str(len(load.texts)), "--max-concurrency", str(load.concurrency),
         "--ignore-eos", "--disable-tqdm", "--temperature", "0", "--ready-check-timeout-sec", "0",
+        "--num-warmups", str(load.concurrency), "--request-id-prefix", prefix,
         "--extra-body", json.dumps({"skip_special_tokens": False}),
         "--save-result", "--result-dir", str(folder), "--result-filename", "vllm.json",
     ]  # fmt: skip
-    before = await ServerAccount.of(url, CLOCK)
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, timeout=900)
     assert done.returncode == 0, done.stderr.decode()[-2000:]
     made = json.loads((folder / "vllm.json").read_text())
@@ -173,7 +189,7 @@ async def theirs(url: str, load: Load, arguments: argparse.Namespace, folder: Pa
         made["mean_ttft_ms"],
         (made["total_input_tokens"], made["total_output_tokens"]),
     )
-    return Told(client, await ServerAccount.of(url, CLOCK) - before, len(load.texts))
+    return Told(client, await ServerAccount.of(url, CLOCK, prefix), len(load.texts))
 
 
 async def measured(arguments: argparse.Namespace, folder: Path) -> list[tuple[Told, Told]]:
@@ -200,7 +216,12 @@ def _server(arguments: argparse.Namespace, folder: Path) -> AbstractAsyncContext
     if arguments.url is not None:
         return nullcontext(arguments.url)
     return vllm_on_cpu(
-        arguments.vllm, arguments.model, SERVER, clock=CLOCK, log=folder / "vllm.log"
+        arguments.vllm,
+        arguments.model,
+        SERVER,
+        clock=CLOCK,
+        log=folder / "vllm.log",
+        variables={"PYTHONPATH": str(ROOT)},
     )
 
 

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from statistics import median
 
 from autotune.load import formulas
 from benchmarks.load.server_account import ServerAccount
@@ -48,19 +49,27 @@ class Told:
         """The client's mean TTFT / the server's."""
         return self.client.ttft_mean_ms / self.server.ttft_mean_ms
 
+    @property
+    def added_ms(self) -> float:
+        """The client's mean TTFT less the server's: the way there and back, and its own delay."""
+        return self.client.ttft_mean_ms - self.server.ttft_mean_ms
+
 
 COLUMNS: tuple[tuple[str, str, Callable[[Told], float]], ...] = (
     ("tokens/s", ".1f", lambda told: told.client.output_tokens_per_s),
+    ("mean TTFT, ms", ".1f", lambda told: told.client.ttft_mean_ms),
     ("TTFT p50, ms", ".1f", lambda told: told.client.ttft_p50_ms),
     ("in flight", ".3f", lambda told: told.in_flight),
-    ("TTFT / server's", ".3f", lambda told: told.ttft_ratio),
+    ("TTFT / server's", ".4f", lambda told: told.ttft_ratio),
 )
+ADDED = "added to TTFT, ms"
 
 
 def head() -> str:
     """The table's first two lines."""
     cells = [f"{name}, ours | theirs | ratio" for name, _, _ in COLUMNS]
-    return f"| pair | {' | '.join(cells)} | tokens |\n|{'---|' * (3 * len(COLUMNS) + 2)}"
+    cells.append(f"{ADDED}, ours | theirs")
+    return f"| pair | {' | '.join(cells)} | tokens |\n|{'---|' * (3 * len(COLUMNS) + 4)}"
 
 
 def row(name: str, mine: Told, other: Told) -> str:
@@ -69,16 +78,20 @@ def row(name: str, mine: Told, other: Told) -> str:
         f"{figure(mine):{form}} | {figure(other):{form}} | {figure(mine) / figure(other):.3f}"
         for _, form, figure in COLUMNS
     ]
+    cells.append(f"{mine.added_ms:.1f} | {other.added_ms:.1f}")
     ours, theirs = mine.client.tokens, other.client.tokens
     return f"| {name} | {' | '.join(cells)} | {'same' if ours == theirs else f'{ours} {theirs}'} |"
 
 
 def last_row(pairs: Sequence[tuple[Told, Told]]) -> str:
-    """The ratios over all pairs: geometric mean and its 95% interval."""
-    means = [
-        _mean([figure(mine) / figure(other) for mine, other in pairs]) for _, _, figure in COLUMNS
+    """The ratios over all pairs: geometric mean and its 95% interval; what is added, the median."""
+    cells = [
+        f" | | {_mean([figure(mine) / figure(other) for mine, other in pairs])}"
+        for _, _, figure in COLUMNS
     ]
-    return f"| all | {' | '.join(f' | | {mean}' for mean in means)} | |"
+    added = [median([told.added_ms for told in side]) for side in zip(*pairs, strict=True)]
+    cells.append(" | ".join(f"{value:.1f}" for value in added))
+    return f"| all | {' | '.join(cells)} | |"
 
 
 def _mean(ratios: list[float]) -> str:

@@ -11,12 +11,14 @@ reason. Runs in a scratch folder, 10 to 40 s a study.
 """
 
 import argparse
+import itertools
 import math
 import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from autotune.analysis.costs import is_large
@@ -28,7 +30,6 @@ from autotune.paths import StudyPaths
 from autotune.records import TrialRecord
 from autotune.report.findings import Findings, findings_of
 from autotune.report.verdict import verdict
-from autotune.spec.study import StudySpec
 from autotune.store import TrialStore, read_stored_study
 
 
@@ -52,10 +53,13 @@ def in_full(harms: Mapping[str, float]) -> float:
     """Sum of the worst harm of each probe, logarithms."""
     worst: dict[str, float] = {}
     for tag, ratio in harms.items():
-        size = abs(math.log(ratio)) if ratio > 0 else math.inf
         probe = metric_named(tag).probe
-        worst[probe] = max(worst.get(probe, 0.0), size)
+        worst[probe] = max(worst.get(probe, 0.0), _size(ratio))
     return math.fsum(worst.values())
+
+
+def _size(ratio: float) -> float:
+    return abs(math.log(ratio)) if ratio > 0 else math.inf
 
 
 def gained(chosen: Recommendation) -> Iterator[float]:
@@ -95,12 +99,75 @@ def _is_default(record: TrialRecord, baseline: TrialRecord | None) -> bool:
     return baseline is not None and record.configuration == baseline.configuration
 
 
-def line_of(spec: StudySpec, chosen: Recommendation) -> str:
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What a study came to.
+
+    Attributes:
+        trials: Its budget.
+        gains: Objective to ratio against the default.
+        harmed: Large harms beside the objectives, clearly beyond noise, of what is recommended.
+        worst: The metric that got worse by the largest factor, with its ratio; empty if none did.
+        faults: What breaks the rule, a line each.
+    """
+
+    study: str
+    trials: int
+    seed: int
+    trial: int
+    keeps_default: bool
+    gains: Mapping[str, float]
+    harmed: Mapping[str, float]
+    worst: Mapping[str, float]
+    faults: tuple[str, ...]
+
+
+def judged(asked: str, trials: int, seed: int) -> Answer:
+    """Run a study in a folder of its own and judge its answer."""
+    with tempfile.TemporaryDirectory() as folder:
+        found, chosen = findings(study(Path(folder), asked, trials, seed))
+        decision = decide(found.records, found.spec)
+        harmed: Mapping[str, float] = {}
+        if not chosen.keep_default and decision.chooser.baseline is not None:
+            harmed = dict(decision.chooser.harms(decision.chosen))
+        return Answer(
+            study=asked,
+            trials=trials,
+            seed=seed,
+            trial=chosen.record.number,
+            keeps_default=chosen.keep_default,
+            gains=dict(chosen.gains),
+            harmed=harmed,
+            worst=dict(itertools.islice(chosen.costs.items(), 1)),
+            faults=tuple(faults(found, chosen)),
+        )
+
+
+def line_of(answer: Answer) -> str:
     """A study's answer in one line."""
-    gains = ", ".join(f"{tag} {ratio:.2f}" for tag, ratio in chosen.gains.items())
-    worst = next(iter(chosen.costs.items()), ("nothing", 1.0))
-    answer = "keeps the default" if chosen.keep_default else gains
-    return f"{spec.name}: trial {chosen.record.number}: {answer}; worst: {worst[0]} {worst[1]:.2f}"
+    gains = ", ".join(f"{tag} {ratio:.2f}" for tag, ratio in answer.gains.items())
+    worst = next((f"{tag} {ratio:.2f}" for tag, ratio in answer.worst.items()), "nothing")
+    told = "keeps the default" if answer.keeps_default else gains
+    return f"{answer.trials} trials, seed {answer.seed}: trial {answer.trial}: {told}; worst: {worst}"
+
+
+def table(answers: Sequence[Answer]) -> str:
+    """Markdown: a row for each budget."""
+    lines = [
+        "| trials | studies | kept the default | recommended with a large harm beside the objectives "
+        "| the largest of them | rules broken |",
+        "|---|---|---|---|---|---|",
+    ]
+    for trials in sorted({answer.trials for answer in answers}):
+        mine = [answer for answer in answers if answer.trials == trials]
+        harmed = [harm for a in mine for harm in a.harmed.items()]
+        worst = max(harmed, key=lambda harm: _size(harm[1]), default=None)
+        named = "none" if worst is None else f"{metric_named(worst[0]).title} x{worst[1]:.2f}"
+        lines.append(
+            f"| {trials} | {len(mine)} | {sum(a.keeps_default for a in mine)} "
+            f"| {sum(bool(a.harmed) for a in mine)} | {named} | {sum(len(a.faults) for a in mine)} |"
+        )
+    return "\n".join(lines)
 
 
 def main() -> None:
@@ -110,16 +177,15 @@ def main() -> None:
     parser.add_argument("--trials", type=int, nargs="+", default=[12, 14, 40])
     parser.add_argument("--seeds", type=int, nargs="+", default=list(range(11, 17)))
     options = parser.parse_args()
-    broken = 0
-    with tempfile.TemporaryDirectory() as folder:
-        for trials in options.trials:
-            for seed in options.seeds:
-                found, chosen = findings(study(Path(folder), options.study, trials, seed))
-                print(line_of(found.spec, chosen), flush=True)
-                for fault in faults(found, chosen):
-                    broken += 1
-                    print(f"  BROKEN: {fault}")
-    print(f"{broken} faults in {len(options.trials) * len(options.seeds)} studies")
+    answers = []
+    for trials in options.trials:
+        for seed in options.seeds:
+            answers.append(judged(options.study, trials, seed))
+            print(line_of(answers[-1]), flush=True)
+            for fault in answers[-1].faults:
+                print(f"  BROKEN: {fault}")
+    broken = sum(len(answer.faults) for answer in answers)
+    print(f"{broken} faults in {len(answers)} studies")
     sys.exit(1 if broken else 0)
 
 

@@ -25,10 +25,11 @@ OURS: Final = "autotune, prior wrong"
 WITHOUT: Final = "autotune, no prior"
 SHOWN: Final = (
     "random", "TPE, FAIL", "one at a time", "joint TPE, Sobol start, screened, seeds",
+    "GP, median, seeds",
     "autotune, no prior", "autotune, prior of another card", "autotune, prior wrong",
 )  # fmt: skip
 """Strategies of the curves, drawn in this order."""
-_COLOURS: Final = ("#888888", "#c0392b", "#8e44ad", "#d68910", "#2e86c1", "#17a589", "#1e8449")
+_COLOURS: Final = ("#888888", "#c0392b", "#8e44ad", "#d68910", "#7e5109", "#2e86c1", "#17a589", "#1e8449")
 _SIZE: Final = Size(
     width=760,
     height=420,
@@ -138,22 +139,38 @@ def main() -> None:
     parser.add_argument("--hours", type=float, default=3.5, help="where the curves end")
     options = parser.parse_args()
     traces = [trace for path in options.traces for trace in read_traces(path)]
-    order = list(STRATEGIES)
-    traces.sort(key=lambda trace: (order.index(trace.strategy), trace.seed))
-    RESULTS.mkdir(exist_ok=True)
-    kept = [_kept(trace) for trace in traces]
     base = RESULTS / options.name
-    base.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
-    text = tables([_read(row) for row in kept])  # as anybody will make it again
+    text = publish(traces, base, options.hours)
     PAGE.write_text(with_tables(PAGE.read_text(), options.name, text))
-    if len({trace.strategy for trace in traces}) > 1:
-        base.with_suffix(".svg").write_text(picture(traces, options.hours))
     print(text)
+
+
+def publish(traces: Sequence[Trace], base: Path, hours: float = 3.5) -> str:
+    """Write traces and their picture, and give back the tables made of them.
+
+    Args:
+        traces: Of a set of landscapes, in any order.
+        base: The files' path, less its suffix.
+        hours: Where the curves end.
+    """
+    order = list(STRATEGIES)
+    sorted_traces = sorted(traces, key=lambda t: (order.index(t.strategy), t.seed))
+    kept = [_kept(trace) for trace in sorted_traces]
+    base.parent.mkdir(parents=True, exist_ok=True)
+    base.with_suffix(".json").write_text("[\n" + ",\n".join(map(json.dumps, kept)) + "\n]\n")
+    if len({trace.strategy for trace in traces}) > 1:
+        base.with_suffix(".svg").write_text(picture(sorted_traces, hours))
+    return tables([_read(row) for row in kept])  # as anybody will make them again
 
 
 def with_tables(page: str, name: str, text: str) -> str:
     """A page whose tables of one name are these."""
-    begin, end = f"<!-- results {name} -->\n", "<!-- end -->"
+    return filled(page, f"results {name}", text)
+
+
+def filled(page: str, mark: str, text: str) -> str:
+    """A page with a text between one of its marks and the end that follows it."""
+    begin, end = f"<!-- {mark} -->\n", "<!-- end -->"
     before, rest = page.split(begin)
     return before + begin + text + end + rest[rest.index(end) + len(end) :]
 

@@ -1,7 +1,7 @@
 """What whole studies came to: kept as JSON, told in lines and in the table of docs/search.md."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -77,20 +77,23 @@ class Run:
         """Recommendations that are truly worse than the default by more than the noise."""
         return sum(v.gain < -self.noise for v in self.verdicts)
 
-    def write(self) -> None:
+    def write(self, folder: Path = RESULTS) -> None:
         """Beside the other results."""
-        path = RESULTS / f"{_PREFIX}{self.name}.json"
+        path = folder / f"{_PREFIX}{self.name}.json"
         path.write_text(json.dumps(asdict(self), indent=1) + "\n", encoding="utf-8")
 
 
 def read(path: Path) -> Run:
     """A run that was written."""
     found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    verdicts = tuple(
-        Verdict(**{**v, "before": Overrides(**v["before"]), "after": Overrides(**v["after"])})
-        for v in found.pop("verdicts")
-    )
+    verdicts = tuple(map(verdict_from, found.pop("verdicts")))
     return Run(**found, verdicts=verdicts)
+
+
+def verdict_from(row: Mapping[str, Any]) -> Verdict:
+    """One that was written."""
+    sides = {name: Overrides(**row[name]) for name in ("before", "after")}
+    return Verdict(**{**row, **sides})
 
 
 def share_of(sides: Sequence[Overrides], what: str) -> float:
@@ -150,9 +153,9 @@ def table(runs: Sequence[Run]) -> str:
     return "\n".join(lines)
 
 
-def write_table() -> str:
+def write_table(folder: Path = RESULTS) -> str:
     """The table of every run that was written, beside them."""
-    runs = [read(path) for path in sorted(RESULTS.glob(f"{_PREFIX}*.json"))]
+    runs = [read(path) for path in sorted(folder.glob(f"{_PREFIX}*.json"))]
     text = table(runs)
-    (RESULTS / f"{_PREFIX.rstrip('-')}.md").write_text(text + "\n", encoding="utf-8")
+    (folder / f"{_PREFIX.rstrip('-')}.md").write_text(text + "\n", encoding="utf-8")
     return text

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
+from autotune.analysis.first_starts import first_starts_of
 from autotune.errors import AutotuneError
 from autotune.records import Configuration, OutcomeStatus, TrialKind, TrialRecord
 from autotune.seams.events import Notice, Observer, TrialEnded, TrialStarted
@@ -48,7 +49,9 @@ async def measure_rounds(
     """Measure both arms in turn.
 
     Ends at once if the exported files fail, for then nothing is left to compare. A default that
-    is infeasible is not tried again: the exported files are measured without it.
+    is infeasible is not tried again: the exported files are measured without it. A first start
+    that compiles, and so has less KV cache than what is served, does not count: its arm is
+    started once more for it.
 
     Returns:
         The records of this verification, in order; all are in the store.
@@ -67,6 +70,10 @@ async def measure_rounds(
             if arm is exported:
                 return rounds.records
             wanted.remove(arm)
+    for arm in wanted:
+        for _ in range(rounds.first_starts(arm)):
+            rounds.one_more(arm)
+            await rounds.measure(arm)
     return rounds.records
 
 
@@ -79,6 +86,17 @@ class _Rounds:
     @property
     def records(self) -> tuple[TrialRecord, ...]:
         return tuple(self._made)
+
+    def first_starts(self, arm: Arm) -> int:
+        """How many of an arm's trials do not count, for they compiled and had less KV cache."""
+        unlike = first_starts_of([*self._before, *self._made])
+        return sum(r.label == arm.label and r.number in unlike for r in self._made)
+
+    def one_more(self, arm: Arm) -> None:
+        """Say that an arm is started again, beyond what was asked for."""
+        self._total += 1
+        text = f"{arm.label}: a first start compiles and has less KV cache; it is started once more"
+        self._observer(Notice(text=text))
 
     async def measure(self, arm: Arm) -> TrialRecord:
         """One deployment; again, as often as a study would, if it was not the files' fault."""

@@ -13,7 +13,7 @@ from statistics import geometric_mean
 from typing import Final
 
 from autotune.analysis.comparable import comparable
-from autotune.analysis.first_starts import as_later_starts
+from autotune.analysis.first_starts import as_later_starts, first_starts_of
 from autotune.analysis.measurements import baseline_of, repeats_of
 from autotune.analysis.noise import Noise, noise_of
 from autotune.cli.verify.ratios import Ratio, Spread
@@ -134,8 +134,9 @@ def judge(
         default: The configuration of the default arm.
         spec: Its objectives are compared.
     """
-    arms = by_arm(as_later_starts(made))
     asked = [r for r in study_records if r.kind is not TrialKind.VERIFY]
+    arms = by_arm(as_later_starts((*asked, *made))[len(asked) :])
+    superseded = first_starts_of((*asked, *made))
     before = comparable(asked, spec.objectives)
     exported = next((r for r in before if r.number == trial.number), trial)
     base = baseline_of(before)
@@ -154,7 +155,7 @@ def judge(
         records=tuple(made),
         objectives=tuple(sides.compare(o.metric, before) for o in spec.objectives),
         failure=_end(arms[EXPORTED]) if ends else None,
-        broken=_broken(arms[EXPORTED]),
+        broken=_broken([r for r in arms[EXPORTED] if r.number not in superseded]),
     )
 
 

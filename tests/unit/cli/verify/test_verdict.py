@@ -236,6 +236,23 @@ def test_an_earlier_verification_is_not_the_study() -> None:
     assert found.objectives[0].study_default == 100.0
 
 
+def started(of: TrialRecord, compiled_s: float, tokens: int) -> TrialRecord:
+    """The same trial with what its start says."""
+    start = {"startup_compile_ns": compiled_s * 1e9, "context_capacity_tokens": float(tokens)}
+    return replace(of, metrics={**of.metrics, **start})
+
+
+def test_a_first_start_of_the_files_is_no_difference() -> None:
+    """It compiled, so it held fewer tokens and was slower; the study knows a later start."""
+    study = (STUDY[0], started(STUDY[1], 5.5, 33_968))
+    default, first = rounds([100], [90])
+    later = replace(first, number=12, metrics={**first.metrics, SPEED: 140.0})
+    made = (default, started(first, 27.9, 20_880), started(later, 5.2, 33_968))
+    found = judged(made, study=study)
+    assert found.objectives[0].exported == 140.0
+    assert found.agrees
+
+
 def keep_default(default: Sequence[float], exported: Sequence[float]) -> Verification:
     """Files of a recommendation that is the default."""
     made = [replace(r, configuration=PLAIN) for r in rounds(default, exported)]
