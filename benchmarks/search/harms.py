@@ -148,14 +148,15 @@ def line_of(answer: Answer) -> str:
     gains = ", ".join(f"{tag} {ratio:.2f}" for tag, ratio in answer.gains.items())
     worst = next((f"{tag} {ratio:.2f}" for tag, ratio in answer.worst.items()), "nothing")
     told = "keeps the default" if answer.keeps_default else gains
-    return f"{answer.trials} trials, seed {answer.seed}: trial {answer.trial}: {told}; worst: {worst}"
+    return (
+        f"{answer.trials} trials, seed {answer.seed}: trial {answer.trial}: {told}; worst: {worst}"
+    )
 
 
 def table(answers: Sequence[Answer]) -> str:
     """Markdown: a row for each budget."""
     lines = [
-        "| trials | studies | kept the default | recommended with a large harm beside the objectives "
-        "| the largest of them | rules broken |",
+        "| trials | studies | kept the default | large harm taken | the largest | rules broken |",
         "|---|---|---|---|---|---|",
     ]
     for trials in sorted({answer.trials for answer in answers}):
@@ -163,10 +164,9 @@ def table(answers: Sequence[Answer]) -> str:
         harmed = [harm for a in mine for harm in a.harmed.items()]
         worst = max(harmed, key=lambda harm: _size(harm[1]), default=None)
         named = "none" if worst is None else f"{metric_named(worst[0]).title} x{worst[1]:.2f}"
-        lines.append(
-            f"| {trials} | {len(mine)} | {sum(a.keeps_default for a in mine)} "
-            f"| {sum(bool(a.harmed) for a in mine)} | {named} | {sum(len(a.faults) for a in mine)} |"
-        )
+        kept, accepted = sum(a.keeps_default for a in mine), sum(bool(a.harmed) for a in mine)
+        broken = sum(len(a.faults) for a in mine)
+        lines.append(f"| {trials} | {len(mine)} | {kept} | {accepted} | {named} | {broken} |")
     return "\n".join(lines)
 
 

@@ -29,7 +29,16 @@ SHOWN: Final = (
     "autotune, no prior", "autotune, prior of another card", "autotune, prior wrong",
 )  # fmt: skip
 """Strategies of the curves, drawn in this order."""
-_COLOURS: Final = ("#888888", "#c0392b", "#8e44ad", "#d68910", "#7e5109", "#2e86c1", "#17a589", "#1e8449")
+_COLOURS: Final = (
+    "#888888",
+    "#c0392b",
+    "#8e44ad",
+    "#d68910",
+    "#7e5109",
+    "#2e86c1",
+    "#17a589",
+    "#1e8449",
+)
 _SIZE: Final = Size(
     width=760,
     height=420,
