@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from autotune.cli.doctor_check import Check, State
+from autotune.cli.doctor_driver import driver_checks
 from autotune.cli.doctor_facts import Facts
 from autotune.report.quantities import gib_text
 from autotune.spec.study import StudySpec
@@ -30,15 +31,7 @@ def gpu_checks(facts: Facts, spec: StudySpec) -> Iterator[Check]:
         )
     else:
         yield Check(name="compute capability", state=State.OK, found=f"{major}.{minor}")
-    yield Check(
-        name="driver",
-        state=State.OK if gpu.driver else State.WARNING,
-        found=gpu.driver or "unknown",
-        consequence="" if gpu.driver else "a change of it between two runs would not be noticed",
-        mend=""
-        if gpu.driver
-        else "reinstall the NVIDIA driver; `nvidia-smi` must tell its release",
-    )
+    yield from driver_checks(facts, spec)
     yield from _gpu_use(facts)
 
 

@@ -1,7 +1,7 @@
 """What the Docker engine at hand is, without starting anything."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import docker
@@ -19,12 +19,14 @@ class DockerFacts:
             to containers.
         data_root: Where it keeps images, a path on the engine's host.
         image_bytes: Size of the image asked for; None if it is not there.
+        image_env: Its environment, as a container of it begins; empty if it is not there.
     """
 
     release: str
     runtimes: tuple[str, ...]
     data_root: str
     image_bytes: int | None = None
+    image_env: Mapping[str, str] = field(default_factory=dict)
 
 
 def require_docker() -> None:
@@ -54,20 +56,29 @@ def docker_facts(
         client = connect()
         try:
             info = client.info()
+            found = None if image is None else _image(client, image)
             return DockerFacts(
                 release=str(info.get("ServerVersion", "")),
                 runtimes=tuple(sorted(info.get("Runtimes") or {})),
                 data_root=str(info.get("DockerRootDir", "")),
-                image_bytes=None if image is None else _image_bytes(client, image),
+                image_bytes=None if found is None else int(found.get("Size", 0)),
+                image_env={} if found is None else _environment(found),
             )
         finally:
             client.close()
 
 
-def _image_bytes(client: Any, image: str) -> int | None:
+def _image(client: Any, image: str) -> Mapping[str, Any] | None:
+    """What the engine says of an image; None if it is not there."""
     try:
-        return int(client.images.get(image).attrs.get("Size", 0))
+        return dict(client.images.get(image).attrs)
     except docker.errors.ImageNotFound:
         return None
     except FOREIGN as error:
         raise translated(error) from error
+
+
+def _environment(image: Mapping[str, Any]) -> dict[str, str]:
+    """`Config.Env`, a list of NAME=value; an engine may leave it out."""
+    lines = (image.get("Config") or {}).get("Env") or ()
+    return {name: value for name, _, value in (str(line).partition("=") for line in lines)}

@@ -14,6 +14,8 @@ class Gpu:
         reserved_bytes: What the driver keeps of it: CUDA sees that much less. None: not told.
         power_limit_ratio: Set limit / the card's own default. None: not told.
         display_is_on: Whether a desktop draws on it. None: not told.
+        cuda: Latest CUDA release that the driver is for, as (13, 0). None: not told.
+        brand: As the container toolkit calls it ("geforce", "tesla"); empty: not told.
     """
 
     index: int
@@ -25,6 +27,8 @@ class Gpu:
     reserved_bytes: int | None = None
     power_limit_ratio: float | None = None
     display_is_on: bool | None = None
+    cuda: tuple[int, int] | None = None
+    brand: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

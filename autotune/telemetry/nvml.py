@@ -23,6 +23,28 @@ _KEYS: Final = (
 )
 
 
+_BRANDS: Final[Mapping[int | None, str]] = {
+    pynvml.NVML_BRAND_UNKNOWN: "unknown",
+    pynvml.NVML_BRAND_QUADRO: "quadro",
+    pynvml.NVML_BRAND_TESLA: "tesla",
+    pynvml.NVML_BRAND_NVS: "nvs",
+    pynvml.NVML_BRAND_GRID: "grid",
+    pynvml.NVML_BRAND_GEFORCE: "geforce",
+    pynvml.NVML_BRAND_TITAN: "titan",
+    pynvml.NVML_BRAND_NVIDIA_VAPPS: "vapps",
+    pynvml.NVML_BRAND_NVIDIA_VPC: "vpc",
+    pynvml.NVML_BRAND_NVIDIA_VCS: "vcs",
+    pynvml.NVML_BRAND_NVIDIA_VWS: "vws",
+    pynvml.NVML_BRAND_NVIDIA_CLOUD_GAMING: "cloudgaming",
+    pynvml.NVML_BRAND_QUADRO_RTX: "quadrortx",
+    pynvml.NVML_BRAND_NVIDIA_RTX: "nvidiartx",
+    pynvml.NVML_BRAND_NVIDIA: "nvidia",
+    pynvml.NVML_BRAND_GEFORCE_RTX: "geforcertx",
+    pynvml.NVML_BRAND_TITAN_RTX: "titanrtx",
+}
+"""NVML's numbers to the names that images write into NVIDIA_REQUIRE_CUDA (libnvidia-container)."""
+
+
 def open_nvml(library: Any = pynvml) -> bool:
     """Start the library; False where there is no driver. May be called again and again."""
     try:
@@ -75,6 +97,7 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
         for handle in handles
     )
     driver = _text(_asked(library.nvmlSystemGetDriverVersion))
+    cuda = _cuda(library)
     found = []
     for index in visible_gpus(count, setting, uuids):
         handle = handles[index]
@@ -95,6 +118,8 @@ def read_gpus(library: Any = pynvml, *, setting: str | None = None) -> tuple[Gpu
                 reserved_bytes=_reserved_bytes(library, handle),
                 power_limit_ratio=_power_limit_ratio(library, handle),
                 display_is_on=_display_is_on(library, handle),
+                cuda=cuda,
+                brand=_BRANDS.get(_asked(library.nvmlDeviceGetBrand, handle), ""),
             )
         )
     return tuple(found)
@@ -118,6 +143,12 @@ def _power_limit_ratio(library: Any, handle: Any) -> float | None:
     limit_mw = _asked(library.nvmlDeviceGetPowerManagementLimit, handle)
     default_mw = _asked(library.nvmlDeviceGetPowerManagementDefaultLimit, handle)
     return None if limit_mw is None or not default_mw else float(limit_mw / default_mw)
+
+
+def _cuda(library: Any) -> tuple[int, int] | None:
+    """Latest CUDA release that the driver is for: NVML tells 13.0 as 13000 (nvml.h)."""
+    told = _asked(library.nvmlSystemGetCudaDriverVersion)
+    return None if told is None else (told // 1000, told % 1000 // 10)
 
 
 def _display_is_on(library: Any, handle: Any) -> bool | None:

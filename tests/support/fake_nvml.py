@@ -31,6 +31,7 @@ class FakeCard:
     compute_pids: tuple[int, ...] = (41, 42)
     graphics_pids: tuple[int, ...] = (42, 900)
     display_is_on: bool = False
+    brand: int = pynvml.NVML_BRAND_GEFORCE
 
 
 @dataclass
@@ -71,6 +72,14 @@ class FakeNvml:
     def nvmlSystemGetDriverVersion(self) -> str:  # noqa: N802
         """Of the driver."""
         return "580.95.05"
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:  # noqa: N802
+        """CUDA 13.0."""
+        return 13_000
+
+    def nvmlDeviceGetBrand(self, card: FakeCard) -> int:  # noqa: N802
+        """A number of nvml.h."""
+        return card.brand
 
     def nvmlDeviceGetName(self, card: FakeCard) -> bytes:  # noqa: N802
         """Bytes, as old releases of the binding give."""

@@ -1,5 +1,6 @@
 """GPUs as NVML tells them."""
 
+import pynvml
 import pytest
 
 from autotune.clock import MonotonicClock
@@ -140,3 +141,14 @@ def test_the_first_visible_card_is_watched(monkeypatch: pytest.MonkeyPatch) -> N
     assert values["gpu_memory_used_bytes"] == 7 * GIB
     (gpu,) = read_gpus(FakeNvml(cards=cards))
     assert gpu.index == 1
+
+
+def test_a_driver_tells_its_cuda_and_a_card_its_brand() -> None:
+    """By the words that an image's demands are made of; a driver may keep both to itself."""
+    cards = [FakeCard(), FakeCard(brand=pynvml.NVML_BRAND_TESLA), FakeCard(brand=99)]
+    told = read_gpus(FakeNvml(cards=cards), setting="0,1,2")
+    assert [gpu.cuda for gpu in told] == [(13, 0)] * 3
+    assert [gpu.brand for gpu in told] == ["geforce", "tesla", ""]
+    refused = {"nvmlSystemGetCudaDriverVersion", "nvmlDeviceGetBrand"}
+    (untold,) = read_gpus(FakeNvml(refused=refused), setting="0")
+    assert (untold.cuda, untold.brand) == (None, "")
