@@ -27,6 +27,9 @@ def serve_script(service: Service, *, env_name: str = ".env") -> str:
         env_name: Name of the `.env` file that it reads, if it lies beside the script.
     """
     lines = _head(service, env_name)
+    # From VLLM_PORT on vLLM looks for ports between its processes (envs.py); no trial had it set.
+    lines += ["# The engine takes VLLM_PORT for ports of its own, so it does not get to see it."]
+    lines += ["port=$VLLM_PORT", "unset VLLM_PORT"]
     for name, value in service.env.items():
         lines += [*comment_lines(service.env_reasons.get(name, "")),
                   f"export {name}={shlex.quote(value)}"]  # fmt: skip
@@ -36,7 +39,7 @@ def serve_script(service: Service, *, env_name: str = ".env") -> str:
         _model(service),
         *_options(service),
         '--host "$VLLM_BIND"',
-        '--port "$VLLM_PORT"',
+        '--port "$port"',
     ])  # fmt: skip
     return "\n".join(lines) + "\n"
 

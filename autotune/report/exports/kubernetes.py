@@ -52,6 +52,11 @@ def _claim() -> dict[str, Any]:
 
 def _deployment(service: Service, release: str | None) -> dict[str, Any]:
     pod = {
+        "enableServiceLinks": Commented(
+            False,
+            "with them Kubernetes sets VLLM_PORT to the address of the service `vllm`, and vLLM, "
+            "which takes it for a port of its own, does not start again",
+        ),
         "containers": [_container(service, release)],
         "volumes": _volumes(service),
     }

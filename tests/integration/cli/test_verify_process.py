@@ -109,7 +109,7 @@ def behind_a_socket(folder: Path, *, served_name: str) -> Behind:
     conclude(spec, paths, [record])
     script = paths.recommended / "serve.sh"
     text = script.read_text()
-    assert text.endswith('--port "$VLLM_PORT"\n')
+    assert text.endswith('--port "$port"\n')
     script.write_text(f"{text.rstrip()} --served-model-name {served_name}\n")
     return Behind(study=stored_study("short"), workbench=workbench, asked_for=asked_for)
 

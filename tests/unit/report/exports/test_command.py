@@ -19,12 +19,14 @@ def service(launch: LaunchPlan) -> Service:
     return service_from(record(5, config=CONFIGURATION), launch, StudySpec())
 
 
-def run(script: Path, program: str, **env: str) -> list[str]:
+_PRINT_ARGUMENTS = "import sys; print('\\0'.join(sys.argv[1:]), end='')"
+
+
+def run(script: Path, program: str, *, code: str = _PRINT_ARGUMENTS, **env: str) -> list[str]:
     """Arguments that a script gives a program that stands in for the real one."""
     bin_ = script.parent / "bin"
     bin_.mkdir(exist_ok=True)
     stand_in = bin_ / program
-    code = "import sys; print('\\0'.join(sys.argv[1:]), end='')"
     stand_in.write_text(f"#!{sys.executable}\n{code}\n")
     stand_in.chmod(0o755)
     path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
@@ -41,6 +43,16 @@ def test_serve_sh_runs_the_measured_command(tmp_path: Path) -> None:
     write_recommendation(tmp_path, made)
     got = run(tmp_path / "serve.sh", "vllm")
     assert tuple(got) == made.arguments(host="127.0.0.1", port=8000)[1:]
+
+
+def test_the_engine_does_not_see_the_services_port(tmp_path: Path) -> None:
+    """VLLM takes VLLM_PORT for ports between its own processes, as it was set in no trial."""
+    write_recommendation(tmp_path, service(PROCESS))
+    told = tmp_path / "told"
+    code = f"import os; open({str(told)!r}, 'w').write(' '.join(sorted(os.environ)))"
+    run(tmp_path / "serve.sh", "vllm", code=code, VLLM_PORT="9001")
+    assert "VLLM_PORT" not in told.read_text().split()
+    assert "MAX_MODEL_LEN" in told.read_text().split()
 
 
 def test_the_env_file_and_the_shell_change_it(tmp_path: Path) -> None:

@@ -50,6 +50,13 @@ def test_the_token_comes_from_a_secret() -> None:
     }  # fmt: skip
 
 
+def test_the_service_does_not_become_the_engines_port() -> None:
+    """A service called vllm would set VLLM_PORT=tcp://..., and vLLM refuses that (envs.py)."""
+    made = documents(DOCKER)
+    assert made["Service"]["metadata"]["name"] == "vllm"
+    assert made["Deployment"]["spec"]["template"]["spec"]["enableServiceLinks"] is False
+
+
 def test_references_in_values_are_not_expanded() -> None:
     """Kubernetes' own $(NAME) is escaped."""
     launch = replace(DOCKER, argv=("vllm", "serve", "$(HOME)"))
