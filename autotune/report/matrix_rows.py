@@ -55,6 +55,32 @@ class MatrixRow:
         return None if record is None else record.metrics.get(tag)
 
 
+def cells_of(
+    declared: Mapping[str, MatrixCell], records: Sequence[TrialRecord]
+) -> dict[str, MatrixCell]:
+    """The cells that were measured: in the words of a matrix file, as far as it is theirs.
+
+    Nobody wrote down which file a matrix was of, and names like A are common. A cell of the file is
+    a record's if it holds every setting of the record; of another one the record tells itself.
+
+    Args:
+        declared: Cells of the matrix file at hand; their order comes first.
+        records: Trials of the matrix.
+    """
+    last = {record.label: record for record in records}
+    found = {name: cell for name, cell in declared.items()
+             if name in last and _is_declared(cell, last[name])}  # fmt: skip
+    for name, record in last.items():
+        own = MatrixCell(title=name, configuration=dict(record.configuration.values))
+        found.setdefault(name, own)
+    return found
+
+
+def _is_declared(cell: MatrixCell, record: TrialRecord) -> bool:
+    is_lacking_too = record.left_out.keys() <= cell.configuration.keys()
+    return is_lacking_too and record.configuration.values.items() <= cell.configuration.items()
+
+
 def rows_of(
     cells: Mapping[str, MatrixCell],
     records: Sequence[TrialRecord],

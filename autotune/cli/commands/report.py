@@ -13,7 +13,7 @@ from autotune.errors import SpecError, UsageError
 from autotune.paths import declared_file
 from autotune.records import TrialKind
 from autotune.report.html import write_report
-from autotune.report.matrix_rows import rows_of
+from autotune.report.matrix_rows import cells_of, rows_of
 from autotune.report.matrix_table import matrix_table
 from autotune.report.table import Table
 from autotune.spec.matrix import read_matrix
@@ -50,8 +50,8 @@ def matrix_of(study: StoredStudy) -> Table | None:
     if not cells:
         return None
     try:
-        declared = read_matrix(declared_file("studies", "matrix"))
+        declared = read_matrix(declared_file("studies", "matrix")).configurations
     except (SpecError, UsageError):
-        return None  # cells of a matrix file that is no longer here: the trials table has them
+        declared = {}  # no such file here, or no whole one: the records tell their cells
     fragile = read_resolution(study.paths).fragile
-    return matrix_table(rows_of(declared.configurations, cells, fragile), spec=study.spec)
+    return matrix_table(rows_of(cells_of(declared, cells), cells, fragile), spec=study.spec)

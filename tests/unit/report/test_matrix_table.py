@@ -19,7 +19,7 @@ from autotune.records import (
     TrialKind,
     TrialRecord,
 )
-from autotune.report.matrix_rows import MatrixRow, measured_tests, rows_of
+from autotune.report.matrix_rows import MatrixRow, cells_of, measured_tests, rows_of
 from autotune.report.matrix_table import matrix_csv, matrix_table
 from autotune.report.table import Table, to_markdown, to_rich
 from autotune.seams.engine import Fragile
@@ -285,3 +285,21 @@ def test_the_capacity_of_the_kv_cache_is_on_the_table() -> None:
     """What the fp8 cell wins is there."""
     table = matrix_table(compared(), tests=(1,))
     assert "KV 73,168 tokens" in table.rows[0][1].text
+
+
+def test_only_what_was_measured_is_a_row_of_the_report() -> None:
+    """In the words and the order of the matrix file; what is the default anyway was not set."""
+    a = record(5, label="A", kind=TrialKind.MATRIX, config=Configuration())
+    found = cells_of(CELLS, [UNSUPPORTED, a, BASELINE])
+    assert found == {name: CELLS[name] for name in ("baseline", "A", "B")}
+
+
+def test_cells_of_another_matrix_tell_themselves() -> None:
+    """One with a name that the file has too, and other settings; one that it does not have."""
+    other = record(1, label="A", kind=TrialKind.MATRIX, config=FP8)
+    mine = record(2, label="long", kind=TrialKind.MATRIX, config=FP8)
+    found = cells_of(CELLS, [other, mine])
+    assert {name: cell.title for name, cell in found.items()} == {"A": "A", "long": "long"}
+    assert [row.record for row in rows_of(found, [other, mine])] == [other, mine]
+    lacking = replace(UNSUPPORTED, label="A")
+    assert cells_of(CELLS, [lacking])["A"].title == "A"
