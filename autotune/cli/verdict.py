@@ -3,7 +3,7 @@
 recommended settings, each with its reason
 what got worse
 the success criteria
-how it ended, the verdict in two sentences, how to start it, where the report is
+how it ended, remarks, the verdict in two sentences, how to start it, where the report is
 """
 
 import textwrap
@@ -27,7 +27,7 @@ from autotune.report.quantities import readable, trials_text
 from autotune.report.table import SIMULATED
 from autotune.report.tables import criterion_figure, criterion_found, criterion_title
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import verdict, worse_text
+from autotune.report.verdict import remarks, verdict, worse_text
 
 _WIDEST: Final = 100
 """Lines longer than this are hard to read, however wide the terminal."""
@@ -65,6 +65,7 @@ def print_verdict(
     for note in () if summary.written is None else summary.written.notes:
         _print(console, note, width)
     _print(console, _counted(found, summary.reason), width, style="dim")
+    _print(console, " ".join(remarks(found)), width)
     for sentence in verdict(found):
         _print(console, sentence, width, style="bold")
     if chosen is not None and found.simulated:

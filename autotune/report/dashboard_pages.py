@@ -19,9 +19,9 @@ from autotune.report.svg.canvas import Size
 from autotune.report.svg.memory import memory_plot
 from autotune.report.table import SIMULATED, escape_markdown, to_markdown
 from autotune.report.tables import outcome_text
-from autotune.report.trial_tables import metrics_table
+from autotune.report.trial_whole import metrics_table
 from autotune.report.untrusted import clean
-from autotune.report.verdict import noise_notes, verdict
+from autotune.report.verdict import noise_notes, remarks, verdict
 from autotune.spec.study import Objective, StudySpec
 from autotune.study.attributes import displayed
 from autotune.study.dashboard import Attachment, Pages, StudyPage, TrialPage
@@ -115,8 +115,8 @@ def study_page(findings: Findings) -> StudyPage:
     first, second = verdict(findings)
     mark = f"**{SIMULATED}**: no real engine was measured.\n\n" if findings.simulated else ""
     note = f"{mark}**{escape_markdown(first)}**\n\n{escape_markdown(second)}\n"
-    for noise in noise_notes(findings):
-        note += f"\n{escape_markdown(noise)}\n"
+    for text in (*remarks(findings), *noise_notes(findings)):
+        note += f"\n{escape_markdown(text)}\n"
     if findings.chosen is not None:
         note += f"\n{_VALUES}\n\n" + to_markdown(front_of(findings))
     figures = {}

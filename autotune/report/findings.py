@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
-from autotune.analysis.comparable import Correction, corrected
+from autotune.analysis.comparable import Correction, corrected, is_speed
 from autotune.analysis.costs import is_startup
 from autotune.analysis.criteria import Criterion, success_criteria
 from autotune.analysis.first_starts import first_start_text
@@ -48,6 +48,8 @@ class Findings:
         corrections: What was scaled in the records.
         spreads: Of each objective that two configurations measured.
         first_start: What the first start of what is recommended lacks; empty if nothing.
+        estimates: Metric to the trials whose figure is not theirs but computed: the capacity of a
+            first start as that of a later one (`analysis.first_starts`).
     """
 
     spec: StudySpec
@@ -61,6 +63,7 @@ class Findings:
     corrections: tuple[Correction, ...] = ()
     spreads: tuple[Spread, ...] = ()
     first_start: str = ""
+    estimates: Mapping[str, frozenset[int]] = field(default_factory=dict)
 
     @property
     def simulated(self) -> bool:
@@ -124,6 +127,24 @@ class Findings:
         if tag in METRICS and is_startup(METRICS[tag]):
             return (record,)
         return repeats_of(self.records, record)
+
+    def is_estimate(self, record: TrialRecord | None, tag: str) -> bool:
+        """Whether a figure of a trial's configuration was computed, in part at least."""
+        computed = self.estimates.get(tag, frozenset())
+        return record is not None and any(
+            r.number in computed for r in self.trials_behind(record, tag)
+        )
+
+    @property
+    def estimated_points(self) -> Mapping[str, frozenset[int]]:
+        """The same of `points`: metric to the numbers of those whose figure was computed."""
+        points = () if self.recommendation is None else self.recommendation.points
+        return {
+            tag: frozenset(
+                p.latest.number for p in points if any(r.number in computed for r in p.records)
+            )
+            for tag, computed in self.estimates.items()
+        }
 
     def figure(self, record: TrialRecord | None, tag: str) -> float | None:
         """A metric of a trial's configuration, raw; None if it was not measured."""
@@ -205,7 +226,27 @@ def findings_of(
         first_start=""
         if recommendation is None
         else first_start_text(measured, recommendation.configuration),
+        estimates=estimates_of(measured, records),
     )
+
+
+def estimates_of(
+    measured: Sequence[TrialRecord], given: Sequence[TrialRecord]
+) -> dict[str, frozenset[int]]:
+    """Metric to the trials whose figure is another than the one measured, speeds left out.
+
+    Those are given as on another machine, which a note says for all of them.
+
+    Args:
+        measured: Records as they were stored.
+        given: The same trials in the same order, made comparable (`analysis.comparable`).
+    """
+    found: dict[str, set[int]] = {}
+    for was, now in zip(measured, given, strict=True):
+        for tag, value in now.metrics.items():
+            if value is not None and value != was.metrics.get(tag) and not is_speed(tag):
+                found.setdefault(tag, set()).add(now.number)
+    return {tag: frozenset(numbers) for tag, numbers in found.items()}
 
 
 def _importances(

@@ -32,7 +32,7 @@ from autotune.report.table import SIMULATED, Table
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_details import as_script, details
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import noise_notes, verdict
+from autotune.report.verdict import noise_notes, remarks, verdict
 from autotune.spec.study import StudySpec
 from autotune.store.files import write_atomically
 
@@ -124,6 +124,7 @@ def _analysis(findings: Findings) -> dict[str, Any]:
         "spec": spec,
         "facts": facts(findings),
         "verdict": verdict(findings),
+        "remarks": remarks(findings),
         "cards": cards(findings),
         "criteria": criteria_table(findings.criteria) if findings.criteria else None,
         "settings": None if chosen is None else settings_table(chosen),

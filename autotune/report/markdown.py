@@ -18,7 +18,7 @@ from autotune.report.table import (
 )
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import noise_notes, verdict
+from autotune.report.verdict import noise_notes, remarks, verdict
 
 _WARNING: Final = (
     f"**{SIMULATED}: no real engine was measured; every figure is the prediction of a model.**"
@@ -51,6 +51,7 @@ def _head(findings: Findings) -> str:
     lines += [" · ".join(escape_markdown(fact) for fact in facts(findings)), ""]
     first, second = verdict(findings)
     lines += [f"**{escape_markdown(first)}**", "", escape_markdown(second)]
+    lines += ["", *(f"- {escape_markdown(remark)}" for remark in remarks(findings))]
     return "\n".join(lines)
 
 

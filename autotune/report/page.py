@@ -91,6 +91,7 @@ def view_of(findings: Findings) -> ParetoView:
         baseline=None if baseline is None else baseline.number,
         limits=findings.spec.limits,
         noise={tag: noise.floor for tag, noise in findings.noise.items()},
+        estimates=findings.estimated_points,
         simulated=findings.simulated,
     )
 

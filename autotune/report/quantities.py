@@ -17,6 +17,8 @@ from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, NS_PER_MS, NS_PER_S
 NOT_MEASURED: Final = "not measured"
 DASH: Final = "\N{EN DASH}"
 TIMES: Final = "\N{MULTIPLICATION SIGN}"
+ESTIMATE: Final = "~"
+"""Before a figure that was computed from others and not measured."""
 
 _NS_PER_US: Final = 1000
 _SPEEDUPS: Final = ("_speedup_ratio", "perplexity_ratio")

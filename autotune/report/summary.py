@@ -7,7 +7,14 @@ from autotune.analysis.measurements import repeats_of
 from autotune.analysis.passed_over import PassedOver
 from autotune.records import TrialKind, TrialRecord
 from autotune.report.findings import Findings
-from autotune.report.quantities import change, display, readable, title, trials_text
+from autotune.report.quantities import (
+    ESTIMATE,
+    change,
+    display,
+    readable,
+    title,
+    trials_text,
+)
 from autotune.report.table import Table, Tone
 from autotune.report.tables import change_tone, comparison_table
 from autotune.report.trial_tables import front_table, trials_table
@@ -36,6 +43,7 @@ def trials_of(findings: Findings, *, brief: bool = False) -> Table:
         front=findings.front,
         recommended=None if findings.chosen is None else findings.chosen.number,
         baseline=findings.baseline,
+        estimates=findings.estimates,
         brief=brief,
     )
     notes = (*table.notes, *map(str, findings.corrections))
@@ -52,6 +60,7 @@ def front_of(findings: Findings, *, brief: bool = False) -> Table:
         repeats=findings.repeats,
         recommended=None if chosen is None else chosen.number,
         baseline=findings.standing(findings.baseline),
+        estimates=findings.estimated_points,
         brief=brief,
     )
     passed = () if findings.recommendation is None else findings.recommendation.passed
@@ -92,6 +101,7 @@ def comparison_of(
         intervals=findings.intervals() if with_intervals else None,
         floors={tag: findings.floor(tag) for tag in tags},
         unlike=() if findings.recommendation is None else findings.recommendation.unlike,
+        estimated=[tag for tag in tags if findings.is_estimate(chosen, tag)],
         notes=_means(findings, chosen, baseline),
         simulated=findings.simulated,
     )
@@ -118,7 +128,8 @@ def cards(findings: Findings) -> tuple[Card, ...]:
         found.append(
             Card(
                 name=title(tag),
-                figure=display(tag, value),
+                figure=f"{ESTIMATE if findings.is_estimate(chosen, tag) else ''}"
+                f"{display(tag, value)}",
                 change="" if other is None else change(value, other),
                 tone=tone.value if tone is not Tone.PLAIN else "muted",
                 baseline="" if other is None else f"against {display(tag, other)}",

@@ -10,6 +10,7 @@ from autotune.metrics import METRICS, Direction, Unit
 from autotune.records import Configuration, Outcome, TrialRecord
 from autotune.report.quantities import (
     DASH,
+    ESTIMATE,
     TIMES,
     change,
     display,
@@ -23,6 +24,11 @@ from autotune.seams.engine import Removal
 
 _UNLIKE: Final = (
     "Not alike: a first start compiles kernels, unless another configuration left them behind."
+)
+
+ESTIMATED: Final = (
+    f"{ESTIMATE} not measured: started for the first time only, and given as what a later start "
+    "would hold, by the ratio of the baseline's two."
 )
 
 _CRITERIA: Final = {
@@ -176,6 +182,7 @@ def comparison_table(
     intervals: Mapping[str, tuple[float | None, float | None]] | None = None,
     floors: Mapping[str, float] | None = None,
     unlike: Collection[str] = (),
+    estimated: Collection[str] = (),
     notes: Sequence[str] = (),
     simulated: bool = False,
 ) -> Table:
@@ -188,6 +195,7 @@ def comparison_table(
         intervals: Raw ends of an interval of the recommended value; None for no such column.
         floors: Metric to the relative change under which nothing can be told from noise.
         unlike: Metrics that were not measured alike and must not be held against each other.
+        estimated: Metrics of which the recommended value was computed and not measured.
         notes: What else is to be said of the figures.
         simulated: Whether the figures are.
     """
@@ -200,7 +208,7 @@ def comparison_table(
         spread = "" if is_counted(tag) else interval(tag, *(intervals or {}).get(tag, (None, None)))
         rows.append((
             Cell.of(title(tag)),
-            Cell.of(scale.text(mine), Tone.STRONG),
+            Cell.of(f"{ESTIMATE if tag in estimated else ''}{scale.text(mine)}", Tone.STRONG),
             *([] if intervals is None else [Cell.of(spread or DASH, Tone.MUTED)]),
             Cell.of(scale.text(other)),
             Cell.of("not alike", Tone.MUTED)
@@ -217,7 +225,11 @@ def comparison_table(
             Column(head="change", align="right"),
         ),
         rows=tuple(rows),
-        notes=(*notes, *((_UNLIKE,) if set(unlike) & set(tags) else ())),
+        notes=(
+            *notes,
+            *((_UNLIKE,) if set(unlike) & set(tags) else ()),
+            *((ESTIMATED,) if set(estimated) & set(tags) else ()),
+        ),
         simulated=simulated,
     )
 

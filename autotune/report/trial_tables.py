@@ -1,4 +1,4 @@
-"""Tables of trials: all of them, the front, one of them whole."""
+"""Tables of trials: all of them, and the front."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -8,15 +8,13 @@ from autotune.records import Configuration, OutcomeStatus, TrialRecord
 from autotune.report.brief import brief_outcome, brief_settings, legend
 from autotune.report.quantities import (
     DASH,
-    NOT_MEASURED,
+    ESTIMATE,
     Scale,
-    display,
     heading,
     scale_for,
-    title,
 )
 from autotune.report.table import Cell, Column, Table, Tone
-from autotune.report.tables import any_simulated, configuration_text, outcome_text
+from autotune.report.tables import ESTIMATED, any_simulated, configuration_text, outcome_text
 from autotune.spec.study import Objective
 
 _STATUS_TONES: Final = {
@@ -35,6 +33,9 @@ _OFF_THE_FRONT: Final = (
     "The recommended one is not on it; why those that are were passed over stands below."
 )
 
+Estimates = Mapping[str, Collection[int]]
+"""Metric to the numbers of the trials whose figure was computed."""
+
 _BRIEF_WIDTH: Final = 11
 """Of an objective's column where a table must fit 80 columns."""
 
@@ -45,12 +46,18 @@ class _Figures:
 
     objectives: tuple[Objective, ...]
     scales: tuple[Scale, ...]
+    estimates: Estimates
 
     @classmethod
-    def of(cls, records: Sequence[TrialRecord], objectives: Sequence[Objective]) -> "_Figures":
+    def of(
+        cls,
+        records: Sequence[TrialRecord],
+        objectives: Sequence[Objective],
+        estimates: Estimates | None,
+    ) -> "_Figures":
         scales = [scale_for(o.metric, (r.metrics.get(o.metric) for r in records))
                   for o in objectives]  # fmt: skip
-        return cls(objectives=tuple(objectives), scales=tuple(scales))
+        return cls(objectives=tuple(objectives), scales=tuple(scales), estimates=estimates or {})
 
     def columns(self, *, most: int | None, arrows: bool = False) -> tuple[Column, ...]:
         """Heads with units, and with an arrow towards better."""
@@ -63,11 +70,23 @@ class _Figures:
 
     def cells(self, record: TrialRecord, tone: Tone) -> tuple[Cell, ...]:
         """Figures under heads that carry the unit."""
-        values = [record.metrics.get(o.metric) for o in self.objectives]
         return tuple(
-            Cell.of(DASH if value is None else scale.number(value), tone)
-            for value, scale in zip(values, self.scales, strict=True)
+            Cell.of(self._text(record, objective.metric, scale), tone)
+            for objective, scale in zip(self.objectives, self.scales, strict=True)
         )
+
+    def _text(self, record: TrialRecord, tag: str, scale: Scale) -> str:
+        value = record.metrics.get(tag)
+        if value is None:
+            return DASH
+        is_estimate = record.number in self.estimates.get(tag, ())
+        return f"{ESTIMATE if is_estimate else ''}{scale.number(value)}"
+
+    def notes(self, records: Sequence[TrialRecord]) -> tuple[str, ...]:
+        """What the sign before a figure means, where one is shown."""
+        shown = {r.number for r in records}
+        marked = any(shown & set(self.estimates.get(o.metric, ())) for o in self.objectives)
+        return (ESTIMATED,) if marked else ()
 
 
 def trials_table(
@@ -77,6 +96,7 @@ def trials_table(
     front: Collection[int] = (),
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
+    estimates: Estimates | None = None,
     brief: bool = False,
 ) -> Table:
     """Every trial: number, why it ran, objectives, outcome, configuration.
@@ -87,10 +107,11 @@ def trials_table(
         front: Numbers of the trials of the Pareto front, marked with a star.
         recommended: Its number, in bold.
         baseline: Configurations are told by how they differ from its own.
+        estimates: Figures that were computed, which get a sign.
         brief: For 80 columns: short names of settings and outcomes, with a legend.
     """
     reference = None if baseline is None else baseline.configuration
-    figures = _Figures.of(records, objectives)
+    figures = _Figures.of(records, objectives, estimates)
     row: Callable[..., tuple[Cell, ...]] = _brief_row if brief else _row
     rows = []
     for record in records:
@@ -98,6 +119,7 @@ def trials_table(
         number = f"{record.number}{'★' if record.number in front else ''}"
         rows.append(row(record, number, figures.cells(record, tone), reference, tone))
     notes = ["★ on the Pareto front, by the mean of its configuration's trials"] if front else []
+    notes += figures.notes(records)
     notes += [text] if brief and (text := legend(r.configuration for r in records)) else []
     return Table(
         title="Trials",
@@ -163,6 +185,7 @@ def front_table(
     repeats: Mapping[int, int] | None = None,
     recommended: int | None = None,
     baseline: TrialRecord | None = None,
+    estimates: Estimates | None = None,
     brief: bool = False,
 ) -> Table:
     """The Pareto front, best of the first objective first; below it recommendation and baseline.
@@ -174,6 +197,7 @@ def front_table(
         repeats: Number to the trials that the means are of; one where it is not named.
         recommended: Number of what is recommended.
         baseline: What configurations are told against.
+        estimates: Figures that were computed, in part at least, which get a sign.
         brief: For 80 columns: short names of settings.
     """
     by_number = {record.number: record for record in records}
@@ -184,7 +208,7 @@ def front_table(
     if baseline is not None and baseline.number not in {r.number for r in (*shown, *aside)}:
         aside.append(baseline)
     everything = [*shown, *aside]
-    figures = _Figures.of(everything, objectives)
+    figures = _Figures.of(everything, objectives, estimates)
     rows = []
     for record in everything:
         is_baseline = baseline is not None and record.number == baseline.number
@@ -208,7 +232,7 @@ def front_table(
             Column(head="configuration", fold=True),
         ),
         rows=tuple(rows),
-        notes=(_MEANS, *([_OFF_THE_FRONT] if is_off else [])),
+        notes=(_MEANS, *figures.notes(everything), *([_OFF_THE_FRONT] if is_off else [])),
         trials=tuple(record.number for record in everything),
         simulated=any_simulated(everything),
     )
@@ -225,50 +249,3 @@ def _sort_key(record: TrialRecord, objective: Objective) -> float:
     if value is None:
         return float("inf")
     return -value if objective.direction == "maximize" else value
-
-
-def trial_settings_table(record: TrialRecord) -> Table:
-    """What one trial was asked to run with, and what the server says that it runs with."""
-    applied = {} if record.applied is None else record.applied.settings
-    mismatches = () if record.applied is None else record.applied.mismatches
-    replaced = {mismatch.parameter for mismatch in mismatches}
-    rows = []
-    for name, value in record.configuration.items:
-        got = applied.get(name)
-        rows.append((
-            Cell.of(name),
-            Cell.of(value, Tone.STRONG),
-            Cell.of(DASH if got is None else got, Tone.BAD if name in replaced else Tone.PLAIN),
-        ))  # fmt: skip
-    rows += [
-        (Cell.of(name), Cell.of("default", Tone.MUTED), Cell.of(value))
-        for name, value in applied.items()
-        if name not in record.configuration.values
-    ]
-    notes = [f"{name} left out: {why}" for name, why in record.left_out.items()]
-    if not record.configuration.items:
-        notes.insert(0, "Nothing was set: the engine's defaults.")
-    return Table(
-        title=f"Trial {record.number}: settings",
-        columns=(
-            Column(head="setting"),
-            Column(head="asked for"),
-            Column(head="runs with", fold=True),
-        ),
-        rows=tuple(rows),
-        notes=tuple(notes),
-        simulated=record.simulated,
-    )
-
-
-def metrics_table(record: TrialRecord) -> Table:
-    """Every metric of one trial."""
-    return Table(
-        title=f"Trial {record.number}: figures",
-        columns=(Column(head="metric"), Column(head="value", align="right"), Column(head="tag")),
-        rows=tuple(
-            (Cell.of(title(tag)), Cell.of(display(tag, value, missing=NOT_MEASURED)), Cell.of(tag))
-            for tag, value in record.metrics.items()
-        ),
-        simulated=record.simulated,
-    )

@@ -1,4 +1,4 @@
-"""What a study has come to, in sentences: the verdict, and what nobody can tell from noise."""
+"""What a study has come to: the verdict in two sentences, remarks, and what is only noise."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from autotune.spec.study import Objective
 
 
 def verdict(findings: Findings) -> tuple[str, str]:
-    """What was found, and how sure it is: a sentence each."""
+    """What was found, and how sure it is: a sentence each. What else is to be said is `remarks`."""
     chosen = findings.recommendation
     if chosen is None:
         return _nothing(findings)
@@ -27,16 +27,26 @@ def verdict(findings: Findings) -> tuple[str, str]:
         worse = f"; worse beyond the noise: {worse_text(chosen)}" if chosen.costs else ""
         gains = _gains(findings)
         first = f"Serve the configuration of trial {chosen.record.number}: {gains}{worse}."
+    sure = _certainty(findings, findings.spec.objectives)
+    return first, capital(" ".join(filter(None, (_criteria(findings.criteria), sure))))
+
+
+def remarks(findings: Findings) -> tuple[str, ...]:
+    """What whoever acts on the verdict should know as well: a sentence each, the weightiest first.
+
+    Empty where nothing is recommended.
+    """
+    chosen = findings.recommendation
+    if chosen is None:
+        return ()
     parts = (
-        f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
-        f"{chosen.unproven}." if chosen.unproven else "",
-        f"{capital(findings.first_start)}." if findings.first_start else "",
-        _criteria(findings.criteria),
-        _certainty(findings, findings.spec.objectives),
         _baseline(findings.baseline),
+        f"{capital(findings.first_start)}." if findings.first_start else "",
+        f"{chosen.unproven}." if chosen.unproven else "",
+        f"{capital(readable(forgone_text(chosen.forgone)))}." if chosen.forgone else "",
         *(f"{capital(str(correction))}." for correction in findings.corrections),
     )
-    return first, " ".join(part for part in parts if part)
+    return tuple(filter(None, parts))
 
 
 def worse_text(chosen: Recommendation) -> str:
@@ -68,7 +78,8 @@ def _gains(findings: Findings) -> str:
         tag = objective.metric
         value = findings.figure(findings.chosen, tag)
         other = findings.figure(findings.baseline, tag)
-        text = f"{in_sentence(title(tag))} {display(tag, value)}"
+        about = "about " if findings.is_estimate(findings.chosen, tag) else ""
+        text = f"{in_sentence(title(tag))} {about}{display(tag, value)}"
         if value is None or not other:
             changed.append(text)
         elif value > 0 and abs(math.log(value / other)) < findings.floor(tag):
@@ -140,12 +151,12 @@ def _nothing(findings: Findings) -> tuple[str, str]:
     kind, count = kinds.most_common(1)[0]
     rest = len(findings.records) - len(tried)
     first = f"None of the {len(tried)} trials kept every limit."
-    second = f"The commonest end ({count} of {len(tried)}): {kind}."
+    second = f"The commonest end ({count} of {len(tried)}): {kind}"
     if len(tried) == 1:
         first = f"The one trial{' that was judged' if rest else ''} did not keep every limit."
-        second = f"Its end: {kind}."
-    aside = f" Another {rest} did not run to an end that tells of the settings." if rest else ""
-    return first, second + aside
+        second = f"Its end: {kind}"
+    aside = f"; another {rest} did not run to an end that tells of the settings" if rest else ""
+    return first, f"{second}{aside}."
 
 
 def noise_notes(findings: Findings) -> tuple[str, ...]:

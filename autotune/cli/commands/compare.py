@@ -1,66 +1,23 @@
 """`autotune compare`: two trials, or what two studies recommend, side by side."""
 
-import math
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from autotune.analysis.comparable import comparable
-from autotune.analysis.costs import is_later_start, is_startup
 from autotune.analysis.effects import percent
-from autotune.analysis.measurements import logs_of, over_repeats, repeats_of
-from autotune.analysis.noise import SIGNIFICANT, noise_of
-from autotune.analysis.recommend import differences, recommend
+from autotune.analysis.recommend import differences
 from autotune.analysis.renamed import asked_for
 from autotune.cli.json_lines import record_as_json, result_line
 from autotune.cli.loads import loads_apart
 from autotune.cli.options import JsonOption, names_like
-from autotune.cli.stored import StoredStudy, stored_study
+from autotune.cli.sides import Side, are_alike, interval_of, is_clear, numbered, referred
 from autotune.cli.warnings import warn
-from autotune.errors import UsageError
-from autotune.metrics import METRICS
-from autotune.records import TrialRecord
-from autotune.report.quantities import DASH, change, display, title
+from autotune.report.quantities import DASH, ESTIMATE, change, display, title
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
-from autotune.report.tables import any_simulated
-from autotune.spec.workload import Workload
-
-
-@dataclass(frozen=True, kw_only=True)
-class Side:
-    """One of both.
-
-    Attributes:
-        name: As it was asked for.
-        record: The trial, or the one that stands for a recommendation.
-        trials: What its figures are means over: the proofs of a recommendation, or the trial.
-        records: Every trial of its study, made comparable; their repeats tell the noise.
-        load: Its study's.
-        damaged: Its records that cannot be used, a line each.
-    """
-
-    name: str
-    record: TrialRecord
-    trials: tuple[TrialRecord, ...]
-    records: tuple[TrialRecord, ...]
-    load: Workload = field(default_factory=Workload)
-    damaged: tuple[str, ...] = ()
-
-    def behind(self, tag: str) -> tuple[TrialRecord, ...]:
-        """Trials that a metric is the mean of; of the start-up the record's alone.
-
-        A first start and a later one are not alike, and repeats hold both.
-        """
-        metric = METRICS.get(tag)
-        return (self.record,) if metric is not None and is_startup(metric) else self.trials
-
-    def figure(self, tag: str) -> float | None:
-        """Raw; None if it was not measured."""
-        return over_repeats(self.behind(tag), self.record, tag)
+from autotune.report.tables import ESTIMATED, any_simulated
 
 
 def compare(
@@ -90,8 +47,8 @@ def compare(
     """
     sides = (first, second)
     if third:
-        sides = (_numbered(first, second), _numbered(first, third))
-    one, other = map(_referred, sides)
+        sides = (numbered(first, second), numbered(first, third))
+    one, other = map(referred, sides)
     warn(Console(stderr=True), _damaged(one, other))
     if json:
         typer.echo(as_json(one, other))
@@ -135,51 +92,14 @@ def _metric_as_json(tag: str, one: Side, other: Side) -> dict[str, object] | Non
     mine, theirs = one.figure(tag), other.figure(tag)
     if mine is None or theirs is None:
         return None
-    interval, is_alike = interval_of(tag, one, other), _are_alike(tag, one, other)
+    interval, is_alike = interval_of(tag, one, other), are_alike(tag, one, other)
     return {
         "metric": tag,
         "first": mine,
         "second": theirs,
         "ratio_interval": None if interval is None else list(interval),
-        "is_difference": _is_clear(mine, theirs, interval) if is_alike else None,
+        "is_difference": is_clear(mine, theirs, interval) if is_alike else None,
     }
-
-
-def _is_clear(mine: float, theirs: float, interval: tuple[float, float] | None) -> bool:
-    """Whether two figures differ beyond the noise, as far as there is any."""
-    return mine != theirs if interval is None else not interval[0] <= 1 <= interval[1]
-
-
-def _numbered(study: str, number: str) -> str:
-    if ":" in study or not number.isdecimal():
-        wrong = study if ":" in study else number
-        message = f"{wrong!r} is no {'study' if ':' in study else 'trial'}"
-        raise UsageError(message, hint="Three arguments are a study and two of its trials: "
-                                       "default 0 17.")  # fmt: skip
-    return f"{study}:{number}"
-
-
-def _referred(text: str) -> Side:
-    name, colon, number = text.partition(":")
-    study = stored_study(name)
-    if not colon:
-        return replace(_recommended(study), damaged=study.damaged)
-    if not number.isdecimal():
-        message = f"{text!r} names no trial"
-        raise UsageError(message, hint="Write it like default:7, or default for its answer.")
-    wanted = study.trial(int(number)).number
-    records = comparable(study.records, study.spec.objectives)
-    record = next(r for r in records if r.number == wanted)
-    return Side(name=text, record=record, trials=(record,), records=records,
-                load=study.spec.workload, damaged=study.damaged)  # fmt: skip
-
-
-def _recommended(study: StoredStudy) -> Side:
-    records = comparable(study.records, study.spec.objectives)
-    record = recommend(records, study.spec, study.prefer).record
-    trials = repeats_of(records, record)
-    return Side(name=study.spec.name, record=record, trials=trials, records=records,
-                load=study.spec.workload)  # fmt: skip
 
 
 def settings(one: Side, other: Side) -> Table:
@@ -223,15 +143,15 @@ def metrics(one: Side, other: Side) -> Table:
         if mine is None or theirs is None:
             continue
         interval = interval_of(tag, one, other)
-        clear = _is_clear(mine, theirs, interval)
+        clear = is_clear(mine, theirs, interval)
         said = "the same" if mine == theirs else "yes" if clear else "within the noise"
-        if not _are_alike(tag, one, other):
+        if not are_alike(tag, one, other):
             clear, said = False, "not alike: a first start"
         rows.append(
             (
                 Cell.of(title(tag)),
-                Cell.of(display(tag, mine)),
-                Cell.of(display(tag, theirs)),
+                Cell.of(_figure(one, tag, mine)),
+                Cell.of(_figure(other, tag, theirs)),
                 Cell.of(change(theirs, mine)),
                 Cell.of(DASH if interval is None else _told(interval)),
                 Cell.of(said, Tone.STRONG if clear else Tone.MUTED),
@@ -248,36 +168,25 @@ def metrics(one: Side, other: Side) -> Table:
             Column(head="a difference?"),
         ),
         rows=tuple(rows),
-        notes=(*_means((one, other)),
+        notes=(*_means((one, other)), *_notes((one, other)), *_estimated((one, other)),
                "The noise is that of each study's own repeats, or an assumed 3% without any."),
         simulated=any_simulated([one.record, other.record]),
     )  # fmt: skip
 
 
-def _are_alike(tag: str, one: Side, other: Side) -> bool:
-    """Whether a figure may be compared: of the start-up, that of two later starts alone."""
-    metric = METRICS.get(tag)
-    if metric is None or not is_startup(metric):
-        return True
-    return all(is_later_start(side.records, side.record) for side in (one, other))
+def _figure(side: Side, tag: str, value: float) -> str:
+    return f"{ESTIMATE if side.is_estimate(tag) else ''}{display(tag, value)}"
 
 
-def interval_of(tag: str, one: Side, other: Side) -> tuple[float, float] | None:
-    """95% interval of the ratio of the second's mean to the first's; None where there is none.
+def _notes(sides: Sequence[Side]) -> list[str]:
+    """Why figures are missing or not as measured."""
+    return [f"{side.name}: {note}" for side in sides for note in side.notes]
 
-    Each side's mean has the noise of its own study over the square root of its trials
-    (`analysis/noise.py`).
-    """
-    logs = [logs_of(side.behind(tag), tag) for side in (one, other)]
-    if not all(logs):
-        return None
-    variance = math.fsum(
-        noise_of(side.records, tag).relative_sd ** 2 / len(values)
-        for side, values in zip((one, other), logs, strict=True)
-    )
-    mine, theirs = (math.fsum(values) / len(values) for values in logs)
-    reach = SIGNIFICANT * math.sqrt(variance)
-    return math.exp(theirs - mine - reach), math.exp(theirs - mine + reach)
+
+def _estimated(sides: Sequence[Side]) -> tuple[str, ...]:
+    """What the sign before a figure means, where one is shown."""
+    shown = any(side.is_estimate(tag) for side in sides for tag in side.record.metrics)
+    return (ESTIMATED,) if shown else ()
 
 
 def _told(interval: tuple[float, float]) -> str:

@@ -16,7 +16,7 @@ from autotune.cli.verdict import print_verdict
 from autotune.cli.warnings import warn
 from autotune.records import TrialRecord
 from autotune.report.table import to_rich
-from autotune.report.trial_tables import metrics_table, trial_settings_table
+from autotune.report.trial_whole import metrics_table, trial_settings_table
 from autotune.report.untrusted import clean, one_line
 from autotune.store import write_preference
 

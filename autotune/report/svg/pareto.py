@@ -1,11 +1,11 @@
 """Measured trials in the plane of two objectives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 from autotune.records import TrialRecord
-from autotune.report.quantities import display, heading, scale_for, title
+from autotune.report.quantities import ESTIMATE, display, heading, scale_for, title
 from autotune.report.svg.canvas import Canvas, Frame, Linear, Size, padded, ticks
 from autotune.report.table import SIMULATED
 from autotune.report.tables import outcome_text
@@ -32,6 +32,7 @@ class ParetoView:
         repeats: Number to the trials that its figures are means of; one where it is not named.
         limits: Drawn as lines where they are on one of the two axes.
         noise: Metric to the relative difference under which two trials cannot be told apart.
+        estimates: Metric to the trials whose figure was computed.
     """
 
     front: frozenset[int] = frozenset()
@@ -40,6 +41,7 @@ class ParetoView:
     baseline: int | None = None
     limits: Sequence[Limit] = ()
     noise: Mapping[str, float] = field(default_factory=dict)
+    estimates: Mapping[str, Collection[int]] = field(default_factory=dict)
     simulated: bool = False
 
 
@@ -155,13 +157,18 @@ class _Scatter:
         """Every trial, the telling ones on top."""
         order = {"bad": 0, "rest": 1, "front": 2, "base": 3, "best": 4}
         for record, px, py in sorted(self._points, key=lambda p: order[self._kind(p[0])]):
-            figures = f"{display(self._x.metric, px)}, {display(self._y.metric, py)}"
+            told = (self._figure(record, axis, at) for axis, at in ((self._x, px), (self._y, py)))
+            figures = ", ".join(told)
             count = self._view.repeats.get(record.number, 1)
             mean = f", mean of {count}" if count > 1 else ""
             name = f"trial {record.number}{mean}: {figures}"
             hint = f"{name} · {outcome_text(record.outcome)} · {record.configuration}"
             at = (self._across(px), self._up(py))
             self._mark(self._kind(record), *at, trial=record.number, words=(name, hint))
+
+    def _figure(self, record: TrialRecord, axis: Objective, value: float) -> str:
+        is_estimate = record.number in self._view.estimates.get(axis.metric, ())
+        return f"{ESTIMATE if is_estimate else ''}{display(axis.metric, value)}"
 
     @property
     def _wide(self) -> bool:

@@ -7,7 +7,7 @@ from autotune.analysis.recommend import recommend
 from autotune.analysis.standing import Standing
 from autotune.records import Configuration, TrialKind, TrialRecord
 from autotune.report.findings import findings_of
-from autotune.report.verdict import verdict
+from autotune.report.verdict import remarks
 from autotune.spec.study import study_from
 from tests.support.records import record
 
@@ -114,5 +114,5 @@ def test_a_default_that_is_kept_has_nothing_to_show() -> None:
 
 def test_the_verdict_says_what_is_not_shown_to_help() -> None:
     """It is read where the reason is not printed."""
-    _, second = verdict(findings_of(SPEC, FOUND, with_importances=False))
-    assert "Not measured alone: fast, other (12 trials are too few" in second
+    told = " ".join(remarks(findings_of(SPEC, FOUND, with_importances=False)))
+    assert "Not measured alone: fast, other (12 trials are too few" in told

@@ -67,7 +67,7 @@ def test_limits_were_broken_by_those_only_that_were_judged() -> None:
     assert error.message == "the one trial of 'tiny' that was judged is not feasible"
     first, second = verdict(findings_of(SPEC, [CUT, OVER]))
     assert first == "The one trial that was judged did not keep every limit."
-    assert "Another 1 did not run to an end" in second
+    assert "; another 1 did not run to an end" in second
 
 
 def test_a_study_without_a_trial_says_so() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from autotune.cli.commands.compare import Side, compare, interval_of
+from autotune.cli.commands.compare import compare
+from autotune.cli.sides import Side, interval_of
 from autotune.errors import UsageError
 from autotune.paths import StudyPaths
 from autotune.records import Configuration, TrialKind, TrialRecord
@@ -120,6 +121,27 @@ def test_trials_of_two_machines_are_compared_as_on_one(said: Said) -> None:
         made = trial("moved", number, speed, kind, **values)
         store.append(replace(made, applied=None, environment={"gpu_uuid": card}))
     assert "1,200 tok/s 1,200 tok/s" in said("moved", "1", "3")
+
+
+def test_what_a_first_start_lacks_and_what_is_an_estimate_are_said(said: Said) -> None:
+    """Of the default's first start only the start-up is left; of another one 50,000 is 75,000."""
+    paths = StudyPaths(Path.cwd() / "studies" / "small")
+    paths.root.mkdir(parents=True)
+    write_study(paths, study_from({"name": "small"}, where="test"), SPACE)
+    store = TrialStore(paths, "small")
+    for number, (kind, values, capacity, compiled_s) in enumerate((
+        (TrialKind.BASELINE, {}, 20_000.0, 30.0),
+        (TrialKind.BASELINE, {}, 30_000.0, 5.0),
+        (TrialKind.SEARCH, {"a": 1}, 50_000.0, 30.0),
+    )):  # fmt: skip
+        made = trial("small", number, 1000.0, kind, **values)
+        more = {"context_capacity_tokens": capacity, "startup_compile_ns": compiled_s * 1e9}
+        store.append(replace(made, applied=None, metrics={**made.metrics, **more}))
+    text = said("small", "1", "2")
+    assert "30,000 tokens ~75,000 tokens" in text
+    assert "~ not measured: started for the first time only" in text
+    assert "small:0: first start" in said("small", "0", "1")
+    assert "first start" not in said("old", "4", "7")
 
 
 @pytest.mark.parametrize(

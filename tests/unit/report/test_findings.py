@@ -1,5 +1,6 @@
 """What a report says of a study."""
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -18,7 +19,7 @@ from autotune.report.failures import failure_groups, failure_table, outcome_map
 from autotune.report.findings import findings_of, varied_parameters
 from autotune.report.quantities import readable
 from autotune.report.summary import trials_of
-from autotune.report.verdict import verdict
+from autotune.report.verdict import remarks, verdict
 from autotune.spec.study import StudySpec
 from tests.support.records import record, study_records
 
@@ -77,11 +78,27 @@ def test_a_baseline_that_breaks_a_limit_is_no_choice() -> None:
     failure = Failure(kind=FailureKind.MEMORY_LIMIT, phase="starting", message="over 11 GiB")
     base = trial(0, 16, 1000.0)
     broken = replace(base, outcome=Outcome(status=OutcomeStatus.INFEASIBLE, failure=failure))
-    first, second = verdict(findings_of(SPEC, [broken, trial(1, 64, 1800.0)]))
-    assert "+80.0% against the baseline" in first
-    assert second.endswith("The baseline itself is no choice: over 11 GiB.")
-    alone = verdict(findings_of(SPEC, [replace(trial(1, 64, 1.0), kind=TrialKind.SEARCH)]))[1]
-    assert "nothing to compare with" in alone
+    found = findings_of(SPEC, [broken, trial(1, 64, 1800.0)])
+    assert "+80.0% against the baseline" in verdict(found)[0]
+    assert remarks(found)[0] == "The baseline itself is no choice: over 11 GiB."
+    alone = findings_of(SPEC, [replace(trial(1, 64, 1.0), kind=TrialKind.SEARCH)])
+    assert "nothing to compare with" in remarks(alone)[0]
+
+
+def test_the_verdict_is_two_sentences_whatever_else_is_to_be_said() -> None:
+    """A broken baseline, two machines, something passed over: remarks, and no third sentence."""
+    records = [
+        replace(trial(n, seqs, speed, ttft_loaded_p50_ns=wait), environment={"gpu_uuid": card})
+        for n, (seqs, speed, wait, card) in enumerate([
+            (16, 1000.0, 1e9, "GPU-1"), (64, 1800.0, 60e9, "GPU-1"), (16, 800.0, 1e9, "GPU-2"),
+        ])
+    ]  # fmt: skip
+    found = findings_of(SPEC, records)
+    told = [*verdict(found), *remarks(found)]
+    assert len(remarks(found)) >= 2
+    for sentence in told:
+        assert sentence.endswith(".")
+        assert not re.search(r"[a-z)]\. [A-Z]", sentence), sentence
 
 
 def test_nothing_feasible_names_the_commonest_cause() -> None:
@@ -177,7 +194,8 @@ def test_figures_of_two_machines_are_compared_by_the_baselines_ratio() -> None:
         replace(trial(2, 16, 800.0), kind=TrialKind.BASELINE, environment=here),
     ]
     found = findings_of(SPEC, records)
-    first, second = verdict(found)
+    first, _ = verdict(found)
+    (second,) = remarks(found)
     assert trials_of(found).notes[-1] == str(*found.corrections)
     assert "output throughput 1,440 tok/s (+80.0% against the baseline)" in first
     assert "Trials 0 to 1 were measured on another machine than trial 2 on;" in second

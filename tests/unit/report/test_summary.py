@@ -6,8 +6,9 @@ import pytest
 
 from autotune.analysis.criteria import THROUGHPUT
 from autotune.analysis.measurements import repeats_of
-from autotune.cli.commands.compare import Side, metrics
+from autotune.cli.commands.compare import metrics
 from autotune.cli.conclude import Summary
+from autotune.cli.sides import Side
 from autotune.metrics import METRICS
 from autotune.records import Configuration, TrialKind, TrialRecord
 from autotune.report.findings import Findings, findings_of
