@@ -34,7 +34,8 @@ async def vllm_on_cpu(
 ) -> AsyncIterator[str]:
     """The address of a vLLM that serves a folder under the name `NAME`; it ends with the block.
 
-    `variables` are added to its environment. It has a lower priority than whoever measures it, for both share the processor.
+    It has a lower priority than whoever measures it, for both share the processor. `variables` are
+    added to its environment.
     """
     port = free_port()
     plan = LaunchPlan(

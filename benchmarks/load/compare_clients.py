@@ -19,89 +19,29 @@ How one load is measured is in `golden_run`.
 
 import argparse
 import json
-import math
 import os
 import platform
 import subprocess
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from pathlib import Path
-from statistics import median
 from typing import Any
 
 from autotune import __version__
 from benchmarks.load import clients, environments
-from benchmarks.load.clients import LoadClient
-from benchmarks.load.golden_run import (
-    MAX_LAG_MS,
-    MAX_SERVER_LATE_MS,
-    MAX_TTFT_ERROR_MS,
-    Realtime,
-    Run,
-    run,
+from benchmarks.load.client_account import (
+    LOWEST_RATE,
+    Account,
+    markdown,
+    markdown_without_ladder,
 )
+from benchmarks.load.clients import LoadClient
+from benchmarks.load.golden_run import MAX_SERVER_LATE_MS, Realtime, Run, run
 
-LOWEST_RATE, STEADY_RATE, COST_RATE = 10, 50, 100  # tokens/s and stream
+STEADY_RATE, COST_RATE = 50, 100  # tokens/s and stream
 LADDER = (100, 200, 400, 800, 1200, 1600)
 STEP_S = 2.0
-
-
-@dataclass(kw_only=True)
-class Account:
-    """What was found out about one client.
-
-    Attributes:
-        steady: One run per round, the clients in turn.
-        cost: Likewise.
-        runs: Those of the ladder, and the middle one of the steady ones.
-        server_ended: Whether the golden server gave out first.
-    """
-
-    client: LoadClient
-    steady: list[Run]
-    cost: list[Run]
-    runs: list[Run] = field(default_factory=list)
-    server_ended: bool = False
-
-    @property
-    def at_rest(self) -> Run:
-        """The steady run with the middle p99 of the TTFT error; one without a problem if any."""
-        good = [made for made in self.steady if not made.problem] or list(self.steady)
-        return sorted(good, key=lambda made: made.ttft_error_p99_ms)[len(good) // 2]
-
-    @property
-    def sound(self) -> Run | None:
-        """The fastest run without distortion."""
-        good = [made for made in self.runs if not made.distorts]
-        return max(good, key=lambda made: made.chunks_per_s, default=None)
-
-    @property
-    def keeping_up(self) -> Run | None:
-        """The fastest run in which the client was not saturated."""
-        good = [made for made in self.runs if not self.saturated(made)]
-        return max(good, key=lambda made: made.chunks_per_s, default=None)
-
-    def saturated(self, made: Run) -> bool:
-        """Whether the client does worse than at rest, beyond the bounds."""
-        return bool(made.problem) or not (
-            made.ttft_error_p99_ms <= self.at_rest.ttft_error_p99_ms + MAX_TTFT_ERROR_MS
-            and made.lag_p99_ms <= self.at_rest.lag_p99_ms + MAX_LAG_MS
-        )
-
-    @property
-    def cpu_us_per_chunk(self) -> list[float]:
-        """CPU time of client and children, slope between the two loads, one per round."""
-        return [
-            (long.cpu_s - short.cpu_s) / (long.chunks - short.chunks) * 1e6
-            for short, long in zip(self.steady, self.cost, strict=True)
-            if long.chunks > short.chunks and not (long.problem or short.problem)
-        ]
-
-    @property
-    def counts_exact(self) -> bool:
-        """In every run of both kinds."""
-        return all(made.counts_exact for made in (*self.steady, *self.cost))
 
 
 class Comparison:
@@ -119,20 +59,17 @@ class Comparison:
         self._cost_tokens = cost_tokens
         self._realtime = realtime
 
-    def steady(self, known: Sequence[LoadClient]) -> list[Account]:
-        """The steady runs alone, in turn."""
+    def rounds(self, known: Sequence[LoadClient], *, with_cost: bool = True) -> list[Account]:
+        """The steady runs, and those that tell the cost, the clients in turn."""
         accounts = [Account(client=c, steady=[], cost=[]) for c in known]
         for turn in range(self._rounds):
             for account in accounts if turn % 2 == 0 else reversed(accounts):
-                account.steady.append(self._steadily(account.client, turn))
+                self._round(account, turn, with_cost=with_cost)
         return accounts
 
     def __call__(self, known: Sequence[LoadClient]) -> list[Account]:
         """All accounts, in the order of the clients."""
-        accounts = [Account(client=c, steady=[], cost=[]) for c in known]
-        for turn in range(self._rounds):
-            for account in accounts if turn % 2 == 0 else reversed(accounts):
-                self._round(account, turn)
+        accounts = self.rounds(known)
         for account in accounts:
             account.runs.append(account.at_rest)
             if account.at_rest.distorts:
@@ -142,13 +79,11 @@ class Comparison:
             climbing = [account for account in climbing if self._climbs(account, rate)]
         return accounts
 
-    def _round(self, account: Account, turn: int) -> None:
+    def _round(self, account: Account, turn: int, *, with_cost: bool) -> None:
         client, tokens = account.client, self._cost_tokens
-        account.steady.append(self._steadily(client, turn))
-        account.cost.append(self._at(client, f"cost-{turn}", COST_RATE, tokens))
-
-    def _steadily(self, client: LoadClient, turn: int) -> Run:
-        return self._at(client, f"steady-{turn}", STEADY_RATE, 100)
+        account.steady.append(self._at(client, f"steady-{turn}", STEADY_RATE, 100))
+        if with_cost:
+            account.cost.append(self._at(client, f"cost-{turn}", COST_RATE, tokens))
 
     def _climbs(self, account: Account, rate: int) -> bool:
         """Whether a client goes on after a rung; a bad one, or a late server's, is tried twice."""
@@ -175,59 +110,6 @@ class Comparison:
         )
         print(f"{name:>12} {made}", flush=True)
         return made
-
-
-def markdown(accounts: Sequence[Account]) -> str:
-    """The table for docs/benchmarks.md: middle of the rounds, lowest and highest in brackets."""
-    head = ("client", "undistorted to, chunks/s", "keeps up to", "TTFT error p50, ms", "p99, ms")
-    lines = [_line((*head, "counts", "CPU per chunk, µs")), "|---|---|---|---|---|---|---|"]
-    for account in accounts:
-        sound = account.sound
-        more = " or more" if account.server_ended else ""
-        undistorted = (
-            f"distorts at {LOWEST_RATE * 100:,}" if sound is None else f"{sound.chunks_per_s:,.0f}"
-        )
-        keeping_up = account.keeping_up
-        cells = (
-            f"{account.client.name} {account.client.version}",
-            undistorted + (more if sound is not None and sound is keeping_up else ""),
-            "" if keeping_up is None else f"{keeping_up.chunks_per_s:,.0f}{more}",
-            _middle([made.ttft_error_p50_ms for made in account.steady], 2),
-            _middle([made.ttft_error_p99_ms for made in account.steady], 2),
-            account.at_rest.problem or ("exact" if account.counts_exact else "WRONG"),
-            _middle(account.cpu_us_per_chunk, 1),
-        )
-        lines.append(_line(cells))
-    return "\n".join(lines)
-
-
-def steady_markdown(accounts: Sequence[Account]) -> str:
-    """The table of the steady runs alone."""
-    lines = [_line(("client", "TTFT error p50, ms", "p99, ms", "counts")), "|---|---|---|---|"]
-    lines += [
-        _line(
-            (
-                f"{account.client.name} {account.client.version}",
-                _middle([made.ttft_error_p50_ms for made in account.steady], 2),
-                _middle([made.ttft_error_p99_ms for made in account.steady], 2),
-                account.at_rest.problem or ("exact" if account.counts_exact else "WRONG"),
-            )
-        )
-        for account in accounts
-    ]
-    return "\n".join(lines)
-
-
-def _line(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(cells)} |"
-
-
-def _middle(values: Sequence[float], digits: int) -> str:
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
-        return ""
-    low, middle, high = min(known), median(known), max(known)
-    return f"{middle:.{digits}f} ({low:.{digits}f} to {high:.{digits}f})"
 
 
 def _known(arguments: argparse.Namespace, folder: Path) -> tuple[list[LoadClient], list[str]]:
@@ -260,7 +142,11 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", help="names of clients to run")
     parser.add_argument("--quick", action="store_true", help="fewer requests, shorter answers")
     parser.add_argument("--rounds", type=int, default=3, help="of the steady and the cost runs")
-    parser.add_argument("--steady-only", action="store_true", help="TTFT error and counts alone")
+    parser.add_argument(
+        "--without", choices=("ladder", "cost"), help="leave out the ladder, or cost and ladder"
+    )
+    parser.add_argument("--requests", type=int, help="of each load; 300, with --quick 200")
+    parser.add_argument("--cost-tokens", type=int, help="of an answer; 800, with --quick 300")
     parser.add_argument(
         "--realtime",
         type=Realtime,
@@ -275,18 +161,21 @@ def main() -> None:
         known, absent = _known(arguments, arguments.peers or Path(temporary))
         comparison = Comparison(
             Path(temporary) / "runs",
-            requests=200 if arguments.quick else 300,
-            cost_tokens=300 if arguments.quick else 800,
+            requests=arguments.requests or (200 if arguments.quick else 300),
+            cost_tokens=arguments.cost_tokens or (300 if arguments.quick else 800),
             rounds=arguments.rounds,
             realtime=arguments.realtime,
         )
-        compared = (comparison.steady if arguments.steady_only else comparison)(known)
+        if arguments.without is None:
+            compared = comparison(known)
+        else:
+            compared = comparison.rounds(known, with_cost=arguments.without == "ladder")
     if arguments.json is not None:
         made = [made for a in compared for made in (*a.steady, *a.cost, *a.runs)]
         rows: list[dict[str, Any]] = [asdict(each) for each in made]
         arguments.json.write_text(json.dumps(rows, indent=1))
     print(f"{os.cpu_count()} cores, Python {platform.python_version()}")
-    table = steady_markdown if arguments.steady_only else markdown
+    table = markdown if arguments.without is None else markdown_without_ladder
     print("\n".join((table(compared), *absent)))
 
 

@@ -19,6 +19,7 @@ prints one line of JSON with its port, once it has checked itself.
 
 import argparse
 import asyncio
+import gc
 import json
 import sys
 import time  # noqa: TID251 - a witness takes its clock from the system, not from the product
@@ -130,9 +131,11 @@ class GoldenProtocol(asyncio.Protocol):
             case "/golden/brief":
                 self.respond(200, [seen.brief() for seen in state.seen])
             case "/golden/script":
+                gc.collect()
                 state.script = state.script.updated(body)
                 self.respond(200, asdict(state.script))
             case "/golden/reset":
+                gc.collect()
                 state.seen.clear()
                 state.blocks.clear()
                 state.queries = state.hits = 0
@@ -351,6 +354,7 @@ def main() -> None:
     known = {f.name for f in fields(Script)}
     values = json.loads(arguments.script)
     assert set(values) <= known, f"unknown: {set(values) - known}"
+    gc.disable()  # a collection stops every stream; it waits for another script, or for a reset
     asyncio.run(serve(arguments.port, Script(**values), arguments.model))
 
 
