@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError, ValidationInfo, field_validator
 
 from autotune.errors import SpecError
+from autotune.spec.loader import StrictLoader
 from autotune.spec.vocabulary import nearest
 
 
@@ -45,20 +46,6 @@ def _alternatives(annotation: Any) -> Iterator[Any]:
         yield annotation
 
 
-class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML lets the last of two equal keys win without a word; here that is an error."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[str] = set()
-        for key, _value in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.value != "<<":
-                if key.value in seen:
-                    problem = f"the key {key.value!r} is there twice"
-                    raise yaml.constructor.ConstructorError(None, None, problem, key.start_mark)
-                seen.add(key.value)
-        return super().construct_mapping(node, deep=deep)
-
-
 def read_yaml(path: Path) -> Any:
     """Parse a file safely.
 
@@ -66,8 +53,11 @@ def read_yaml(path: Path) -> Any:
         SpecError: If it cannot be read or is no YAML.
     """
     try:
+        if path.exists() and not path.is_file() and not path.is_dir():
+            message = f"{path} is no file"  # a pipe, say, whose reader may wait forever
+            raise SpecError(message, hint="Put the file there, or name another.")
         # A loader of SafeLoader's own kind: it makes plain values and nothing else.
-        return yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)  # noqa: S506
+        return yaml.load(path.read_text(encoding="utf-8"), Loader=StrictLoader)  # noqa: S506
     except OSError as error:
         message = f"{path} cannot be read: {error.strerror}"
         raise SpecError(message, hint="Check the path and its rights.") from error
@@ -78,6 +68,7 @@ def read_yaml(path: Path) -> Any:
         AttributeError,
         RecursionError,
         ValueError,
+        OverflowError,
     ) as error:
         where = getattr(error, "problem_mark", None)
         line = f", line {where.line + 1}" if where is not None else ""

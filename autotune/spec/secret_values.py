@@ -4,13 +4,19 @@ import re
 from collections.abc import Iterator
 from typing import Any, Final
 
-_NAME: Final = re.compile(r"(TOKEN|SECRET|PASSWORD|PASSWD|API_?KEY|CREDENTIALS?)$", re.IGNORECASE)
-"""TOKENIZERS_PARALLELISM is none."""
+_NAME: Final = re.compile(
+    r"SECRET|PASSW(OR)?D|PASSPHRASE|CREDENTIAL|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_?KEY"
+    r"|TOKEN$|_(PASS|PWD|KEY)$",
+    re.IGNORECASE,
+)
+"""TOKENIZERS_PARALLELISM is none, nor are PWD and what vLLM calls ..._TOKEN_THRESHOLD."""
 
 _VALUE: Final = re.compile(
     r"://[^\s/@:]*:[^\s/@]+@"  # a password in a URL (RFC 3986, section 3.2.1)
+    r"|://[^\s/@:]{20,}@"  # a token in a user's place
     r"|\bhf_[A-Za-z0-9]{30,}"  # a token of Hugging Face's
     r"|\bsk-[A-Za-z0-9_-]{20,}"  # a key of OpenAI's and its kin
+    r"|\b(gh[opsur]_|github_pat_|glpat-)[A-Za-z0-9_-]{20,}"  # a token of GitHub's or GitLab's
 )
 
 

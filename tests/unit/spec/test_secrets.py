@@ -20,6 +20,8 @@ PLANTED = "hf_" + "q" * 34
         ({"engine": {"arguments": ["--hf-token", PLANTED]}}, "engine -> arguments"),
         ({"engine": {"env": {"X": "sk-proj-" + "a" * 30}}}, "engine -> env -> X"),
         ({"description": f"with {PLANTED}"}, "description"),
+        ({"model": "https://ghp_" + "q" * 36 + "@github.com/model"}, "model"),
+        ({"description": "glpat-" + "q" * 20}, "description"),
     ],
 )
 def test_a_secret_is_refused_wherever_it_stands(raw: dict[str, object], place: str) -> None:
@@ -28,7 +30,19 @@ def test_a_secret_is_refused_wherever_it_stands(raw: dict[str, object], place: s
         study_from(raw, where="study.yaml", options={"model": "--model"})
     said = raised.value.message + raised.value.hint
     assert f"{place} holds" in said
-    assert not any(secret in said for secret in (PLANTED, "hunter2", "sk-proj"))
+    assert not any(secret in said for secret in (PLANTED, "hunter2", "sk-proj", "qqqq"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["HF_TOKEN", "AWS_SECRET_ACCESS_KEY", "SSH_PRIVATE_KEY", "MYSQL_PWD", "OPENAI_KEY",
+     "DB_PASSWORD", "GPG_PASSPHRASE", "ftp_pass", "CREDENTIALS_FILE"],
+)  # fmt: skip
+def test_a_variable_that_is_named_like_a_secret_is_refused(name: str) -> None:
+    """Whatever its value looks like."""
+    with pytest.raises(SpecError, match=f"env holds {name}") as raised:
+        study_from({"engine": {"env": {name: "plain words"}}}, where="study.yaml")
+    assert "plain words" not in raised.value.message + raised.value.hint
 
 
 @pytest.mark.parametrize(
@@ -36,6 +50,8 @@ def test_a_secret_is_refused_wherever_it_stands(raw: dict[str, object], place: s
     [
         {"model": "/models/hf_qwen"},
         {"engine": {"env": {"PROXY": "http://proxy:3128", "TOKENIZERS_PARALLELISM": "false"}}},
+        {"engine": {"env": {"PWD": "/work", "VLLM_MULTI_STREAM_GEMM_TOKEN_THRESHOLD": "1024"}}},
+        {"model": "https://somebody@hub.invalid/model"},
         {"engine": {"image": "registry:5000/vllm/vllm-openai@sha256:" + "a" * 64}},
     ],
 )
