@@ -5,12 +5,13 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final
 
+from autotune.deployers.masking import MASK, spellings
 from autotune.errors import DeployerError
 from autotune.units import BYTES_PER_MIB
 
 HEAD_BYTES: Final = 8 * BYTES_PER_MIB
 TAIL_BYTES: Final = 8 * BYTES_PER_MIB
-_MASK: Final = b"[secret]"
+_PREFIX_BYTES: Final = 4
 
 
 class BoundedLog:
@@ -24,7 +25,8 @@ class BoundedLog:
         path: The file; what it held is gone.
         head_bytes: Kept from the beginning.
         tail_bytes: Kept from the end.
-        secrets: Values that are replaced by a mask, also where two writes split them.
+        secrets: Values that are replaced by a mask, however they are spelt (`masking`), also
+            where two writes split them.
 
     Raises:
         DeployerError: If the file cannot be made.
@@ -41,7 +43,7 @@ class BoundedLog:
         self._path = path
         self._head_bytes = head_bytes
         self._tail_bytes = tail_bytes
-        self._secrets = sorted((s.encode() for s in secrets if s), key=len, reverse=True)
+        self._secrets = [s.encode(errors="surrogateescape") for s in spellings(secrets)]
         self._held = b""
         self._left_out_bytes = 0
         self._body_start = head_bytes
@@ -59,7 +61,7 @@ class BoundedLog:
         """Append. A full disk loses the rest, never the engine: see `error`."""
         data = self._held + data
         for secret in self._secrets:
-            data = data.replace(secret, _MASK)
+            data = data.replace(secret, MASK.encode())
         keep = self._start_of_a_secret(data)
         self._held = data[len(data) - keep :]
         self._append(data[: len(data) - keep])
@@ -72,14 +74,10 @@ class BoundedLog:
 
     def _start_of_a_secret(self, data: bytes) -> int:
         """Length of the end of `data` that may be the beginning of a secret."""
-        longest = max((len(secret) for secret in self._secrets), default=0) - 1
-        for length in range(min(longest, len(data)), 0, -1):
-            if any(secret.startswith(data[-length:]) for secret in self._secrets):
-                return length
-        return 0
+        return max((_overlap(data, secret) for secret in self._secrets), default=0)
 
     def _append(self, data: bytes) -> None:
-        if not data:
+        if not data or self._file.closed:  # whoever reads an output may come late
             return
         try:
             view = memoryview(data)
@@ -107,3 +105,17 @@ class BoundedLog:
         self._size = self._body_start + len(tail)
         self._file.truncate(self._size)
         self._file.seek(self._size)
+
+
+def _overlap(data: bytes, secret: bytes) -> int:
+    """Length of the longest end of `data` with which `secret` begins, short of all of it.
+
+    By its first bytes, for most ends of most lines hold none of them: this is done at every write.
+    """
+    at = max(0, len(data) - len(secret) + 1)
+    while (at := data.find(secret[:_PREFIX_BYTES], at)) >= 0:
+        if secret.startswith(data[at:]):
+            return len(data) - at
+        at += 1
+    short = range(min(_PREFIX_BYTES, len(secret)) - 1, 0, -1)
+    return next((length for length in short if data.endswith(secret[:length])), 0)

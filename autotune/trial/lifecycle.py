@@ -9,6 +9,7 @@ it, the server is stopped and one record comes back.
 """
 
 import asyncio
+import os
 import traceback
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,7 @@ from autotune.trial.neighbours import OTHER_USERS, neighbours
 from autotune.trial.quiet import IdleLevel, look, settled_look
 from autotune.trial.session import Session
 from autotune.trial.tools import TrialTools
+from autotune.trial.unspoken import without_secrets
 
 MEMORY_BACK_TIMEOUT_S: Final = 90.0
 
@@ -165,7 +167,7 @@ class Trials:
                 raise HostError(message, hint=hint) from error
         except Exception as error:  # noqa: BLE001 - one trial's accident must not lose the others
             attempt.fail(_unexpected(attempt, error))
-        record = attempt.record()
+        record = without_secrets(attempt.record(), os.environ)
         self._learn(record, attempt)
         return record
 

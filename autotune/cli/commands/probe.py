@@ -33,8 +33,9 @@ from autotune.spec.workload import Workload
 from autotune.telemetry import machine_sources
 from autotune.telemetry.engine_metrics import EngineMetricsSource
 from autotune.telemetry.sampler import Sampler
+from autotune.trial.unspoken import probe_without_secrets
 
-_URL: Final = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[^/\s:\[\]]+)(:\d{1,5})?(/\S*)?")
+_URL: Final = re.compile(r"https?://(\[[\da-fA-F:.]+\]|[^/\s:@\[\]]+)(:\d{1,5})?(/\S*)?")
 _HOST: Final = re.compile(r"localhost(?![^:/])|[^/]*[.:]")
 """How a server is named without a scheme: with a domain, an address or a port."""
 
@@ -111,7 +112,9 @@ def probe(
     if not json:
         mark = f"{SIMULATED}: " if served.simulated else ""
         typer.echo(f"{mark}measuring {one_line(name)} at {base_url}", err=True)
-    results = clock.run(_ask(base_url, name, wanted, workload, clock, connect))
+    asked = clock.run(_ask(base_url, name, wanted, workload, clock, connect))
+    keys = [api_key_env] if api_key_env else []
+    results = [probe_without_secrets(result, os.environ, keys) for result in asked]
     if json:
         for result in results:
             typer.echo(_line(result, name, simulated=served.simulated))

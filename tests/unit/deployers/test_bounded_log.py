@@ -1,5 +1,6 @@
 """A log that cannot fill the disk and does not hold secrets."""
 
+import base64
 import re
 from pathlib import Path
 
@@ -107,3 +108,21 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     with pytest.raises(DeployerError, match="cannot be written") as raised:
         BoundedLog(tmp_path / "file" / "log")
     assert raised.value.hint
+
+
+def test_what_comes_after_the_end_is_dropped(tmp_path: Path) -> None:
+    """The thread that reads a container's output may be a moment late."""
+    log = BoundedLog(tmp_path / "log")
+    log.write(b"whole\n")
+    log.close()
+    log.write(b"late\n")
+    assert (tmp_path / "log").read_bytes() == b"whole\n"
+
+
+def test_a_secret_in_base64_is_masked_across_writes(tmp_path: Path) -> None:
+    """As a program prints the header of its requests, a byte at a time."""
+    text = b"Basic " + base64.b64encode(b"somebody:hf_secretsecret") + b"\n"
+    found = written(tmp_path / "log", [bytes([b]) for b in text], secrets=("hf_secretsecret",))
+    assert b"[secret]" in found
+    assert base64.b64encode(b"hf_secretsecret")[:-3] not in found
+    assert text[-8:-1] not in found
