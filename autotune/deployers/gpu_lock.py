@@ -60,10 +60,11 @@ class GpuLocks:
         path = self._folder / f"autotune-{_name(gpu)}.lock"
         try:
             descriptor = _opened(path)
+            owner = owner_or_lock(descriptor)
         except OSError as error:
-            message = f"{path}, the lock of {gpu.name}, cannot be opened: {error.strerror}"
+            message = f"{path}, the lock of {gpu.name}, cannot be taken: {error.strerror}"
             raise HostError(message, hint="Remove it, or give every user the right.") from error
-        if (owner := owner_or_lock(descriptor)) is not None:
+        if owner is not None:
             message = f"another autotune, process {owner}, uses GPU {gpu.index} ({gpu.name})"
             hint = "Wait for it or end it: two at once would measure each other."
             raise HostError(message, hint=hint)

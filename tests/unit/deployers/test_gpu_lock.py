@@ -1,5 +1,6 @@
 """One autotune per GPU."""
 
+import errno
 import os
 import stat
 import subprocess
@@ -62,9 +63,22 @@ def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
     target = tmp_path / "precious"
     target.write_text("kept")
     (tmp_path / "autotune-GPU-a.lock").symlink_to(target)
-    with pytest.raises(HostError, match="cannot be opened"):
+    with pytest.raises(HostError, match="cannot be taken"):
         GpuLocks([FIRST], tmp_path).__enter__()
     assert target.read_text() == "kept"
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody has the card; that nobody else takes it cannot be promised."""
+
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("autotune.locking.fcntl.flock", refuse)
+    with pytest.raises(HostError, match="No locks available"):
+        GpuLocks([FIRST], tmp_path).__enter__()
 
 
 def test_a_machine_without_a_card_has_no_lock(tmp_path: Path) -> None:

@@ -1,6 +1,9 @@
 """One controller per study."""
 
+import errno
+import fcntl
 import os
+import stat
 import subprocess
 import sys
 from pathlib import Path
@@ -54,6 +57,72 @@ def test_a_folder_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:
     """A file where the study's folder should be is told, not raised through."""
     (tmp_path / "file").write_text("")
     with pytest.raises(StoreError, match="cannot be made"), StudyLock(tmp_path / "file" / "lock"):
+        pass
+
+
+def test_a_link_in_its_place_is_not_followed(tmp_path: Path) -> None:
+    """Whoever packed the study's folder would have a file of the user's overwritten."""
+    precious = tmp_path / "precious"
+    precious.write_text("kept")
+    (tmp_path / "lock").symlink_to(precious)
+    with pytest.raises(StoreError), StudyLock(tmp_path / "lock"):
+        pass
+    assert precious.read_text() == "kept"
+
+
+@pytest.mark.parametrize("how", ["removed", "replaced"])
+def test_it_holds_whatever_becomes_of_its_file(tmp_path: Path, how: str) -> None:
+    """Somebody tidied up, or copied the folder's content over itself, while the study runs."""
+    path = tmp_path / "s" / "lock"
+    with StudyLock(path):
+        path.unlink()
+        if how == "replaced":
+            path.write_text("")
+        with pytest.raises(StudyConflictError), StudyLock(path):
+            pass
+    with StudyLock(path):
+        pass
+
+
+def test_it_holds_by_whatever_path_the_study_is_reached(tmp_path: Path) -> None:
+    """A link to the folder leads to the same study."""
+    (tmp_path / "s").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "s")
+    with (
+        StudyLock(tmp_path / "s" / "lock"),
+        pytest.raises(StudyConflictError, match=f"process {os.getpid()}"),
+        StudyLock(tmp_path / "link" / "lock"),
+    ):
+        pass
+
+
+def test_a_file_system_without_locks_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not called another run of the study."""
+
+    def refuse(_descriptor: int, _how: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("autotune.locking.fcntl.flock", refuse)
+    with pytest.raises(StoreError, match="No locks available"), StudyLock(tmp_path / "lock"):
+        pass
+
+
+def test_a_folder_that_cannot_be_locked_leaves_it_to_the_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on NFS, which asks for a descriptor that may write (flock(2))."""
+    flock = fcntl.flock
+
+    def without_folders(descriptor: int, how: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+        flock(descriptor, how)
+
+    monkeypatch.setattr("autotune.locking.fcntl.flock", without_folders)
+    lock = tmp_path / "lock"
+    with StudyLock(lock), pytest.raises(StudyConflictError), StudyLock(lock):
         pass
 
 
