@@ -1,7 +1,9 @@
 """Files that are either wholly there or not there at all."""
 
+import errno
 import os
 import re
+import stat
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -34,6 +36,19 @@ def write_atomically(path: Path, text: str, *, mode: int = 0o644) -> None:
     except OSError as error:
         message = f"{path} cannot be written: {error.strerror}"
         raise StoreError(message, hint="Check rights and free space of that disk.") from error
+
+
+def read_regular(path: Path) -> bytes:
+    """The content of a file, and of nothing else: a pipe in its place would be waited for.
+
+    Raises:
+        OSError: If it cannot be read or is no file.
+    """
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "it is no file", str(path))
+        return file.read()
 
 
 def sweep_unfinished(folder: Path) -> None:

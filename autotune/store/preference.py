@@ -9,7 +9,7 @@ from typing import get_args
 from autotune.errors import StoreError
 from autotune.paths import StudyPaths
 from autotune.spec.study import Preference
-from autotune.store.files import write_atomically
+from autotune.store.files import read_regular, write_atomically
 
 
 def read_preference(paths: StudyPaths) -> Preference | None:
@@ -19,7 +19,7 @@ def read_preference(paths: StudyPaths) -> Preference | None:
         StoreError: If the file cannot be read or holds something else.
     """
     try:
-        text = paths.preference.read_text(encoding="utf-8").strip()
+        text = read_regular(paths.preference).decode().strip()
     except FileNotFoundError:
         return None
     except (OSError, UnicodeDecodeError) as error:

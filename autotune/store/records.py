@@ -1,8 +1,10 @@
 """Trial records on disk: `trials/0007/trial.json`, written once, never changed."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final
 
 from autotune.errors import StoreError
 from autotune.paths import StudyPaths
@@ -10,7 +12,9 @@ from autotune.records import TrialRecord
 from autotune.store.codec import DamagedRecordError, decode, encode
 from autotune.store.files import write_atomically
 
-DAMAGED_SUFFIX = ".damaged"
+DAMAGED_SUFFIX: Final = ".damaged"
+_MOST_DIGITS: Final = 6
+"""Of a trial's number: a budget has 100,000 trials at most."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +79,7 @@ class TrialStore:
             StoreError: If a file cannot be read, or a newer autotune wrote it.
         """
         records: list[TrialRecord] = []
-        damaged: list[Damaged] = []
+        damaged = [_set_aside(found) if mend else found for found in self._misplaced()]
         for number in self._numbers():
             path = self.paths.trial(number).record
             try:
@@ -103,9 +107,26 @@ class TrialStore:
         return max(self._numbers(), default=-1) + 1
 
     def _numbers(self) -> list[int]:
-        if not self.paths.trials.is_dir():
-            return []
-        return sorted(int(f.name) for f in self.paths.trials.iterdir() if f.name.isdecimal())
+        """Of the trial folders, by the names that this program gives them, in order."""
+        return sorted(int(f.name) for f in self._folders() if self._is_ours(f))
+
+    def _misplaced(self) -> Iterator[Damaged]:
+        """Records in folders whose names only resemble a trial's: `7` beside `0007`."""
+        for folder in sorted(f for f in self._folders() if not self._is_ours(f)):
+            path = folder / self.paths.trial(0).record.name
+            if folder.name.isdecimal() and os.path.lexists(path):
+                reason = f"lies in a folder {folder.name!r}, which is no trial's"
+                yield Damaged(number=int(folder.name), path=path, reason=reason)
+
+    def _folders(self) -> list[Path]:
+        return list(self.paths.trials.iterdir()) if self.paths.trials.is_dir() else []
+
+    def _is_ours(self, folder: Path) -> bool:
+        """Whether a folder has a trial's name; a date or a larger number is somebody else's."""
+        name = folder.name
+        if not (name.isascii() and name.isdecimal()) or len(name) > _MOST_DIGITS:
+            return False
+        return self.paths.trial(int(name)).root.name == name
 
     def _read(self, path: Path, number: int) -> TrialRecord:
         if not path.is_file():
@@ -128,7 +149,7 @@ def _set_aside(damaged: Damaged) -> Damaged:
     path = damaged.path
     target = path.with_name(path.name + DAMAGED_SUFFIX)
     count = 1
-    while target.exists():
+    while os.path.lexists(target):
         count += 1
         target = path.with_name(f"{path.name}{DAMAGED_SUFFIX}-{count}")
     try:

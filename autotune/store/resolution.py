@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 from autotune.paths import StudyPaths
 from autotune.records import Configuration
 from autotune.seams.engine import Fragile, Removal, ResolvedSpace
-from autotune.store.files import write_atomically
+from autotune.store.files import read_regular, write_atomically
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +53,11 @@ def write_resolution(paths: StudyPaths, space: ResolvedSpace, notes: tuple[str, 
 
 
 def read_resolution(paths: StudyPaths) -> Resolution:
-    """Read it back; empty for a study of before, or if somebody broke the file."""
+    """Read it back; empty for a study of before, with a note if somebody broke the file."""
     try:
-        return _ADAPTER.validate_json(paths.resolution.read_bytes())
-    except (OSError, ValidationError):
+        return _ADAPTER.validate_json(read_regular(paths.resolution))
+    except FileNotFoundError:
         return Resolution()
+    except (OSError, ValidationError):
+        note = f"{paths.resolution.name} is damaged: what the engine lacks is told by the next run"
+        return Resolution(notes=(note,))

@@ -207,7 +207,7 @@ def rebuild(
     Numbers without a record (their trial was never finished, or its record is damaged) become
     failed trials, so that a record's number stays Optuna's number and no folder is used twice.
     """
-    for suffix in ("", "-wal", "-shm"):
+    for suffix in ("-wal", "-shm", ""):  # a log beside another database would be read into it
         file = paths.database.with_name(paths.database.name + suffix)
         if file.exists():
             file.replace(file.with_name(f"{paths.database.name}.old{suffix}"))

@@ -1,5 +1,6 @@
 """What lies beside `study.yaml`: the user's preference, and what became of the declared space."""
 
+import os
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,23 @@ def test_a_configuration_gets_the_warnings_that_concern_it(tmp_path: Path) -> No
 
 
 def test_a_study_of_before_has_no_warnings(tmp_path: Path) -> None:
-    """Nor has one whose file somebody broke."""
+    """Nothing was written down then."""
     assert read_resolution(StudyPaths(tmp_path)) == Resolution()
+
+
+def test_a_broken_file_is_told(tmp_path: Path) -> None:
+    """What it held is not known, which is something else than nothing."""
     StudyPaths(tmp_path).resolution.write_text("{")
-    assert read_resolution(StudyPaths(tmp_path)) == Resolution()
+    found = read_resolution(StudyPaths(tmp_path))
+    assert (found.removed, found.fragile) == ((), ())
+    assert "resolved.json is damaged" in found.warnings[0]
+
+
+def test_a_pipe_in_a_files_place_is_not_waited_for(tmp_path: Path) -> None:
+    """Nobody may ever write into it."""
+    paths = StudyPaths(tmp_path)
+    os.mkfifo(paths.resolution)
+    os.mkfifo(paths.preference)
+    assert "resolved.json is damaged" in read_resolution(paths).warnings[0]
+    with pytest.raises(StoreError, match="it is no file"):
+        read_preference(paths)

@@ -1,6 +1,7 @@
 """The record store on disk."""
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -150,6 +151,42 @@ def test_a_moved_record_is_foreign(store: TrialStore) -> None:
     store.paths.trial(0).record.rename(other)
     (damaged,) = store.read_all(mend=True).damaged
     assert "belongs to trial 0" in damaged.reason
+
+
+@pytest.mark.parametrize("name", ["1", "\u0661", "001", "00001", "1" * 200])
+def test_a_folder_that_only_resembles_a_trials_is_told_and_not_counted(
+    store: TrialStore, name: str
+) -> None:
+    """A copy of a trial's folder is no second trial, and moves no number."""
+    for number in range(3):
+        store.append(record(number))
+    shutil.copytree(store.paths.trial(1).root, store.paths.trials / name)
+    stored = store.read_all(mend=True)
+    assert [r.number for r in stored.records] == [0, 1, 2]
+    (damaged,) = stored.damaged
+    assert "no trial's" in damaged.reason
+    assert store.set_aside() == (store.paths.trials / name / "trial.json.damaged",)
+    assert store.next_number() == 3
+
+
+@pytest.mark.parametrize("name", ["20261127", "9" * 200])
+def test_a_folder_that_is_named_by_a_date_is_no_trial(store: TrialStore, name: str) -> None:
+    """Else the database would be filled up to that number."""
+    store.append(record(0))
+    (store.paths.trials / name).mkdir()
+    assert store.next_number() == 1
+    assert store.read_all().damaged == ()
+
+
+def test_what_is_set_aside_takes_no_links_place(store: TrialStore) -> None:
+    """A link to nowhere has a name, too."""
+    store.append(record(0))
+    path = store.paths.trial(0).record
+    path.write_text("spoilt")
+    path.with_name("trial.json.damaged").symlink_to("/nowhere")
+    (damaged,) = store.read_all(mend=True).damaged
+    assert damaged.path.name == "trial.json.damaged-2"
+    assert path.with_name("trial.json.damaged").is_symlink()
 
 
 def test_a_newer_schema_stops_the_command(store: TrialStore) -> None:
