@@ -26,8 +26,15 @@ from autotune.seams.requests import (
     RequestErrorKind,
     RequestRecord,
 )
+from autotune.units import BYTES_PER_MIB
 
 _OK: Final = 200
+_MOST_BYTES: Final = 64 * BYTES_PER_MIB
+"""Of an answer in one piece: log-probabilities of a prompt of 32,768 tokens take some 4 MiB."""
+
+
+class _TooLongError(ValueError):
+    """The server sends more than any answer has; what may have no end is not read to it."""
 
 
 class HttpClient:
@@ -113,14 +120,20 @@ class HttpClient:
                 data=body,
                 headers={"Content-Type": "application/json"} if body is not None else None,
                 timeout=aiohttp.ClientTimeout(total=timeout_s),
+                allow_redirects=False,
             ) as answer:
-                return HttpAnswer(status=answer.status, text=await answer.text(errors="replace"))
+                text = (await _body(answer)).decode("utf-8", "replace")
+                return HttpAnswer(status=answer.status, text=text)
         except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
             return None
 
     def _http(self) -> aiohttp.ClientSession:
         if self._session is None:
-            self._session = aiohttp.ClientSession(headers=self.headers)
+            self._session = aiohttp.ClientSession(
+                headers={**self.headers, "Accept-Encoding": "identity"},
+                auto_decompress=False,  # a few KiB may unfold to more than the host has
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
         return self._session
 
     async def _whole(self, request: GenerationRequest, scheduled_ns: int | None) -> RequestRecord:
@@ -143,8 +156,9 @@ class HttpClient:
                     "X-Request-Id": request.request_id,
                 },
                 timeout=aiohttp.ClientTimeout(total=request.timeout_s),
+                allow_redirects=False,
             ) as response:
-                payload = await response.read()
+                payload = await _body(response)
             if response.status != _OK:
                 message = f"{response.status}: {excerpt(payload)}"
                 collector.fail(RequestErrorKind.STATUS, message, status=response.status)
@@ -157,7 +171,24 @@ class HttpClient:
             collector.fail(RequestErrorKind.REFUSED, f"no connection: {error}")
         except (aiohttp.ClientError, OSError) as error:
             collector.fail(RequestErrorKind.CUT_OFF, f"the connection broke: {error}")
+        except _TooLongError as error:
+            collector.fail(RequestErrorKind.MALFORMED, str(error))
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             collector.fail(RequestErrorKind.MALFORMED, f"strange log-probabilities: {error!r}")
         record = collector.record(end_ns=self._clock.now_ns())
         return replace(record, raw={**record.raw, **raw}) if raw else record
+
+
+async def _body(answer: aiohttp.ClientResponse) -> bytes:
+    """The whole of a body.
+
+    Raises:
+        _TooLongError: There is too much of it.
+    """
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > _MOST_BYTES:
+            message = f"the answer has more than {_MOST_BYTES // BYTES_PER_MIB} MiB"
+            raise _TooLongError(message)
+    return bytes(body)

@@ -114,6 +114,11 @@ class Collector:
         self.sent_ns = scheduled_ns
         self.usage: Mapping[str, Any] | None = None
 
+    @property
+    def max_tokens(self) -> int:
+        """Of the answer, as asked for."""
+        return self._request.max_tokens
+
     def event(self, payload: bytes, at_ns: int) -> None:
         """Take one event's payload that arrived at `at_ns`."""
         if not self._want_text:

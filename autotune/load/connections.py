@@ -26,13 +26,20 @@ class Sink(Protocol):
 
 
 class Exchange:
-    """One request's response while it arrives."""
+    """One request's response while it arrives.
 
-    __slots__ = ("broken", "ended", "parser", "sink", "touched")
+    Args:
+        sink: Gets the body.
+        loop: Of the connection.
+        most_bytes: The longest response; what is longer is broken off, for it may have no end.
+    """
 
-    def __init__(self, sink: Sink, loop: asyncio.AbstractEventLoop) -> None:
+    __slots__ = ("broken", "ended", "left_bytes", "most_bytes", "parser", "sink", "touched")
+
+    def __init__(self, sink: Sink, loop: asyncio.AbstractEventLoop, most_bytes: int) -> None:
         self.parser = ResponseParser()
         self.sink = sink
+        self.most_bytes = self.left_bytes = most_bytes
         self.ended: asyncio.Future[None] = loop.create_future()
         self.broken: Exception | None = None
         self.touched = False
@@ -98,6 +105,9 @@ class Connection(asyncio.BufferedProtocol):
         body = exchange.parser.feed(bytes(memoryview(self._buffer)[:nbytes]))
         if body:
             exchange.sink.body(body, at_ns)
+        exchange.left_bytes -= nbytes
+        if exchange.left_bytes < 0:
+            exchange.parser.break_off(f"the response has more than {exchange.most_bytes} bytes")
         if exchange.parser.error is not None:
             exchange.broken = exchange.parser.error
             self.abort()

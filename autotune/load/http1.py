@@ -9,6 +9,7 @@ from typing import Final
 
 _MAX_HEAD_BYTES: Final = 64 * 1024
 _MAX_SIZE_LINE_BYTES: Final = 4096
+_MAX_LENGTH_DIGITS: Final = 18
 _HEX_DIGITS: Final = b"0123456789abcdefABCDEF"
 
 
@@ -36,13 +37,14 @@ class ResponseParser:
         error: Why this is no HTTP/1.1 response; what came before the fault is good.
     """
 
-    __slots__ = ("_remaining", "_rest", "_state", "error", "headers", "status")
+    __slots__ = ("_at", "_remaining", "_rest", "_state", "error", "headers", "status")
 
     def __init__(self) -> None:
         self.status: int | None = None
         self.headers: dict[str, str] = {}
         self.error: Http1Error | None = None
         self._rest = b""
+        self._at = 0  # where in the rest what has not been taken yet begins
         self._remaining = 0
         self._state = _State.HEAD
 
@@ -54,7 +56,8 @@ class ResponseParser:
     @property
     def keep_alive(self) -> bool:
         """Whether the connection can carry another request."""
-        return self.complete and self.headers.get("connection", "").lower() != "close"
+        is_wanted = self.headers.get("connection", "").lower() != "close"
+        return self.complete and is_wanted and not self._rest  # what follows was not asked for
 
     def feed(self, data: bytes) -> bytes:
         """Take bytes off the wire; give the body bytes in them, up to a fault (see `error`)."""
@@ -74,7 +77,12 @@ class ResponseParser:
                 pass
         except Http1Error as error:
             self.error = error
+        self._rest, self._at = self._rest[self._at :], 0
         return body[0] if len(body) == 1 else b"".join(body)
+
+    def break_off(self, reason: str) -> None:
+        """Read no further: whoever takes the body can make nothing of it."""
+        self.error = self.error or Http1Error(reason)
 
     def eof(self) -> bool:
         """The connection ended: whether that ends the response properly."""
@@ -96,21 +104,19 @@ class ResponseParser:
             case _State.TRAILER:
                 return self._trailer()
             case _State.UNTIL_CLOSE:
-                if self._rest:
-                    body.append(self._rest)
-                    self._rest = b""
+                if self._at < len(self._rest):
+                    body.append(self._rest[self._at :])
+                    self._at = len(self._rest)
                 return False
             case _State.DONE:
                 return False
 
     def _head(self) -> bool:
-        end = self._rest.find(b"\r\n\r\n")
-        if end < 0:
-            if len(self._rest) > _MAX_HEAD_BYTES:
-                message = f"no end of the head within {_MAX_HEAD_BYTES} bytes"
-                raise Http1Error(message)
+        head = self._up_to(
+            b"\r\n\r\n", _MAX_HEAD_BYTES, f"no end of the head within {_MAX_HEAD_BYTES} bytes"
+        )
+        if head is None:
             return False
-        head, self._rest = self._rest[:end], self._rest[end + 4 :]
         status_line, *lines = head.decode("latin-1").split("\r\n")
         status = _status(status_line)
         if 100 <= status < 200:
@@ -128,29 +134,25 @@ class ResponseParser:
         length = self.headers.get("content-length")
         if length is None:
             return _State.UNTIL_CLOSE
-        if not length.isascii() or not length.isdigit():
-            message = f"content-length {length!r} is no number"
+        if not length.isascii() or not length.isdigit() or len(length) > _MAX_LENGTH_DIGITS:
+            message = f"content-length {length[:40]!r} is no number"
             raise Http1Error(message)
         self._remaining = int(length)
         return _State.LENGTH if self._remaining else _State.DONE
 
     def _size_line(self) -> bool:
-        end = self._rest.find(b"\r\n")
-        if end < 0:
-            if len(self._rest) > _MAX_SIZE_LINE_BYTES:
-                message = "a chunk's size line does not end"
-                raise Http1Error(message)
+        line = self._up_to(b"\r\n", _MAX_SIZE_LINE_BYTES, "a chunk's size line does not end")
+        if line is None:
             return False
-        size = _chunk_size(self._rest[:end])
-        self._rest = self._rest[end + 2 :]
-        self._remaining = size
+        self._remaining = size = _chunk_size(line)
         self._state = _State.CHUNK_DATA if size else _State.TRAILER
         return True
 
     def _counted(self, body: list[bytes]) -> bool:
-        if not self._rest:
+        piece = self._rest[self._at : self._at + self._remaining]
+        if not piece:
             return False
-        piece, self._rest = self._rest[: self._remaining], self._rest[self._remaining :]
+        self._at += len(piece)
         body.append(piece)
         self._remaining -= len(piece)
         if self._remaining == 0:
@@ -159,23 +161,36 @@ class ResponseParser:
         return True
 
     def _chunk_end(self) -> bool:
-        if len(self._rest) < 2:
+        end = self._rest[self._at : self._at + 2]
+        if len(end) < 2:
             return False
-        if not self._rest.startswith(b"\r\n"):
+        if end != b"\r\n":
             message = "a chunk is longer than its size says"
             raise Http1Error(message)
-        self._rest = self._rest[2:]
+        self._at += 2
         self._state = _State.CHUNK_SIZE
         return True
 
     def _trailer(self) -> bool:
-        end = self._rest.find(b"\r\n")
-        if end < 0:
-            return False
-        line, self._rest = self._rest[:end], self._rest[end + 2 :]
-        if not line:
+        line = self._up_to(b"\r\n", _MAX_HEAD_BYTES, "a trailer does not end")
+        if line == b"":
             self._state = _State.DONE
         return bool(line)
+
+    def _up_to(self, mark: bytes, most_bytes: int, complaint: str) -> bytes | None:
+        """Take what stands before a mark, and the mark; None if the mark has not come yet.
+
+        The rest stays as it is until it has been gone through: a read may bring thousands of
+        lines, and a copy of what is left for each of them would stop the event loop.
+        """
+        end = self._rest.find(mark, self._at)
+        if end < 0:
+            if len(self._rest) - self._at > most_bytes:
+                raise Http1Error(complaint)
+            return None
+        found = self._rest[self._at : end]
+        self._at = end + len(mark)
+        return found
 
 
 def _status(line: str) -> int:

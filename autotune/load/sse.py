@@ -6,21 +6,31 @@ fields and comments are skipped, an event that the stream's end cuts short is dr
 
 from typing import Final
 
-_ONE_EVENT_OVERHEAD: Final = len(b"data: ") + len(b"\n\n")
+_MOST_PENDING_BYTES: Final = 4 * 1024**2
+"""Of an event that is not whole yet; the largest has log-probabilities of some KiB."""
+
+
+class SseError(ValueError):
+    """An event that does not end."""
 
 
 class SseParser:
     """Turns a byte stream into the payloads of its events."""
 
-    __slots__ = ("_data", "_rest", "_skip_line_feed")
+    __slots__ = ("_data", "_data_bytes", "_rest", "_skip_line_feed")
 
     def __init__(self) -> None:
         self._rest = b""
         self._data: list[bytes] = []
+        self._data_bytes = 0
         self._skip_line_feed = False
 
     def feed(self, chunk: bytes) -> list[bytes]:
-        """The payloads that `chunk` completes, in order."""
+        """The payloads that `chunk` completes, in order.
+
+        Raises:
+            SseError: What is no whole event yet is longer than any.
+        """
         if (
             not self._rest
             and not self._data
@@ -43,7 +53,11 @@ class SseParser:
             self._rest = lines.pop()
         if lines and lines[-1].endswith(b"\r"):
             self._skip_line_feed = True
-        return [payload for line in lines if (payload := self._line(line)) is not None]
+        payloads = [payload for line in lines if (payload := self._line(line)) is not None]
+        if len(self._rest) + self._data_bytes > _MOST_PENDING_BYTES:
+            message = f"an event does not end within {_MOST_PENDING_BYTES} bytes"
+            raise SseError(message)
+        return payloads
 
     def _line(self, line: bytes) -> bytes | None:
         line = line.rstrip(b"\r\n")
@@ -52,7 +66,9 @@ class SseParser:
                 return None
             payload = b"\n".join(self._data)
             self._data.clear()
+            self._data_bytes = 0
             return payload
         if line.startswith(b"data:"):
+            self._data_bytes += len(line)
             self._data.append(line[5:].removeprefix(b" "))
         return None

@@ -9,7 +9,7 @@ from autotune.load.completion import Collector, excerpt, path_of, request_body
 from autotune.load.connections import Connection, Exchange, Pool
 from autotune.load.http1 import Http1Error
 from autotune.load.prompts import Vocabulary
-from autotune.load.sse import SseParser
+from autotune.load.sse import SseError, SseParser
 from autotune.seams.requests import (
     GenerationRequest,
     Prompt,
@@ -20,6 +20,10 @@ from autotune.seams.requests import (
 _OK: Final = 200
 _ERROR_BODY_BYTES: Final = 64 * 1024
 _MOST_ENCODED_BYTES: Final = 64 * 1024**2
+_MOST_ANSWER_BYTES: Final = 16 * 1024**2
+_MOST_TOKEN_BYTES: Final = 16 * 1024
+"""Of a response, and more for each token that was asked for: one with the log-probabilities of
+twenty others has some 2 KiB."""
 
 
 class _Answer:
@@ -40,10 +44,16 @@ class _Answer:
 
     def body(self, data: bytes, at_ns: int) -> None:
         """See `connections.Sink`."""
+        assert self._exchange is not None  # noqa: S101 - attached before anything is sent
         if self._streams is None:
             self._streams = self._is_stream()
         if self._streams:
-            for payload in self._sse.feed(data):
+            try:
+                payloads = self._sse.feed(data)
+            except SseError as error:
+                self._exchange.parser.break_off(str(error))
+                return
+            for payload in payloads:
                 self._collector.event(payload, at_ns)
         elif len(self.other) < _ERROR_BODY_BYTES:
             self.other += data
@@ -184,7 +194,8 @@ class StreamingClient:
     ) -> bool:
         """One attempt; False if a kept connection turned out to be closed by the server."""
         answer = _Answer(collector)
-        exchange = Exchange(answer, asyncio.get_running_loop())
+        most_bytes = _MOST_ANSWER_BYTES + _MOST_TOKEN_BYTES * collector.max_tokens
+        exchange = Exchange(answer, asyncio.get_running_loop(), most_bytes)
         answer.attach(exchange)
         collector.sent_ns = self._clock.now_ns()
         connection.start(exchange, message)

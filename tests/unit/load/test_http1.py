@@ -87,6 +87,8 @@ def test_an_interim_response_is_skipped() -> None:
         b"HTTP/1.1 200 OK\r\nno colon\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: -4\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nContent-Length: 1_0\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 5000 + b"\r\n\r\n",
+        CHUNKED + b"0\r\n" + b"x" * 70_000,
         CHUNKED + b"xyz\r\n",
         CHUNKED + b"-3\r\nabc\r\n",
         CHUNKED + b"0x3\r\nabc\r\n",
@@ -111,3 +113,12 @@ def test_what_came_before_a_fault_is_kept() -> None:
 
     assert parser.feed(CHUNKED + b"3\r\nabc\r\nxyz\r\n") == b"abc"
     assert parser.error is not None
+
+
+def test_what_follows_a_response_unasked_ends_the_connection() -> None:
+    """Else it would be taken for the next request's answer."""
+    parser = ResponseParser()
+    whole = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+    assert parser.feed(whole + whole) == b"ok"
+    assert parser.complete
+    assert not parser.keep_alive

@@ -2,7 +2,7 @@
 
 import pytest
 
-from autotune.load.sse import SseParser
+from autotune.load.sse import SseError, SseParser
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,18 @@ def test_a_whole_event_after_a_cut_one_is_not_taken_for_its_end() -> None:
     parser.feed(b"data: a\n")
 
     assert parser.feed(b"data: b\n\n") == [b"a\nb"]
+
+
+@pytest.mark.parametrize("piece", [b"x" * 65_536, b"data: a\n" * 8_192])
+def test_an_event_that_does_not_end_is_an_error(piece: bytes) -> None:
+    """It is not kept for ever, and what is kept is not gone through again for each piece."""
+    parser = SseParser()
+    with pytest.raises(SseError, match="does not end within"):
+        all(parser.feed(piece) == [] for _ in range(1_000))
+
+
+def test_events_that_end_may_go_on_for_ever() -> None:
+    """What was given away counts no more."""
+    parser = SseParser()
+    whole = b"data: a\ndata: b\n\n" * 8_192
+    assert all(len(parser.feed(whole)) == 8_192 for _ in range(100))
