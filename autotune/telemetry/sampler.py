@@ -75,6 +75,14 @@ class Sampler:
             await asyncio.gather(*(look.cancel() for look in self._looks))
             self._sink.close()
 
+    async def ended(self) -> None:
+        """Wait until nothing is sampled any more: what `on_sample` raised has ended it.
+
+        Whoever relies on being told of samples is not told from then on.
+        """
+        if self._task is not None:
+            await asyncio.wait({self._task})
+
     async def _run(self) -> None:
         start_ns = self._clock.now_ns()
         interval_ns = max(1, ns_from_s(self._interval_s))

@@ -91,26 +91,32 @@ class Session:
             )
             pauses = PauseWatch(tools.clock, self._spec.workload.telemetry_interval_s)
             async with sampler:
-                await self._race(self._work(connection, sampler), connection.client)
+                await self._race(self._work(connection, sampler), connection.client, sampler)
             pauses.overrule(self._attempt, sampler.timeline)
 
     def _on_sample(self, sample: Sample) -> None:
-        number = self._attempt.request.number
-        self._tools.observer(TelemetrySeen(number=number, values=sample.values))
         phase = self._attempt.phase_name
         failure = memory_breach(sample, self._bounds, phase=phase)
         if failure is not None and not self._breach.done():
             self._breach.set_result(failure)
         if self._over_memory is None:
             self._over_memory = memory_breach(sample, self._whole_bounds, phase=phase)
+        number = self._attempt.request.number
+        self._tools.observer(TelemetrySeen(number=number, values=sample.values))
 
-    async def _race(self, work: Awaitable[Failure | None], client: Client) -> None:
-        """Let the work run until it is done or something ends it."""
+    async def _race(
+        self, work: Awaitable[Failure | None], client: Client, sampler: Sampler
+    ) -> None:
+        """Let the work run until it is done or something ends it.
+
+        Nothing goes on unwatched: a sampling that broke off raises why when it is left.
+        """
         timeout_s = self._spec.budget.trial_timeout_s
         working = asyncio.ensure_future(work)
         exited = asyncio.ensure_future(self._deployment.wait_exit())
+        unwatched = asyncio.ensure_future(sampler.ended())
         try:
-            raced: set[asyncio.Future[Any]] = {working, exited, self._breach}
+            raced: set[asyncio.Future[Any]] = {working, exited, unwatched, self._breach}
             await asyncio.wait(
                 raced,
                 return_when=asyncio.FIRST_COMPLETED,
@@ -123,6 +129,8 @@ class Session:
                 failure = await self._root_cause(working.result(), client, exited)
             elif exited.done():
                 failure = self._named(exited.result(), None)
+            elif unwatched.done():
+                failure = None
             else:
                 failure = Failure(
                     kind=FailureKind.HUNG,
@@ -132,9 +140,9 @@ class Session:
             if failure is not None:
                 self._attempt.fail(failure)
         finally:
-            for task in (working, exited):
+            for task in (working, exited, unwatched):
                 task.cancel()
-            await asyncio.gather(working, exited, return_exceptions=True)
+            await asyncio.gather(working, exited, unwatched, return_exceptions=True)
 
     async def _root_cause(
         self,
