@@ -22,7 +22,8 @@ DEPLOYMENT_LABEL: Final = f"{LABEL_PREFIX}deployment"
 class OwnerState(StrEnum):
     """Whether the autotune that started something still runs.
 
-    UNKNOWN is another machine's or another PID namespace's: nobody here can tell.
+    UNKNOWN is another machine's or another PID namespace's, or a process of another user where
+    /proc hides them: nobody here can tell.
     """
 
     ALIVE = "alive"
@@ -65,6 +66,8 @@ def owner_state(identity: Identity) -> OwnerState:
     if parts[2] != _pid_namespace():
         return OwnerState.UNKNOWN
     stat = read_stat(identity.owner_pid)
+    if stat is None and _is_hidden(identity.owner_pid):
+        return OwnerState.UNKNOWN
     is_it = stat is not None and stat.is_running and str(stat.start_ticks) == parts[3]
     return OwnerState.ALIVE if is_it else OwnerState.DEAD
 
@@ -101,6 +104,17 @@ def identity_of(found: Mapping[str, str]) -> Identity | None:
 def deployment_of(found: Mapping[str, str]) -> str | None:
     """Which deployment a process says it belongs to."""
     return found.get(f"{ENVIRONMENT_PREFIX}DEPLOYMENT")
+
+
+def _is_hidden(pid: int) -> bool:
+    """Whether a process is there although /proc shows none: mounted with hidepid (proc(5))."""
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
 
 
 def _values(identity: Identity, deployment: str) -> dict[str, str]:

@@ -96,3 +96,21 @@ def test_a_start_in_another_form_is_completed() -> None:
     assert named(mine(owner_start="1700000000.25")) == mine()
     assert named(mine()) == mine()
     assert owner_state(mine(owner_start="1700000000.25")) is OwnerState.UNKNOWN
+
+
+@pytest.mark.parametrize(
+    ("error", "state"),
+    [(PermissionError, OwnerState.UNKNOWN), (ProcessLookupError, OwnerState.DEAD)],
+)
+def test_another_users_process_that_proc_hides_may_be_alive(
+    monkeypatch: pytest.MonkeyPatch, error: type[OSError], state: OwnerState
+) -> None:
+    """With hidepid nobody sees it, and a signal is refused where there is one (kill(2))."""
+
+    def refuse(_pid: int, _number: int) -> None:
+        raise error
+
+    identity = mine()
+    monkeypatch.setattr("autotune.deployers.marks.read_stat", lambda _pid: None)
+    monkeypatch.setattr("autotune.deployers.marks.os.kill", refuse)
+    assert owner_state(identity) is state
