@@ -71,9 +71,9 @@ class Size:
     trials: int = 40
     patience: int = 400
     studies: int = JUDGED
-    powered: int = 60
+    powered: int = 35
     study_trials: int = 40
-    harm_seeds: int = 20
+    harm_seeds: int = 12
     strategies: Sequence[str] = tuple(runnable())
 
 
