@@ -19,8 +19,8 @@ from tests.support.vllm_ledgers import Start
 Row = tuple[str, ...]
 
 OWN = {
-    "Qwen2.5-1.5B": measured.SHARED,
-    "Qwen2.5-7B-AWQ": measured.AWQ,
+    "Qwen2.5-1.5B": [*measured.SHARED, *measured.OF_STUDY],
+    "Qwen2.5-7B-AWQ": [*measured.AWQ, *measured.EACH_OF_THIRD_DAY],
     "Qwen2.5-14B": [measured.START_14B],
 }
 """The project's own records, alike but for settings that leave the memory as it is."""
@@ -71,7 +71,8 @@ def _own_row(shape: str, own: measured.Start) -> Row:
         "NVIDIA H100 80GB HBM3, own record",
         own.context.capabilities.release,
         f"{shape} shape",
-        fixed_settings(own.context.fixed_arguments)["gpu_memory_utilization"],
+        own.configuration.get("gpu_memory_utilization")
+        or fixed_settings(own.context.fixed_arguments)["gpu_memory_utilization"],
         "cold" if own.is_cold else "warm",
         own.kv_gib,
         own.predicted(MemoryModel())["kv_cache_bytes"] / BYTES_PER_GIB,

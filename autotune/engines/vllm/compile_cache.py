@@ -22,14 +22,14 @@ NOT_IN_KEY: Final = frozenset(
         "kv_cache_memory_gib",
         "kv_cache_memory_bytes",
         "enable_prefix_caching",
-        "async_scheduling",
         "stream_interval",
         "scheduling_policy",
     }
 )
 """Settings that leave the key of the compile cache as it is (`compute_hash` of config/cache.py and
 config/scheduler.py, 0.12.0 to 0.33.0; the KV bytes from 0.26.0 on). Whatever else differs is taken
-to change it."""
+to change it: async scheduling does, by way of config/parallel.py
+(`disable_nccl_for_dp_synchronization`; two studies of 0.26.0)."""
 
 GRAPH_FILE: Final = "computation_graph.py"
 """What was compiled, as text, beside the artefacts (compilation/backends.py, 0.11.2 to 0.32.0)."""

@@ -23,6 +23,9 @@ class Prediction:
         kv_uncertainty_bytes: Half the width of the interval around it.
         kv_needed_bytes: KV bytes of one request of the longest length.
         kv_tokens: Tokens that vLLM will report.
+        first_start_tokens: The same of a start that compiles its graphs; None where the KV bytes
+            were asked for.
+        later_start_tokens: The same of a start that finds them.
         longest_tokens: Longest request that fits at the favourable end.
         gpu_total_bytes: GPU memory as CUDA sees it; None without a GPU.
         reserve_bytes: GPU memory beside it that the driver keeps.
@@ -30,6 +33,7 @@ class Prediction:
         terms: Everything else on the GPU.
         host: Host memory.
         settings: What was resolved.
+        graph_share: What CUDA graphs take of the terms' estimate, by trials.
         is_cold: Whether its compile cache is known to be empty.
         is_text_only: Whether all that the model is profiled with is text.
     """
@@ -38,12 +42,15 @@ class Prediction:
     kv_uncertainty_bytes: float
     kv_needed_bytes: float
     kv_tokens: int | None
+    first_start_tokens: int | None
+    later_start_tokens: int | None
     longest_tokens: int
     gpu_total_bytes: float | None
     terms: Terms
     host: HostNeed
     settings: MemorySettings
     correction_bytes: float = 0.0
+    graph_share: float = 1.0
     reserve_bytes: float = 0.0
     least_reserve_bytes: float = 0.0
     is_cold: bool = False
@@ -65,7 +72,8 @@ class Prediction:
         if self.gpu_total_bytes is None or self.kv_bytes is None:
             return None
         t = self.terms
-        own = t.weights + t.activation + t.non_torch + t.graphs + max(0.0, self.kv_bytes)
+        own = t.weights + t.weights_held + t.non_torch + max(0.0, self.kv_bytes)
+        own += t.activation_under_load + t.graphs * self.graph_share
         return own + t.sampler_state + t.after_profiling + t.context + self.reserve_bytes
 
     @property
@@ -97,7 +105,9 @@ class Prediction:
         """As `Screening.predicted`: tags to bytes and tokens; what is unknown is absent."""
         t = self.terms
         known: dict[str, float | None] = {
-            "kv_cache_tokens": None if self.kv_tokens is None else float(self.kv_tokens),
+            "kv_cache_tokens": as_figure(self.kv_tokens),
+            "kv_cache_tokens_first_start": as_figure(self.first_start_tokens),
+            "kv_cache_tokens_later_start": as_figure(self.later_start_tokens),
             "kv_cache_bytes": self.kv_bytes,
             "kv_correction_bytes": self.correction_bytes if self.is_estimated else None,
             "kv_cold_bytes": t.cold if self.is_estimated and self.is_cold else None,
@@ -117,6 +127,11 @@ class Prediction:
             "shm_bytes": self.host.shm_bytes,
         }
         return {tag: float(value) for tag, value in known.items() if value is not None}
+
+
+def as_figure(count: int | None) -> float | None:
+    """A count as a figure of a prediction."""
+    return None if count is None else float(count)
 
 
 def gpu_margin_gib(prediction: Prediction) -> float | None:

@@ -1,8 +1,8 @@
 """The memory model against this project's own records of vLLM 0.26.0 on an H100.
 
 `docs/results` holds them. Weights were random (`--load-format dummy`), memory is that of the shape.
-The hopper studies asked for KV bytes; small-card, small-card-study, small-card-awq and the start of
-14B took a share of the card.
+The hopper studies asked for KV bytes; small-card, small-card-study, small-card-awq, the two studies
+of the third day and the start of 14B took a share of the card.
 """
 
 import gzip
@@ -26,6 +26,7 @@ from tests.support.vllm_ledgers import NO_CACHE, facts
 FOLDER = Path(__file__).parents[4] / "docs" / "results" / "2026-11-h100"
 STUDY = FOLDER.parent / "2026-11-26-h100" / "small-card-study"
 SECOND = FOLDER.parent / "2026-11-26-h100-second"
+THIRD = FOLDER.parent / "2026-11-27-h100"
 RESERVED_BYTES = 503_316_480
 """NVML's second memory struct on such a card with the same driver, 580.159.04."""
 
@@ -128,10 +129,13 @@ OF_STUDY = [s for p in sorted(STUDY.glob("trials/*/trial.json")) if (s := start_
 OF_SECOND_DAY = [s for p in sorted(SECOND.glob("**/trials/*/trial.json")) if (s := start_of(p))]
 ASKED_LATER = [s for s in OF_SECOND_DAY if "kv_cache_memory_gib" in s.configuration.values]
 AWQ = [s for s in OF_SECOND_DAY if s not in ASKED_LATER]
+OF_THIRD_DAY = [s for p in sorted(THIRD.glob("*/trials/*/trial.json")) if (s := start_of(p))]
 START_14B = start_of_14b()
+EACH_OF_THIRD_DAY = list({(s.configuration, s.is_cold): s for s in OF_THIRD_DAY}.values())
+BY_SHARE = [*SHARED, *OF_STUDY, *AWQ, *OF_THIRD_DAY, START_14B]
 WITH_PEAK = [
     s
-    for s in (*SHARED, *OF_STUDY)
+    for s in (*SHARED, *OF_STUDY, *AWQ, *OF_THIRD_DAY)
     if s.record.metrics.get("gpu_memory_peak_bytes") and s.record.is_measured
 ]
 
@@ -154,7 +158,9 @@ def test_there_are_records_of_both_kinds() -> None:
     assert len(OF_STUDY) == 22  # of 25: one died early, two were started by exported files
     assert len(ASKED_LATER) == 8  # 0.5B and 1.5B
     assert len(AWQ) == 7
-    assert len(WITH_PEAK) == 23
+    assert len(OF_THIRD_DAY) == 30  # of 33: exported files started the others
+    assert sum(s.is_cold for s in OF_THIRD_DAY) == 13
+    assert len(WITH_PEAK) == 59
 
 
 @pytest.mark.parametrize("start", [*ASKED, *ASKED_LATER], ids=named)
@@ -165,7 +171,7 @@ def test_tokens_are_exact_where_the_bytes_are(start: Start) -> None:
     assert predicted["kv_cache_tokens"] == start.record.ledger.kv_cache_tokens
 
 
-@pytest.mark.parametrize("start", [*SHARED, *OF_STUDY, *AWQ, START_14B], ids=named)
+@pytest.mark.parametrize("start", BY_SHARE, ids=named)
 def test_before_any_trial_kv_memory_is_within_a_tenth(start: Start) -> None:
     """0.135 of 79.18 GiB, 0.09 to 0.11 of them, and for 14B half of them."""
     expected = start.predicted(MemoryModel())["kv_cache_bytes"] / BYTES_PER_GIB
@@ -176,7 +182,7 @@ def test_before_any_trial_kv_memory_is_within_a_tenth(start: Start) -> None:
     ("first", "second"),
     [
         pytest.param(a, b, id=f"{named(a)}-{named(b)}")
-        for alike in (SHARED, AWQ)
+        for alike in (SHARED, AWQ, EACH_OF_THIRD_DAY)
         for a in alike
         for b in alike
         if a is not b
@@ -206,7 +212,7 @@ def test_of_14b_the_figures_are_those_of_its_log() -> None:
     )
 
 
-MEASURED_LATER = [s for s in OF_SECOND_DAY if s.record.is_measured]
+MEASURED_LATER = [s for s in (*OF_SECOND_DAY, *OF_THIRD_DAY) if s.record.is_measured]
 
 
 @pytest.mark.parametrize("start", [*MEASURED, *MEASURED_LATER, START_14B], ids=named)
@@ -239,7 +245,7 @@ def number(value: float | None) -> float:
     return value
 
 
-@pytest.mark.parametrize("start", [*WITH_PEAK, *PEAK_OF_AWQ], ids=named)
+@pytest.mark.parametrize("start", WITH_PEAK, ids=named)
 def test_the_least_that_a_start_takes_is_less_than_it_took(start: Start) -> None:
     """What the screening by headroom goes by must be a lower bound."""
     least = MemoryModel().predict(start.configuration, start.context).least_used_bytes

@@ -54,7 +54,8 @@ def test_a_start_with_an_empty_compile_cache_has_less(tmp_path: Path) -> None:
     assert cold.kv_bytes is not None
     copy = 152_064 * 3_584 * 2
     step = 2 * 2_048 * 3_584 * 2
-    peak = 2_048 * (2 * 3_584 + 3 * 18_944) * 2
+    logits = 256 * 152_064 * 2 + (2_048 + 256) * 3_584 * 2 + 8.125 * 2**20
+    peak = max(logits, 2_048 * (3 * 3_584 + 3 * 18_944) * 2)
     assert warm.kv_bytes - cold.kv_bytes == pytest.approx(copy + step - peak)
     assert cold.kv_bytes + cold.kv_uncertainty_bytes == pytest.approx(
         warm.kv_bytes + warm.kv_uncertainty_bytes
@@ -83,8 +84,8 @@ def test_the_copy_stays_where_ledgers_show_it() -> None:
         return screened({}, start).predicted["cold_bytes"]
 
     base = cold("0.28.0", QWEN_7B_AWQ, {})
-    assert cold("0.28.0", QWEN_7B, {}) == pytest.approx(base + copy)
-    assert cold("0.29.0", QWEN_7B, {}) == pytest.approx(base)
+    assert cold("0.28.0", QWEN_7B, {}) == pytest.approx(base + copy, rel=0.01)
+    assert cold("0.29.0", QWEN_7B, {}) == pytest.approx(base, rel=0.02)
     first_runner = cold("0.29.0", QWEN_7B_AWQ, {"VLLM_USE_V2_MODEL_RUNNER": "0"})
     assert first_runner > copy
     assert cold("0.31.0", QWEN_7B, {"VLLM_USE_V2_MODEL_RUNNER": "0"}) < copy

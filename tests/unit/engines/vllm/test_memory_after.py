@@ -28,4 +28,5 @@ def test_flashinfer_s_workspace_grows_with_a_long_step(
         gpu_mib(max_num_batched_tokens=step_tokens, attention_backend=backend)
         for backend in ("FLASHINFER", "FLASH_ATTN")
     ]
-    assert sizes[0] - sizes[1] == pytest.approx(workspace_mib)
+    plans_mib = 35 * 8  # of the decode graphs for 256 sequences
+    assert sizes[0] - sizes[1] == pytest.approx(workspace_mib + plans_mib)
