@@ -122,8 +122,8 @@ def test_others_find_no_developer_endpoints_and_settings_are_read_all_the_same(
     assert set(applied.sources) == {"/metrics", "/v1/models", "log"}
     assert applied.settings["enable_prefix_caching"] is False
     assert applied.settings["max_model_len"] == 8192
-    assert applied.mismatches == ()
-    assert applied.unverified == ("max_num_seqs",)
+    assert applied.settings["max_num_seqs"] == 16
+    assert (applied.mismatches, applied.unverified) == ((), ())
     assert keyed.files_with_the_key() == []
     assert key not in keyed.written
     assert keyed.study.left_running() == []

@@ -23,6 +23,10 @@ JSON_CONFIG_FIRST: Final = Release(0, 11, 0)
 SERVER_INFO_TIMEOUT_S: Final = 60.0
 """/server_info also collects the environment (`collect_env`: programs and packages): 1.5 s on two
 idle cores, and many times that where others take them."""
+ARGUMENTS: Final = "arguments"
+"""Where a value is what the server took from its command line, not what it resolved."""
+_ARGUMENTS: Final = re.compile(r"\bargs: (?:Namespace\(|\{)([^\n]*)")
+_ENUM: Final = re.compile(r"<\w+\.\w+: ?([^>]+)>")
 _ENGINE_CONFIG: Final = re.compile(r"LLM engine \(v[^)]*\) with config: (.*)")
 
 
@@ -151,7 +155,7 @@ def effective(
         return statement.max_model_len_tokens, "/v1/models"
     where = places().parameters[name]
     for raw, source in _readings(where, statement):
-        value = as_scalar(name, raw, where.scale)
+        value = as_scalar(name, raw, 1 if source == ARGUMENTS else where.scale)
         if value is not None:
             return value, source
     return None, ""
@@ -170,6 +174,22 @@ def _readings(where: Places, statement: Statement) -> Iterator[tuple[Any, str]]:
     if where.text:
         written = re.search(rf"\b(?:{where.text})=([^,\s)]+)", statement.text)
         yield (written[1] if written else None), "engine configuration"
+    if where.argument:
+        yield _argument(where, statement.log), ARGUMENTS
+
+
+def _argument(where: Places, log: str) -> str | None:
+    """What the server took for a parameter: "non-default args: {...}", to 0.8.5 all of them."""
+    line = _ARGUMENTS.search(log)
+    if line is None or (where.argument_with and not re.search(where.argument_with, log)):
+        return None
+    said = re.search(
+        rf"[{{(\s'\"]{where.argument}['\"]?\s?[:=]\s?(<[^>]*>|[^,)}}]+)", " " + line[1]
+    )
+    if said is None:
+        return None
+    enum = _ENUM.fullmatch(said[1].strip())
+    return (enum[1] if enum else said[1]).strip()
 
 
 def _at(config: Mapping[str, Any], path: str) -> Any:

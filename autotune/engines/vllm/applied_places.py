@@ -23,6 +23,8 @@ class Places(StrictModel):
     text: str | None = None
     log: str | None = None
     scale: int = 1
+    argument: str | None = None
+    argument_with: str | None = None
 
 
 class Named(Window):

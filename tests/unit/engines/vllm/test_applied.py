@@ -305,3 +305,61 @@ def test_nothing_asked_is_nothing_missed() -> None:
     applied = compare(Configuration(), CUDA, Statement(config=CONFIG))
     assert (applied.mismatches, applied.unverified) == ((), ())
     assert applied.settings["max_num_seqs"] == 128
+
+
+TAKEN = (
+    "(APIServer pid=3446) INFO 11-27 00:37:50 [api_utils.py:273] non-default args: {'model_tag': "
+    "'m', 'max_model_len': 18432, 'kv_offloading_size': 8.0, 'max_num_seqs': 64, "
+    "'scheduling_policy': 'priority', 'stream_interval': 4, 'long_prefill_token_threshold': 512, "
+    "'optimization_level': <OptimizationLevel.O1: 1>, 'performance_mode': 'throughput'}\n"
+)
+CONNECTED = "(EngineCore pid=7) INFO [factory.py:62] Creating v1 connector with name: {}Connector\n"
+HIDDEN: dict[str, Scalar] = {
+    "max_num_seqs": 64,
+    "scheduling_policy": "priority",
+    "stream_interval": 4,
+    "long_prefill_token_threshold": 512,
+    "optimization_level": 1,
+    "performance_mode": "throughput",
+}
+
+
+def logged(asked: Mapping[str, Scalar], log: str) -> Applied:
+    """Of a server whose log is all that there is, as on an open address."""
+    return compare(Configuration.of(asked), CUDA, Statement(log=log))
+
+
+def test_where_server_info_is_shut_the_log_tells_what_the_server_took() -> None:
+    """Six settings that neither metrics nor the engine's own line name."""
+    applied = logged(HIDDEN, TAKEN)
+    assert {name: applied.settings[name] for name in HIDDEN} == HIDDEN
+    assert (applied.mismatches, applied.unverified) == ((), ())
+    assert logged(HIDDEN, "").unverified == tuple(sorted(HIDDEN))
+
+
+def test_an_offload_that_was_taken_counts_if_its_connector_is_at_work() -> None:
+    """In GiB, as it was asked for."""
+    asked: dict[str, Scalar] = {"kv_offload_gib": 8}
+    assert logged(asked, TAKEN).unverified == ("kv_offload_gib",)
+    for name in ("Offloading", "SimpleCPUOffload"):
+        applied = logged(asked, TAKEN + CONNECTED.format(name))
+        assert applied.settings["kv_offload_gib"] == 8
+        assert (applied.mismatches, applied.unverified) == ((), ())
+
+
+def test_an_argument_that_was_taken_otherwise_is_a_mismatch() -> None:
+    """And said to be one of the arguments, not of the resolved configuration."""
+    (mismatch,) = logged({"max_num_seqs": 128}, TAKEN).mismatches
+    assert (mismatch.got, mismatch.source) == (64, "arguments")
+
+
+def test_what_the_server_resolved_comes_before_what_it_took() -> None:
+    """/server_info says 128, whatever the command line said."""
+    statement = Statement(config=CONFIG, log=TAKEN)
+    assert effective("max_num_seqs", CUDA, statement) == (128, "/server_info")
+
+
+def test_old_releases_print_all_their_arguments() -> None:
+    """0.8.5: a namespace."""
+    log = "INFO 05-01 10:00:00 [api_server.py:1044] args: Namespace(max_num_seqs=32, stream=None)\n"
+    assert logged({"max_num_seqs": 32}, log).settings["max_num_seqs"] == 32
