@@ -1,6 +1,7 @@
 """`autotune plan`: what a study would do on this machine, before it does anything."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 
 import typer
@@ -33,6 +34,8 @@ _START_S = (60.0, 300.0)
 (75 s eager, 105 to 140 s with compilation and graphs, 228 to 300 s with FlashInfer's kernels,
 measured on a Hopper GPU with vLLM 0.26)."""
 _PROBES_S = (60.0, 240.0)
+_LESS_AT_FIRST = 0.98
+"""A first start with less of the later ones' KV tokens is said."""
 
 
 def plan(
@@ -202,12 +205,21 @@ def _how_predicted(simulated: bool) -> tuple[str, ...]:
 
 def _prediction(screening: Screening) -> tuple[Cell, ...]:
     predicted = screening.predicted
-    tokens = predicted.get("kv_cache_tokens")
     return (
         Cell.of(gib_text(predicted.get("gpu_memory_bytes"))),
-        Cell.of(DASH if tokens is None else f"{tokens:,.0f}"),
+        Cell.of(_tokens_text(predicted)),
         Cell.of(gib_text(predicted.get("host_memory_bytes"))),
     )
+
+
+def _tokens_text(predicted: Mapping[str, float]) -> str:
+    """KV tokens; where a first start, which compiles, has less, its own and those after it."""
+    first = predicted.get("kv_cache_tokens_first_start")
+    later = predicted.get("kv_cache_tokens_later_start")
+    tokens = predicted.get("kv_cache_tokens")
+    if first is not None and later is not None and first < _LESS_AT_FIRST * later:
+        return f"{later:,.0f} (first start {first:,.0f})"
+    return DASH if tokens is None else f"{tokens:,.0f}"
 
 
 def _fits(screening: Screening, context: LaunchContext) -> Cell:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from autotune.cli.commands.plan import _fits, memory_table, plan
+from autotune.cli.commands.plan import _fits, _tokens_text, memory_table, plan
 from autotune.cli.options import load_study
 from autotune.cli.running import open_study
 from autotune.records import Failure, FailureKind
@@ -64,3 +64,15 @@ def test_a_machine_gets_the_plan_too(
     assert baseline["predicted"]["gpu_memory_bytes"] > BYTES_PER_GIB
     low, high = found["expected_s"]
     assert 0 < low < high
+
+
+def test_a_first_start_with_less_of_the_cache_is_said() -> None:
+    """It compiles; what is served afterwards finds its graphs. Alike to 2% they are one figure."""
+
+    def tokens(first: float, later: float) -> str:
+        predicted = {"kv_cache_tokens": first, "kv_cache_tokens_first_start": first}
+        return _tokens_text({**predicted, "kv_cache_tokens_later_start": later})
+
+    assert tokens(20_880, 33_968) == "33,968 (first start 20,880)"
+    assert tokens(33_900, 33_968) == "33,900"
+    assert _tokens_text({"kv_cache_tokens": 74_896}) == "74,896"
