@@ -28,6 +28,7 @@ from typing import Final
 
 from autotune.clock import MonotonicClock
 from autotune.deployers import shared_memory
+from autotune.deployers.arrivals import Arrivals
 from autotune.deployers.bounded_log import BoundedLog
 from autotune.deployers.footprint import Footprint
 from autotune.deployers.kernel import oom_detail, oom_kills
@@ -40,6 +41,7 @@ from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB, s_from_ns
 PR_SET_CHILD_SUBREAPER: Final = 36  # linux/prctl.h
 SCAN_S: Final = 1.0
 SHM_TURNS: Final = 5  # scans between two looks at shared memory, for which maps are read
+SHM_PAUSE_S: Final = 0.2  # between two looks because of new files, however many come
 GUARD_S: Final = 0.2
 ORPHAN_GRACE_S: Final = 5.0
 PIPE_BYTES: Final = BYTES_PER_MIB  # the most that a user may ask for (pipe(7))
@@ -60,6 +62,7 @@ class Supervisor:
         self._commands: asyncio.Queue[float] = asyncio.Queue()
         self._over_limit = ""
         self._oom_kills_before = oom_kills()
+        self._arrivals = Arrivals(shared_memory.SHM)
         self._footprint = Footprint(
             deployment=order.deployment,
             identity=order.identity,
@@ -79,11 +82,13 @@ class Supervisor:
             self._footprint.path(self._folder).unlink(missing_ok=True)
             return
         loop.add_reader(sys.stdin.fileno(), self._read_command)
+        self._await_arrivals()
         watching = [asyncio.create_task(self._scan()), asyncio.create_task(self._guard())]
         grace_s = await self._commands.get()
         for task in watching:
             task.cancel()
         await self._end(grace_s)
+        self._arrivals.close()
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> bool:
         self._output_fd, writing = os.pipe()
@@ -183,6 +188,19 @@ class Supervisor:
             if os.getppid() != controller:
                 self._commands.put_nowait(ORPHAN_GRACE_S)
             await self._clock.sleep(SCAN_S)
+
+    def _await_arrivals(self) -> None:
+        if self._arrivals.descriptor is not None:
+            asyncio.get_running_loop().add_reader(self._arrivals.descriptor, self._arrived)
+
+    def _arrived(self) -> None:
+        """Look at once who has the new files, then not again for a while."""
+        loop = asyncio.get_running_loop()
+        if self._arrivals.descriptor is not None:
+            loop.remove_reader(self._arrivals.descriptor)
+            self._arrivals.clear()
+            self._note(self._footprint.members(), look=True)
+            loop.call_later(SHM_PAUSE_S, self._await_arrivals)
 
     def _note(self, members: set[ProcessId], *, look: bool) -> None:
         """Write down members and, now and then, the shared memory that they use."""

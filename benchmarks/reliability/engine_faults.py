@@ -27,6 +27,7 @@ EXPECTED: Mapping[str, Mapping[str, str]] = {
     "deaf": {"process": "measured", "docker": "measured"},
     "floods": {"process": "measured", "docker": "measured"},
     "fills-shm": {"process": "measured", "docker": "shm_too_small"},
+    "drops-shm": {"process": "measured", "docker": "measured"},
     "hog": {"process": "container_oom", "docker": "container_oom"},
     "restarts": {"process": "died_under_load", "docker": "died_under_load"},
     "leaks": {"process": "measured", "docker": "measured"},

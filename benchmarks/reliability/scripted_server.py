@@ -25,6 +25,7 @@ CHUNK = 4 * 1024**2
 WORD_S = 0.02  # a slow engine's gap between tokens: one client must be able to read several streams
 SLOW_S = 0.1
 HELD_BYTES = 64 * 1024**2
+DROPPED_BYTES = 48 * 1024**2
 OURS = os.environ.get("AUTOTUNE_STUDY", "contained")  # whose its files are; a container has no mark
 
 does = sys.argv[2]
@@ -69,6 +70,11 @@ def fill_shm() -> None:
         die(1)
 
 
+def drop_shm() -> None:
+    """Write into shared memory and let go of it: nobody has the file open any more."""
+    (SHM / f"psm_{OURS}_{os.getpid()}").write_bytes(b"\1" * DROPPED_BYTES)
+
+
 def take_memory() -> None:
     """Until somebody ends it."""
     held = []
@@ -101,6 +107,7 @@ FAULTS = {
     "freezes": freeze,
     "floods": flood,
     "fills-shm": fill_shm,
+    "drops-shm": drop_shm,
     "hog": take_memory,
     "restarts": lambda: die(1),
     "taunts-and-dies": lambda: (print(f"ValueError: {TAUNT}", flush=True), die(1)),

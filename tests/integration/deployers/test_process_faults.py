@@ -53,6 +53,19 @@ if sys.argv[2] == "killed":
 input() if False else signal.pause()
 """
 
+DROPS = """
+import os, pathlib, sys, time
+time.sleep(1.5)  # after the supervisor's first looks, and long before its next one
+with open(sys.argv[1], "wb") as file:
+    notes = pathlib.Path(sys.argv[2]).glob("*.json")
+    end = time.monotonic() + 2.5
+    while time.monotonic() < end and not any(sys.argv[1][9:] in n.read_text() for n in notes):
+        notes = pathlib.Path(sys.argv[2]).glob("*.json")
+        time.sleep(0.01)
+print("dropped", flush=True)
+time.sleep(3600)
+"""
+
 
 @pytest.fixture(autouse=True)
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -205,6 +218,24 @@ def test_shared_memory_of_the_dead_is_swept(tmp_path: Path, how: str) -> None:
         run(main)
     finally:
         older.unlink()
+        mine.unlink(missing_ok=True)
+
+
+def test_shared_memory_that_a_server_only_wrote_is_swept(tmp_path: Path) -> None:
+    """Nobody has it open any more when the server is looked at next; its memory is taken."""
+    mine = SHM / f"psm_{uuid.uuid4().hex}"
+
+    async def main() -> None:
+        notes = str(private_folder())
+        async with deployed(tmp_path / "log", DROPS, str(mine), notes) as deployment:
+            await eventually(lambda: (tmp_path / "log").read_bytes() == b"dropped\n")
+            await deployment.stop(grace_s=5.0)
+            assert deployment.swept == (mine.name,)
+        assert not mine.exists()
+
+    try:
+        run(main)
+    finally:
         mine.unlink(missing_ok=True)
 
 
