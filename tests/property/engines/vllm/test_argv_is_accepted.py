@@ -86,7 +86,7 @@ def draw(data: st.DataObject, space: SearchSpace) -> Configuration:
 
 
 @pytest.mark.parametrize("name", [*vllm_flags.RELEASES, vllm_flags.CPU])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), hardware=HOSTS, image=st.sampled_from([None, "sha256:0"]))
 def test_a_resolved_space_gives_only_accepted_commands(
     name: str, data: st.DataObject, hardware: Hardware, image: str | None
@@ -102,7 +102,7 @@ def test_a_resolved_space_gives_only_accepted_commands(
 
 
 @pytest.mark.parametrize("name", [*vllm_flags.RELEASES, vllm_flags.CPU])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), hardware=HOSTS)
 def test_screening_lets_no_refused_command_through(
     name: str, data: st.DataObject, hardware: Hardware
@@ -118,7 +118,7 @@ def test_screening_lets_no_refused_command_through(
 
 
 @pytest.mark.parametrize("name", [*vllm_flags.RELEASES, vllm_flags.CPU])
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(data=st.data(), hardware=HOSTS)
 def test_what_is_settled_can_be_started(name: str, data: st.DataObject, hardware: Hardware) -> None:
     """Settling any configuration leaves one that is accepted, and loses no setting unsaid."""
