@@ -10,6 +10,7 @@ from autotune.cli.stored import paths_of_written
 from autotune.clock import MonotonicClock
 from autotune.deployers import DEPLOYERS
 from autotune.errors import DockerUnavailableError, StoreError
+from autotune.report.untrusted import one_line
 from autotune.store import StudyLock
 
 
@@ -43,10 +44,11 @@ def clean(
 
 def _sweep(name: str) -> list[str]:
     ended: list[str] = []
+    unseen: list[str] = []
     for make in DEPLOYERS.values():
         clock = MonotonicClock()
         try:
             ended += clock.run(make(clock).sweep(name))
-        except DockerUnavailableError:
-            continue  # no Docker, so no containers of ours
-    return ended or ["nothing was left running"]
+        except DockerUnavailableError as error:  # none is installed, or one that does not answer
+            unseen.append(f"containers were not looked for: {one_line(error.message)}")
+    return [*(ended or ["nothing was found running"]), *unseen]

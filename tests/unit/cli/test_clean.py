@@ -8,7 +8,7 @@ import pytest
 
 from autotune.cli.commands import clean as command
 from autotune.cli.program import run
-from autotune.errors import StoreError
+from autotune.errors import DockerUnavailableError, StoreError
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +91,28 @@ def test_no_command_reads_or_writes_a_study_by_a_path(
     assert run([*arguments, str(tmp_path / "elsewhere")]) == 2
     assert "there is no study" in capsys.readouterr().err
     assert files(tmp_path) == {*before, "elsewhere/study.yaml"}
+
+
+class Silent:
+    """Containers of an engine that does not answer."""
+
+    def __init__(self, _clock: object) -> None:
+        pass
+
+    async def sweep(self, _study: str) -> tuple[str, ...]:
+        """As the Docker deployer."""
+        message = "no Docker engine answers: away"
+        raise DockerUnavailableError(message, hint="Start it.")
+
+
+@pytest.mark.usefixtures("place")
+def test_containers_that_could_not_be_looked_for_are_told(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One may run on while its engine is away: that none was found is not that there is none."""
+    monkeypatch.setattr(command, "DEPLOYERS", {"docker": Silent})
+    assert run(["clean", "mine"]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "nothing was found running",
+        "containers were not looked for: no Docker engine answers: away",
+    ]
