@@ -1,5 +1,6 @@
 """The program behind the command: parse, run one command, exit code."""
 
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -60,6 +61,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code: 0, that of an `AutotuneError`, 2 for a wrong command line, 130 after Ctrl-C.
     """
+    _write_what_can_be_written()
     for_machines = "--json" in (sys.argv[1:] if arguments is None else arguments)
     try:
         result = app(args=arguments, standalone_mode=False)
@@ -77,6 +79,15 @@ def run(arguments: Sequence[str] | None = None) -> int:
             typer.echo(_error_line("UsageError", error.format_message(), "", int(error.exit_code)))
         return int(error.exit_code)
     return result if isinstance(result, int) else 0
+
+
+def _write_what_can_be_written() -> None:
+    """A terminal or a log of another encoding gets a question mark for what it cannot show.
+
+    Else a tick in a table would end a study that runs over a weekend.
+    """
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="replace")
 
 
 def _failed(error: AutotuneError, *, for_machines: bool) -> int:

@@ -1,6 +1,7 @@
 """Exit codes and last words of the program, and what it loads to say them."""
 
 import json
+import os
 import subprocess
 import sys
 
@@ -126,3 +127,20 @@ def test_without_json_an_error_is_words_alone(capsys: pytest.CaptureFixture[str]
     said = capsys.readouterr()
     assert said.out == ""
     assert "error: there is no study 'nosuch'" in said.err
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "latin-1"])
+def test_an_output_of_another_encoding_ends_no_command(encoding: str) -> None:
+    """What it cannot show is a question mark, as a terminal itself would have it."""
+    code = (
+        "import typer; from autotune.cli import program; app = typer.Typer(); "
+        "app.command()(lambda: print('\\u2713 done')); program.app = app; "
+        "raise SystemExit(program.run([]))"
+    )
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        check=True,
+        env={**os.environ, "PYTHONIOENCODING": encoding},
+    )
+    assert ended.stdout == b"? done\n"
