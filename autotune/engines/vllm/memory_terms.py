@@ -38,11 +38,11 @@ CONSUMED_FIRST: Final = Release(0, 27, 0)
 
 SPLIT_LIMIT_LOADING_FIRST: Final = Release(0, 21, 0)
 """From here on large blocks are not split while weights are loaded (v1/worker/gpu_worker.py:
-`_scoped_allocator_max_split`; pull request 41268)."""
+`_scoped_allocator_max_split`; 0.20.2 has it not)."""
 
-MACHETE_AWQ_FIRST: Final = Release(0, 21, 0)
-"""From here on AWQ takes the kernel that is best for the card (layers/quantization/auto_awq.py:
-`choose_mp_linear_kernel`)."""
+MACHETE_AWQ_FIRST: Final = Release(0, 19, 0)
+"""From here on AWQ takes the kernel that is best for the card (layers/quantization/awq_marlin.py,
+later auto_awq.py: `choose_mp_linear_kernel`; 0.18.0 has it not, 0.19.1 has)."""
 
 SPLIT_LIMIT_FIRST: Final = Release(0, 31, 0)
 """From here on large blocks are not split while profiling, so that they can be given back
