@@ -13,10 +13,10 @@ from autotune.load.completion import (
     Collector,
     excerpt,
     path_of,
-    prompt_token_logprobs,
     request_body,
     whole_answer,
 )
+from autotune.load.prompt_logprobs import prompt_token_logprobs, prompt_top_logprobs
 from autotune.load.prompts import Vocabulary
 from autotune.load.streaming import StreamingClient
 from autotune.load.vocabulary import learn_vocabulary
@@ -164,7 +164,7 @@ class HttpClient:
                 collector.fail(RequestErrorKind.STATUS, message, status=response.status)
             else:
                 answer = whole_answer(collector, payload, self._clock.now_ns())
-                raw = {"prompt_logprobs": prompt_token_logprobs(answer)} if answer else {}
+                raw = _of_prompt(answer, request.prompt_logprobs or 0) if answer else {}
         except TimeoutError:
             collector.fail(RequestErrorKind.TIMEOUT, f"no answer after {request.timeout_s:g} s")
         except aiohttp.ClientConnectorError as error:
@@ -192,3 +192,9 @@ async def _body(answer: aiohttp.ClientResponse) -> bytes:
             message = f"the answer has more than {_MOST_BYTES // BYTES_PER_MIB} MiB"
             raise _TooLongError(message)
     return bytes(body)
+
+
+def _of_prompt(answer: Mapping[str, Any], count: int) -> dict[str, Any]:
+    """For the record's `raw`: of the prompt's own tokens, and of the likeliest if asked for."""
+    own = {"prompt_logprobs": prompt_token_logprobs(answer)}
+    return own | ({"prompt_top_logprobs": prompt_top_logprobs(answer, count)} if count else {})

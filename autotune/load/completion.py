@@ -299,19 +299,3 @@ def whole_answer(collector: Collector, body: bytes, at_ns: int) -> dict[str, Any
         return None
     answer: dict[str, Any] = orjson.loads(body)
     return answer
-
-
-def prompt_token_logprobs(answer: Mapping[str, Any]) -> tuple[float | None, ...]:
-    """Log-probability of each prompt token, from vLLM's `prompt_logprobs` of an answer.
-
-    vLLM gives, for each position, None (the first) or a mapping of token id to
-    `{"logprob", "rank", "decoded_token"}`; with `prompt_logprobs` 0 the prompt's own token is the
-    only entry, with more it comes first (vLLM 0.32 `v1/engine/logprobs.py`).
-    """
-    choices = answer.get("choices")
-    first = choices[0] if isinstance(choices, list) and choices else {}
-    rows = first.get("prompt_logprobs") or answer.get("prompt_logprobs") or ()
-    return tuple(
-        float(next(iter(row.values()))["logprob"]) if isinstance(row, Mapping) and row else None
-        for row in rows
-    )

@@ -2,7 +2,8 @@
 
 Four looks, each against what the study's baseline answered to the very same questions:
 
-forced    log-probabilities of the prompts' own tokens (`prompt_logprobs`), short prompts
+forced    log-probabilities of the prompts' own tokens (`prompt_logprobs`), short prompts, and of
+          the tokens that the baseline thinks likely there
 tails     greedy continuations of prompts of 2K, 8K, 16K and 32K, as far as they fit, with
           their log-probabilities
 answers   greedy answers to chat questions; degenerate text
@@ -33,6 +34,7 @@ from autotune.probes.judging import (
     Judgement,
     judge_answers,
     judge_forced,
+    judge_likely,
     judge_needles,
     judge_tails,
     verdict,
@@ -43,6 +45,8 @@ from autotune.seams.requests import GenerationRequest, Prompt, RequestErrorKind,
 
 FORCED_PROMPTS: Final = 6
 FORCED_TOKENS: Final = 256
+FORCED_TOP: Final = 10  # likeliest tokens of a position that are kept
+FORCED_TOP_STEP: Final = 4  # at one of so many positions: below 100 KB for a baseline
 TAIL_RUNGS: Final = {2048: 4, 8192: 4, 16384: 1, 32768: 1}  # prompt and answer: how many
 TAIL_OUTPUT_TOKENS: Final = 16
 ANSWER_TOKENS: Final = 64
@@ -84,7 +88,7 @@ class CorrectnessProbe(BaseProbe):
         """See `BaseProbe.ask`."""
         notes: list[str] = []
         own: dict[str, object] = {
-            "forced": await self._forced(asker, notes),
+            **await self._forced(asker, notes),
             "tails": await self._tails(context, asker, notes),
         }
         if context.weights_are_random:
@@ -103,27 +107,37 @@ class CorrectnessProbe(BaseProbe):
             failure=verdict(judgement, self._bounds, phase=asker.phase),
         )
 
-    async def _forced(self, asker: Asker, notes: list[str]) -> list[list[float | None]] | None:
-        """Log-probabilities of each prompt's tokens; None where the server has none to give."""
+    async def _forced(self, asker: Asker, notes: list[str]) -> dict[str, object]:
+        """Log-probabilities of each prompt's own tokens, and of the likeliest at some positions.
+
+        None where the server has none to give.
+        """
         rows: list[list[float | None]] = []
+        tops: list[list[dict[str, float]]] = []
         for index in range(FORCED_PROMPTS):
             passage = asker.segment(FORCED_TOKENS // 2, "forced", index)
             request = replace(
                 asker.request(f"forced-{index}", [passage, passage], output_tokens=1),
-                prompt_logprobs=0,
+                prompt_logprobs=FORCED_TOP,
             )
             record = await asker.attempt(request)
             if record.error is not None and record.error.kind is RequestErrorKind.STATUS:
                 asker.records.remove(record)
                 notes.append(f"no teacher-forced log-probabilities: {record.error.message}")
-                return None
+                return {"forced": None}
             await _check_told(asker, record, "prompt_logprobs")
             values = record.raw.get("prompt_logprobs") or ()
             if not values:
                 notes.append("the server gives no log-probabilities of prompts")
-                return None
+                return {"forced": None}
             rows.append([None if v is None else round(v, 5) for v in values])
-        return rows
+            tops.append(
+                [
+                    {token: round(value, 5) for token, value in (row or {}).items()}
+                    for row in record.raw.get("prompt_top_logprobs", ())[1::FORCED_TOP_STEP]
+                ]
+            )
+        return {"forced": rows, "forced_top": tops}
 
     async def _tails(
         self, context: ProbeContext, asker: Asker, notes: list[str]
@@ -216,6 +230,7 @@ def haystack(tokens: int, owner: str) -> tuple[str, str]:
 def _judge(own: Reference, base: Reference | None) -> Judgement:
     judgement = Judgement()
     judge_forced(judgement, own, base)
+    judge_likely(judgement, own, base)
     judge_tails(judgement, own, base)
     judge_answers(judgement, own, base)
     judge_needles(judgement, own, base)

@@ -8,14 +8,14 @@ and for chance: 3% of noise on every log-probability breaks none.
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from autotune.records import Failure, FailureKind
 
 _NOISE: Final = 0.03
 _SIGMAS: Final = 5.0
 _MIN_SHARE_OF_LENGTH: Final = 0.5
-_LIKELY_TOKENS: Final = 5
+_LIKELY_TOKENS: Final = 20  # as many as are asked for
 _UNSURE: Final = (
     -2.0
 )  # mean log-probability of greedy tokens: a model that knows a language is above
@@ -30,6 +30,8 @@ class Bounds:
     Attributes:
         perplexity_ratio: exp(mean baseline log-probability - mean log-probability), any part.
         logprob_deviation_ratio: Mean |difference| / mean |baseline's log-probability|.
+        divergence_nats: What the tokens that the baseline thinks likely in short prompts have lost
+            in log-probability: mean, weighted by their probability.
         greedy_agreement_ratio: Mean share of leading tokens of the chat answers; below is wrong.
         needles_lost: So many needles that the baseline found and this one does not.
         degenerate_answers: So many answers that are degenerate where the baseline's were not.
@@ -37,9 +39,25 @@ class Bounds:
 
     perplexity_ratio: float = 1.1
     logprob_deviation_ratio: float = 0.06
+    divergence_nats: float = 0.03
     greedy_agreement_ratio: float = 0.1
     needles_lost: int = 2
     degenerate_answers: int = 2
+
+
+class Place(NamedTuple):
+    """One place of a text as both see it.
+
+    Attributes:
+        base: The baseline's log-probability of a token, or the mean over its likely ones.
+        own: The same of this configuration.
+        spread: What a relative noise of 1 on every log-probability, each for itself, does to `own`:
+            less than |base| where several tokens share it.
+    """
+
+    base: float
+    own: float
+    spread: float
 
 
 @dataclass(kw_only=True)
@@ -59,16 +77,36 @@ class Judgement:
 
 def judge_forced(judgement: Judgement, own: Answer, base: Answer | None) -> None:
     """Teacher-forced log-probabilities of short prompts."""
-    pairs = list(_forced_pairs(own.get("forced"), (base or {}).get("forced"), judgement))
-    if not pairs:
+    places = list(_forced_places(own.get("forced"), (base or {}).get("forced"), judgement))
+    if not places:
         return
-    _perplexity(judgement, pairs, "short prompts")
-    scale = _mean([abs(b) for b, _ in pairs])
-    deviation = _mean([abs(b - o) for b, o in pairs]) / scale if scale else 0.0
+    _perplexity(judgement, places, "short prompts")
+    scale = _mean([abs(place.base) for place in places])
+    deviation = _mean([abs(place.base - place.own) for place in places]) / scale if scale else 0.0
     judgement.metrics["logprob_deviation_ratio"] = deviation
     judgement.findings.append(
         ("logprob_deviation_ratio", deviation, f"log-probabilities differ by {deviation:.1%}")
     )
+
+
+def judge_likely(judgement: Judgement, own: Answer, base: Answer | None) -> None:
+    """What the baseline thinks likely in short prompts: about the Kullback-Leibler divergence.
+
+    A random word of a prompt is unlikely, and noise moves its log-probability more than a small
+    fault does; likely tokens keep theirs, and here are hundreds of places with several each.
+    """
+    places = [
+        _expected(base_top, own_top)
+        for own_row, base_row in zip(
+            own.get("forced_top") or (), (base or {}).get("forced_top") or (), strict=False
+        )
+        for own_top, base_top in zip(own_row, base_row, strict=False)
+        if own_top and base_top
+    ]
+    if places:
+        shift, allowance = _shift(places)
+        meaning = f"likely tokens of short prompts lose {shift:.2g} nats"
+        judgement.findings.append(("divergence_nats", shift - allowance, meaning))
 
 
 def judge_tails(judgement: Judgement, own: Answer, base: Answer | None) -> None:
@@ -78,13 +116,13 @@ def judge_tails(judgement: Judgement, own: Answer, base: Answer | None) -> None:
         own_rows = own_tails.get(rung)
         if own_rows is None:
             continue  # this deployment does not hold so much; the probe's notes say so
-        pairs = [
-            pair
+        places = [
+            place
             for own_row, base_row in zip(own_rows, base_rows, strict=False)
-            for pair in tail_pairs(own_row, base_row)
+            for place in tail_places(own_row, base_row)
         ]
-        if pairs:
-            _perplexity(judgement, pairs, f"prompts of {rung} tokens")
+        if places:
+            _perplexity(judgement, places, f"prompts of {rung} tokens")
 
 
 def judge_answers(judgement: Judgement, own: Answer, base: Answer | None) -> None:
@@ -144,7 +182,7 @@ def verdict(judgement: Judgement, bounds: Bounds, *, phase: str) -> Failure | No
     )
 
 
-def tail_pairs(own: Answer, base: Answer) -> list[tuple[float, float]]:
+def tail_places(own: Answer, base: Answer) -> list[Place]:
     """The baseline's next tokens as both see them, while contexts are equal.
 
     Per place the mean log-probability over the baseline's likeliest tokens, weighted by their
@@ -152,31 +190,34 @@ def tail_pairs(own: Answer, base: Answer) -> list[tuple[float, float]]:
     is not among the own top ones has at most the least of them. After the first place where the
     answers part the contexts differ.
     """
-    pairs: list[tuple[float, float]] = []
+    places: list[Place] = []
     own_rows = list(zip(own["tokens"], own["logprobs"], strict=False))
     for index, (token, value) in enumerate(zip(base["tokens"], base["logprobs"], strict=False)):
         if index >= len(own_rows):
             break
         own_token, own_value = own_rows[index]
         seen = {own_token: own_value, **_at(own["top"], index)}
-        pairs.append(_expected({token: value, **_at(base["top"], index)}, seen))
+        places.append(_expected({token: value, **_at(base["top"], index)}, seen))
         if own_token != token:
             break
-    return pairs
+    return places
 
 
 def _at(top: Sequence[Mapping[str, float]], index: int) -> Mapping[str, float]:
     return top[index] if index < len(top) else {}
 
 
-def _expected(base: Mapping[str, float], own: Mapping[str, float]) -> tuple[float, float]:
+def _expected(base: Mapping[str, float], own: Mapping[str, float]) -> Place:
     likely = sorted(base.items(), key=lambda item: item[1], reverse=True)[:_LIKELY_TOKENS]
     total = sum(math.exp(value) for _, value in likely)
     least = min(own.values())
-    weighted = [(math.exp(value) / total, token, value) for token, value in likely]
-    return (
-        sum(weight * value for weight, _, value in weighted),
-        sum(weight * own.get(token, least) for weight, token, _ in weighted),
+    rows = [(math.exp(v) / total, v, own.get(token, least)) for token, v in likely]
+    kept = [weight * value for weight, value, seen in rows if seen > least]
+    lost = sum(weight * value for weight, value, seen in rows if seen == least)
+    return Place(
+        base=sum(weight * value for weight, value, _ in rows),
+        own=sum(weight * seen for weight, _, seen in rows),
+        spread=math.hypot(*kept, lost),  # all that are lost share the noise of the least
     )
 
 
@@ -192,11 +233,11 @@ def leading_share(own: Sequence[str], base: Sequence[str]) -> float:
     return equal / len(base)
 
 
-def _forced_pairs(
+def _forced_places(
     own: Sequence[Sequence[float | None]] | None,
     base: Sequence[Sequence[float | None]] | None,
     judgement: Judgement,
-) -> Iterator[tuple[float, float]]:
+) -> Iterator[Place]:
     for own_row, base_row in zip(own or (), base or (), strict=False):
         if len(own_row) != len(base_row):
             judgement.wrong.append(
@@ -205,14 +246,13 @@ def _forced_pairs(
             return
         for o, b in zip(own_row, base_row, strict=True):
             if o is not None and b is not None:
-                yield b, o
+                yield Place(b, o, abs(b))
 
 
-def _perplexity(judgement: Judgement, pairs: Sequence[tuple[float, float]], where: str) -> None:
+def _perplexity(judgement: Judgement, places: Sequence[Place], where: str) -> None:
     """Add one part's perplexity ratio, less what noise alone may do to so few tokens."""
-    shift = _mean([b - o for b, o in pairs])
+    shift, allowance = _shift(places)
     ratio = math.exp(min(shift, 700.0))
-    allowance = _SIGMAS * _NOISE * _rms([b for b, _ in pairs]) / math.sqrt(len(pairs))
     worst = judgement.metrics.get("perplexity_ratio")
     judgement.metrics["perplexity_ratio"] = ratio if worst is None else max(worst, ratio)
     judgement.findings.append(
@@ -222,6 +262,13 @@ def _perplexity(judgement: Judgement, pairs: Sequence[tuple[float, float]], wher
             f"perplexity is {ratio:.3g} times the baseline's on {where}",
         )
     )
+
+
+def _shift(places: Sequence[Place]) -> tuple[float, float]:
+    """How much less likely the baseline's tokens are, and what noise alone may make of it."""
+    shift = _mean([place.base - place.own for place in places])
+    noise = _NOISE * math.hypot(*(place.spread for place in places)) / len(places)
+    return shift, _SIGMAS * noise
 
 
 def _agreement(judgement: Judgement, pairs: Sequence[tuple[Answer, Answer]]) -> None:
@@ -244,7 +291,3 @@ def _agreement(judgement: Judgement, pairs: Sequence[tuple[Answer, Answer]]) -> 
 
 def _mean(values: Sequence[float]) -> float:
     return sum(values) / len(values)
-
-
-def _rms(values: Sequence[float]) -> float:
-    return math.sqrt(_mean([v * v for v in values]))

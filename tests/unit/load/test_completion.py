@@ -9,7 +9,6 @@ import pytest
 from autotune.load.completion import (
     Collector,
     path_of,
-    prompt_token_logprobs,
     request_body,
     whole_answer,
 )
@@ -236,15 +235,14 @@ def test_extra_fields_have_the_last_word() -> None:
     assert body(request, "a") | {"temperature": 1.0, "n": 1} == body(request, "a")
 
 
-def test_a_whole_answer_and_its_prompt_log_probabilities() -> None:
-    """VLLM's `prompt_logprobs`: None first, then the prompt's own token's entry."""
+def test_a_whole_answer_is_judged_like_a_stream() -> None:
+    """It ends when it arrives."""
     answer = {
         "choices": [
             {
                 "index": 0,
                 "text": " a",
                 "finish_reason": "length",
-                "prompt_logprobs": [None, {"7": {"logprob": -2.5, "rank": 9}}],
             }
         ],
         "usage": {"prompt_tokens": 8, "completion_tokens": 2},
@@ -254,6 +252,6 @@ def test_a_whole_answer_and_its_prompt_log_probabilities() -> None:
     parsed = whole_answer(collector, orjson.dumps(answer), 50)
 
     assert parsed is not None
-    assert prompt_token_logprobs(parsed) == (None, -2.5)
+    assert parsed == answer
     assert collector.record(end_ns=60).error is None
     assert collector.record(end_ns=60).end_ns == 50

@@ -1,6 +1,7 @@
 """The gate's verdict on made-up answers: no false alarm under noise, and each fault caught."""
 
 import copy
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,11 @@ from autotune.probes.judging import (
     Judgement,
     judge_answers,
     judge_forced,
+    judge_likely,
     judge_needles,
     judge_tails,
     leading_share,
-    tail_pairs,
+    tail_places,
     verdict,
 )
 from autotune.records import Failure, FailureKind
@@ -66,7 +68,7 @@ def shaken(base: Answers, noise: float, seed: int) -> Answers:
 def judged(own: Answers, base: Answers | None) -> tuple[Failure | None, Judgement]:
     """The verdict and the figures."""
     judgement = Judgement()
-    for judge in (judge_forced, judge_tails, judge_answers, judge_needles):
+    for judge in (judge_forced, judge_likely, judge_tails, judge_answers, judge_needles):
         judge(judgement, own, base)
     return verdict(judgement, Bounds(), phase="probe:correctness"), judgement
 
@@ -228,10 +230,10 @@ def test_pairs_of_a_tail_end_where_the_contexts_part() -> None:
         "logprobs": [-1.5, -0.5, -3.0],
         "top": [{}, {"x": -0.5, "b": -2.5}, {}],
     }
-    assert tail_pairs(own, base) == [(-1.0, -1.5), (-2.0, -2.5)]
+    assert tail_places(own, base) == [(-1.0, -1.5, 1.0), (-2.0, -2.5, 2.0)]
 
     own["top"] = [{}, {"x": -0.5, "y": -4.0}, {}]
-    assert tail_pairs(own, base) == [(-1.0, -1.5), (-2.0, -4.0)]
+    assert tail_places(own, base) == [(-1.0, -1.5, 1.0), (-2.0, -4.0, 2.0)]
 
 
 def test_an_unsure_baseline_is_compared_by_all_its_likely_tokens() -> None:
@@ -239,7 +241,60 @@ def test_an_unsure_baseline_is_compared_by_all_its_likely_tokens() -> None:
     base = {"tokens": ["a"], "logprobs": [-2.0], "top": [{"a": -2.0, "b": -2.0}]}
     own = {"tokens": ["c"], "logprobs": [-1.0], "top": [{"c": -1.0, "a": -3.0, "d": -5.0}]}
 
-    assert tail_pairs(own, base) == [(pytest.approx(-2.0), pytest.approx((-3.0 - 5.0) / 2))]
+    (place,) = tail_places(own, base)
+    assert (place.base, place.own) == (pytest.approx(-2.0), pytest.approx((-3.0 - 5.0) / 2))
+
+
+def test_noise_of_several_tokens_averages_out_but_not_that_of_those_that_are_lost() -> None:
+    """Four equal tokens halve the noise of one; lost ones are all given the one least value."""
+    base = {"tokens": ["a"], "logprobs": [-2.0], "top": [dict.fromkeys("abcd", -2.0)]}
+    own = {"tokens": ["a"], "logprobs": [-2.0], "top": [dict.fromkeys("abcd", -2.0) | {"x": -3.0}]}
+    assert tail_places(own, base)[0].spread == pytest.approx(1.0)
+
+    own["top"] = [{"a": -2.0, "b": -2.0, "x": -3.0}]
+    assert tail_places(own, base)[0].spread == pytest.approx((0.5**2 + 0.5**2 + 1.0**2) ** 0.5)
+
+
+def likely(rng: np.random.Generator) -> Answers:
+    """Ten likely tokens at each of 64 places of six prompts."""
+    rows = [[{str(t): float(v) for t, v in enumerate(-rng.uniform(2, 6, 10))} for _ in range(64)]]
+    return {"forced_top": [list(row) for row in rows * 6]}
+
+
+def with_likely(base: Answers, change: Callable[[float], float]) -> Answers:
+    """Each of the likely tokens' log-probabilities changed."""
+    return {
+        "forced_top": [
+            [{token: change(v) for token, v in place.items()} for place in row]
+            for row in base["forced_top"]
+        ]
+    }
+
+
+def test_likely_tokens_that_became_a_little_less_likely_are_a_fault() -> None:
+    """All of them by 0.1: less than 3% of a random word's, which the deviation allows."""
+    base = likely(np.random.default_rng(0))
+
+    assert judged(with_likely(base, lambda v: v - 0.02), base)[0] is None
+    failure, _ = judged(with_likely(base, lambda v: v - 0.1), base)
+    assert failure is not None
+    assert failure.message.startswith("likely tokens of short prompts lose 0.1 nats")
+
+
+def test_likely_tokens_under_three_percent_of_noise_raise_no_alarm() -> None:
+    """Each token's own noise averages out; two hundred times."""
+    base = likely(np.random.default_rng(0))
+    for seed in range(200):
+        rng = np.random.default_rng(seed)
+        own = with_likely(base, lambda v, rng=rng: v * (1 + 0.03 * rng.standard_normal()))
+        assert judged(own, base)[0] is None
+
+
+def test_a_reference_without_likely_tokens_is_judged_by_the_rest() -> None:
+    """Records of before, and servers that tell of the prompt's own tokens alone."""
+    own = likely(np.random.default_rng(0))
+    assert judged(own, {})[0] is None
+    assert judged({"forced_top": [[{}]]}, own)[0] is None
 
 
 def unsure(rng: np.random.Generator, tokens: np.ndarray[Any, Any]) -> Answers:
