@@ -23,7 +23,7 @@ from autotune.spec.study import (
 )
 
 StudyArgument = Annotated[
-    str, typer.Argument(help="A declared study: a name in studies/ or a path.", metavar="[STUDY]")
+    str, typer.Argument(help="A declared study: a name in studies/ or a path.")
 ]
 
 
@@ -34,9 +34,7 @@ def names_like(incomplete: str) -> list[str]:
 
 NameArgument = Annotated[
     str,
-    typer.Argument(
-        help="Name of a study that was run.", metavar="[NAME]", autocompletion=names_like
-    ),
+    typer.Argument(help="Name of a study that was run.", autocompletion=names_like),
 ]
 TrialsOption = Annotated[
     int | None, typer.Option("--trials", min=1, help="How many trials, those before included.")

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from autotune.records import OutcomeStatus, ProbeStatus, TrialRecord
+from autotune.records import Configuration, OutcomeStatus, ProbeStatus, TrialRecord
 from autotune.seams.engine import Fragile
 from autotune.spec.matrix import Cell as MatrixCell
 
@@ -60,8 +60,8 @@ def cells_of(
 ) -> dict[str, MatrixCell]:
     """The cells that were measured: in the words of a matrix file, as far as it is theirs.
 
-    Nobody wrote down which file a matrix was of, and names like A are common. A cell of the file is
-    a record's if it holds every setting of the record; of another one the record tells itself.
+    Names like A are common, so a cell is the file's if it asks for what its record says was asked
+    for (`study/matrix.py`); any other one the record tells itself.
 
     Args:
         declared: Cells of the matrix file at hand; their order comes first.
@@ -77,8 +77,7 @@ def cells_of(
 
 
 def _is_declared(cell: MatrixCell, record: TrialRecord) -> bool:
-    is_lacking_too = record.left_out.keys() <= cell.configuration.keys()
-    return is_lacking_too and record.configuration.values.items() <= cell.configuration.items()
+    return record.environment.get("cell") == str(Configuration.of(cell.configuration))
 
 
 def rows_of(

@@ -228,11 +228,17 @@ _ENVIRONMENT: Final = {
 }  # fmt: skip
 
 
+_PER_TRIAL: Final = frozenset({"cell", "cell_image"})
+"""What a record of a matrix says of its cell: the matrix's own table shows it."""
+
+
 def environment_rows(records: Sequence[TrialRecord]) -> tuple[tuple[str, str], ...]:
     """Where it was measured; several values if trials differ."""
     found: dict[str, dict[str, None]] = {}
     for record in records:
         for key, value in record.environment.items():
+            if not value or key in _PER_TRIAL:
+                continue
             found.setdefault(key, {})[_shown(key, value)] = None
     order = [*(k for k in _ENVIRONMENT if k in found), *(k for k in found if k not in _ENVIRONMENT)]
     return tuple(

@@ -17,7 +17,7 @@ from autotune.cli.sides import Side, are_alike, interval_of, is_clear, numbered,
 from autotune.cli.warnings import warn
 from autotune.report.quantities import DASH, ESTIMATE, change, display, title
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
-from autotune.report.tables import ESTIMATED, any_simulated
+from autotune.report.tables import ESTIMATED, any_simulated, is_counted
 
 
 def compare(
@@ -144,6 +144,7 @@ def metrics(one: Side, other: Side) -> Table:
             continue
         interval = interval_of(tag, one, other)
         clear = is_clear(mine, theirs, interval)
+        shown = None if is_counted(tag) else interval  # counted figures are not timed
         said = "the same" if mine == theirs else "yes" if clear else "within the noise"
         if not are_alike(tag, one, other):
             clear, said = False, "not alike: a first start"
@@ -153,7 +154,7 @@ def metrics(one: Side, other: Side) -> Table:
                 Cell.of(_figure(one, tag, mine)),
                 Cell.of(_figure(other, tag, theirs)),
                 Cell.of(change(theirs, mine)),
-                Cell.of(DASH if interval is None else _told(interval)),
+                Cell.of(DASH if shown is None else _told(shown)),
                 Cell.of(said, Tone.STRONG if clear else Tone.MUTED),
             )
         )

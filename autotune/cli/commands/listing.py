@@ -1,6 +1,7 @@
 """`autotune list`: the studies here; it loads no more than it needs, for it is typed often."""
 
 from datetime import UTC, datetime
+from typing import Final
 
 import typer
 from rich.console import Console
@@ -15,6 +16,10 @@ from autotune.records import TrialRecord
 from autotune.report.exports.folder import written_trial
 from autotune.report.quantities import DASH
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
+
+
+_MOST_DAMAGED: Final = 3
+"""Damaged records of one study that are told one by one."""
 
 
 def list_studies(*, json: JsonOption = False) -> None:
@@ -39,7 +44,7 @@ def list_studies(*, json: JsonOption = False) -> None:
         try:
             study = stored_study(name)
             rows.append(_listed(study))
-            errors += [f"{name}: {line}" for line in study.damaged]
+            errors += [f"{name}: {line}" for line in _few(study)]
         except AutotuneError as error:  # one broken study must not hide the others
             cells = [Cell.of(DASH, Tone.MUTED)] * (len(columns) - 2)
             rows.append((Cell.of(name), Cell.of("unreadable", Tone.BAD), *cells))
@@ -48,6 +53,14 @@ def list_studies(*, json: JsonOption = False) -> None:
     notes = ("Trials: those that were measured, of all.",) if rows else ()
     console.print(to_rich(Table(title="Studies", columns=columns, rows=tuple(rows), notes=notes)))
     warn(console, errors)
+
+
+def _few(study: StoredStudy) -> tuple[str, ...]:
+    """Its damaged records; of many the first, and where the others are told."""
+    if len(study.damaged) <= _MOST_DAMAGED:
+        return study.damaged
+    more = f"{len(study.damaged) - 1} more; `autotune show {study.paths.name}` names each"
+    return study.damaged[0], more
 
 
 def _as_json(name: str) -> dict[str, object]:

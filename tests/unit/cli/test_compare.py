@@ -188,3 +188,9 @@ def test_a_machine_gets_both_sides_and_every_figure_raw(
     assert low < 0.5 < high
     assert speed["is_difference"] is True
     assert by_tag["ttft_8k_ns"]["is_difference"] is False
+
+
+def test_what_is_counted_has_no_interval(said: Said) -> None:
+    """As in the report: the noise of times says nothing of a number of tokens."""
+    text = said("old", "new")
+    assert "50,000 tokens 50,000 tokens +0.0% \N{EN DASH} the same" in text

@@ -72,6 +72,15 @@ def test_every_command_has_help_with_an_example(name: str) -> None:
     assert f"Example: autotune {name}" in command.help
 
 
+@pytest.mark.parametrize("name", COMMANDS)
+def test_a_usage_line_has_no_bracket_twice(name: str) -> None:
+    """Typer's releases draw brackets around optional arguments themselves."""
+    command = load(name)
+    usage = command.get_usage(command.make_context(name, [], resilient_parsing=True))
+    assert "[[" not in usage
+    assert "{{" not in usage
+
+
 def test_nothing_is_imported_before_ctrl_c_is_quiet() -> None:
     """The first module loads no other but what Python itself has loaded at its start."""
     code = (

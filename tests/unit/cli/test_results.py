@@ -312,3 +312,16 @@ def test_a_trial_that_was_never_started_has_no_log(
     assert "max_num_seqs" in told
     assert "log: none, for it was never started" in told
     assert "figures" not in told
+
+
+def test_many_damaged_records_are_told_in_two_lines_by_the_list(
+    paths: StudyPaths, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A copied folder holds nothing else: the first with its reason, and how many more."""
+    for number in range(5):
+        paths.trial(number).record.write_text("{")
+    list_studies()
+    told = [line for line in capsys.readouterr().out.splitlines() if line.startswith("warning:")]
+    assert len(told) == 2
+    assert "the record of trial 0 is damaged" in told[0]
+    assert told[1] == "warning: sample: 4 more; `autotune show sample` names each"

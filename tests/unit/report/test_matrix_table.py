@@ -289,17 +289,27 @@ def test_the_capacity_of_the_kv_cache_is_on_the_table() -> None:
 
 def test_only_what_was_measured_is_a_row_of_the_report() -> None:
     """In the words and the order of the matrix file; what is the default anyway was not set."""
-    a = record(5, label="A", kind=TrialKind.MATRIX, config=Configuration())
-    found = cells_of(CELLS, [UNSUPPORTED, a, BASELINE])
+    records = [
+        replace(made, label=name, environment={"cell": asked})
+        for made, name, asked in (
+            (UNSUPPORTED, "B", "scheduler_steps=10"),
+            (BASELINE, "A", "async_scheduling=True"),
+            (BASELINE, "baseline", "engine defaults"),
+        )
+    ]
+    found = cells_of(CELLS, records)
     assert found == {name: CELLS[name] for name in ("baseline", "A", "B")}
 
 
 def test_cells_of_another_matrix_tell_themselves() -> None:
     """One with a name that the file has too, and other settings; one that it does not have."""
-    other = record(1, label="A", kind=TrialKind.MATRIX, config=FP8)
-    mine = record(2, label="long", kind=TrialKind.MATRIX, config=FP8)
+    other, mine = (
+        replace(record(n, label=name, kind=TrialKind.MATRIX, config=FP8),
+                environment={"cell": "kv_cache_dtype=fp8"})
+        for n, name in ((1, "A"), (2, "long"))
+    )  # fmt: skip
     found = cells_of(CELLS, [other, mine])
     assert {name: cell.title for name, cell in found.items()} == {"A": "A", "long": "long"}
     assert [row.record for row in rows_of(found, [other, mine])] == [other, mine]
-    lacking = replace(UNSUPPORTED, label="A")
-    assert cells_of(CELLS, [lacking])["A"].title == "A"
+    untold = replace(BASELINE, label="A")
+    assert cells_of(CELLS, [untold])["A"].title == "A"
