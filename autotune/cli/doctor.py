@@ -11,10 +11,12 @@ from autotune.cli.doctor_check import Check, State
 from autotune.cli.doctor_facts import Facts
 from autotune.cli.doctor_gpu import gpu_checks
 from autotune.spec.study import StudySpec
-from autotune.units import BYTES_PER_GIB
+from autotune.units import BYTES_PER_GIB, BYTES_PER_MIB
 
 IMAGE_GIB: Final = 30.0
 """A CUDA image of vLLM unpacked (about 20 GB), with room to unpack it."""
+_ENGINE_GIB: Final = 8.0
+"""Host memory of an engine without an offload (some 5 GiB), with room to load weights."""
 WEIGHTS_GIB: Final = 40.0
 """Weights of the models that fit a consumer card, and of a second one."""
 
@@ -124,14 +126,19 @@ def _memory(facts: Facts, spec: StudySpec) -> Iterator[Check]:
     hardware = facts.hardware
     host_gib = hardware.host_memory_bytes / BYTES_PER_GIB
     reserve = spec.headroom.host_gib
-    room = host_gib - reserve
-    yield Check(
-        name="RAM",
-        state=State.OK if room > 8 else State.WARNING,
-        found=f"{host_gib:.0f} GiB, of which {reserve:g} stay free",
-        consequence="" if room > 8 else "no room for an engine beside the reserve",
-        mend="" if room > 8 else "lower headroom.host_gib in the study file",
-    )
+    free_gib = None if facts.ram_free_bytes is None else facts.ram_free_bytes / BYTES_PER_GIB
+    told = "" if free_gib is None or facts.deployer == "simulated" else f", {free_gib:.0f} free now"
+    found = f"{host_gib:.0f} GiB{told}, of which {reserve:g} stay free"
+    if host_gib - reserve <= _ENGINE_GIB:
+        yield Check(name="RAM", state=State.WARNING, found=found,
+                    consequence="no room for an engine beside the reserve",
+                    mend="lower headroom.host_gib in the study file")  # fmt: skip
+    elif told and free_gib is not None and free_gib - reserve <= _ENGINE_GIB:
+        yield Check(name="RAM", state=State.WARNING, found=found,
+                    consequence="other programs leave no room for an engine beside the reserve",
+                    mend="close them: `ps aux --sort=-rss | head` lists the largest")  # fmt: skip
+    else:
+        yield Check(name="RAM", state=State.OK, found=found)
     if hardware.shm_bytes < BYTES_PER_GIB:
         yield Check(
             name="shared memory",
@@ -143,14 +150,7 @@ def _memory(facts: Facts, spec: StudySpec) -> Iterator[Check]:
     else:
         yield Check(name="shared memory", state=State.OK,
                     found=f"{hardware.shm_bytes / BYTES_PER_GIB:.0f} GiB")  # fmt: skip
-    limited = 0 <= facts.memlock_bytes < 64 * BYTES_PER_GIB
-    yield Check(
-        name="memlock",
-        state=State.WARNING if limited else State.OK,
-        found=f"{facts.memlock_bytes / BYTES_PER_GIB:.2f} GiB" if limited else "unlimited",
-        consequence="pinned memory of a KV offload may be refused or slow" if limited else "",
-        mend="`ulimit -l unlimited`; containers get it from autotune" if limited else "",
-    )
+    yield _memlock(facts)
     if hardware.is_wsl:
         yield Check(
             name="WSL2",
@@ -159,6 +159,24 @@ def _memory(facts: Facts, spec: StudySpec) -> Iterator[Check]:
             consequence="pinned memory is off by default and at most half of the RAM can be pinned",
             mend="set VLLM_WSL2_ENABLE_PIN_MEMORY=1 in the study's engine.env",
         )
+
+
+def _memlock(facts: Facts) -> Check:
+    """The limit of locked memory, which only a process has from this shell."""
+    if not 0 <= facts.memlock_bytes < 64 * BYTES_PER_GIB:
+        return Check(name="memlock", state=State.OK, found="unlimited")
+    found = f"{facts.memlock_bytes / BYTES_PER_MIB:,.0f} MiB"
+    if facts.deployer != "process":
+        told = "containers get theirs lifted" if facts.deployer == "docker" else "nothing locks it"
+        return Check(name="memlock", state=State.OK, found=f"{found}; {told}")
+    return Check(
+        name="memlock",
+        state=State.WARNING,
+        found=found,
+        consequence="pinned memory of a KV offload may be refused or slow",
+        mend="`ulimit -l unlimited`; where that is refused, a line `USER - memlock unlimited` in "
+        "/etc/security/limits.conf, and log in again",
+    )
 
 
 def _access(facts: Facts, spec: StudySpec) -> Iterator[Check]:

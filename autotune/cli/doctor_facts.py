@@ -6,6 +6,8 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
+
 from autotune.cli.choose import choose
 from autotune.cli.wiring import read_model_facts
 from autotune.deployers.docker_facts import DockerFacts, docker_facts
@@ -29,6 +31,7 @@ class Facts:
         model_source: Where it was read.
         memlock_bytes: Limit of locked memory; -1 for none.
         gpu_processes: Other processes on the GPU; None where that cannot be read.
+        ram_free_bytes: Memory that could be had now; None where that is not known.
         free_bytes: Free space by what it is for: "images", "weights", "results".
         port_error: Why the study's port cannot be used, or empty.
         results_error: Why results cannot be written, or empty.
@@ -44,6 +47,7 @@ class Facts:
     model_source: str = ""
     memlock_bytes: int = -1
     gpu_processes: int | None = None
+    ram_free_bytes: int | None = None
     free_bytes: tuple[tuple[str, int], ...] = ()
     has_token: bool = False
     port_error: str = ""
@@ -83,6 +87,7 @@ def gather(
         model_source=source,
         memlock_bytes=resource.getrlimit(resource.RLIMIT_MEMLOCK)[0],
         gpu_processes=gpu_processes,
+        ram_free_bytes=int(psutil.virtual_memory().available),
         free_bytes=tuple((what, size) for what, path in places.items()
                          if (size := _free(path)) is not None),
         has_token=bool(os.environ.get("HF_TOKEN")),

@@ -17,7 +17,6 @@ from autotune.report.exports.folder import written_trial
 from autotune.report.quantities import DASH
 from autotune.report.table import Cell, Column, Table, Tone, to_rich
 
-
 _MOST_DAMAGED: Final = 3
 """Damaged records of one study that are told one by one."""
 

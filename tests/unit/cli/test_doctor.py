@@ -51,7 +51,6 @@ def test_whatever_is_not_ok_says_what_follows_and_what_mends_it() -> None:
                           gpus=(replace(CARD, compute_capability=(6, 1), driver="",
                                        power_limit_ratio=0.7),)),
         docker=DockerFacts(release="28", runtimes=("runc",), data_root="/d"),
-        memlock_bytes=65536,
         gpu_processes=2,
         free_bytes=(("images", GIB), ("weights", GIB), ("results", 0)),
         port_error="port 8000 is in use",
@@ -159,6 +158,27 @@ def test_a_display_on_the_gpu_is_noticed() -> None:
 
     assert check.state is State.WARNING
     assert "headroom.gpu_gib" in check.consequence
+
+
+def test_locked_memory_is_limited_for_processes_alone() -> None:
+    """A container's limit is lifted by autotune, and a simulated engine locks nothing."""
+    limited = replace(READY, memlock_bytes=8 * 1024**2)
+    assert verdict(limited, "memlock").state is State.OK
+    assert verdict(replace(limited, deployer="simulated"), "memlock").state is State.OK
+    check = verdict(replace(limited, deployer="process"), "memlock")
+    assert check.state is State.WARNING
+    assert check.found == "8 MiB"
+    assert "limits.conf" in check.mend
+
+
+def test_memory_that_other_programs_hold_is_noticed() -> None:
+    """94 GiB of which 15 can be had: 9 stay free, and an engine needs more than 6."""
+    check = verdict(replace(READY, ram_free_bytes=15 * GIB), "RAM")
+    assert check.state is State.WARNING
+    assert check.found == "94 GiB, 15 free now, of which 9 stay free"
+    assert verdict(replace(READY, ram_free_bytes=80 * GIB), "RAM").state is State.OK
+    simulated = replace(READY, deployer="simulated", ram_free_bytes=GIB)
+    assert verdict(simulated, "RAM").found == "94 GiB, of which 9 stay free"
 
 
 def test_another_process_on_the_gpu_is_noticed() -> None:
