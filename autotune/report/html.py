@@ -26,13 +26,12 @@ from autotune.report.failures import failure_groups, failure_table, outcome_map
 from autotune.report.findings import Findings
 from autotune.report.inputs import ReportInputs, gather
 from autotune.report.markdown import report_markdown
-from autotune.report.quantities import readable
 from autotune.report.summary import cards, comparison_of, facts, front_of, trials_of
 from autotune.report.table import SIMULATED, Table
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.trial_details import as_script, details
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import noise_notes, remarks, verdict
+from autotune.report.verdict import noise_notes, reason_text, remarks, verdict
 from autotune.spec.study import StudySpec
 from autotune.store.files import write_atomically
 
@@ -128,7 +127,7 @@ def _analysis(findings: Findings) -> dict[str, Any]:
         "cards": cards(findings),
         "criteria": criteria_table(findings.criteria) if findings.criteria else None,
         "settings": None if chosen is None else settings_table(chosen),
-        "recommendation_reason": "" if chosen is None else readable(chosen.reason),
+        "recommendation_reason": "" if chosen is None else reason_text(chosen),
         "comparison": comparison_of(findings),
         "scatters": page.pareto_plots(findings),
         "front": front_of(findings),

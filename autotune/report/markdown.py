@@ -6,7 +6,7 @@ from autotune.report.failures import failure_groups, failure_table
 from autotune.report.findings import Findings
 from autotune.report.inputs import ReportInputs
 from autotune.report.page import environment_rows, group_times
-from autotune.report.quantities import readable, title
+from autotune.report.quantities import title
 from autotune.report.summary import comparison_of, facts, front_of, trials_of
 from autotune.report.table import (
     SIMULATED,
@@ -18,7 +18,7 @@ from autotune.report.table import (
 )
 from autotune.report.tables import criteria_table, removed_table, settings_table
 from autotune.report.untrusted import one_line
-from autotune.report.verdict import noise_notes, remarks, verdict
+from autotune.report.verdict import noise_notes, reason_text, remarks, verdict
 
 _WARNING: Final = (
     f"**{SIMULATED}: no real engine was measured; every figure is the prediction of a model.**"
@@ -62,7 +62,7 @@ def _tables(inputs: ReportInputs) -> list[Table]:
     if chosen is not None:
         tables += [
             criteria_table(findings.criteria, simulated=simulated),
-            _with_reason(settings_table(chosen, simulated=simulated), readable(chosen.reason)),
+            _with_reason(settings_table(chosen, simulated=simulated), reason_text(chosen)),
             comparison_of(findings),
             front_of(findings),
             _importance_table(findings),

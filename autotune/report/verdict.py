@@ -49,6 +49,14 @@ def remarks(findings: Findings) -> tuple[str, ...]:
     return tuple(filter(None, parts))
 
 
+def reason_text(chosen: Recommendation) -> str:
+    """Why it was chosen, a sentence, without what `remarks` say of it on the same page."""
+    text = chosen.reason
+    for remark in (forgone_text(chosen.forgone), chosen.unproven):
+        text = text.replace(f". {remark}", "") if remark else text
+    return readable(text.rstrip(".")) + "."
+
+
 def worse_text(chosen: Recommendation) -> str:
     """What is worse than the default beyond the noise: the one list, in the one order."""
     text = readable(told(chosen.costs))

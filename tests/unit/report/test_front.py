@@ -7,6 +7,8 @@ from dataclasses import replace
 from autotune.analysis.passed_over import PassedOver, Rule
 from autotune.records import Configuration, Failure, FailureKind, TrialKind, TrialRecord
 from autotune.report.findings import Findings, findings_of
+from autotune.report.inputs import ReportInputs
+from autotune.report.markdown import report_markdown
 from autotune.report.page import pareto_plots
 from autotune.report.summary import front_of, passed_notes, trials_of
 from autotune.report.table import Tone
@@ -166,6 +168,8 @@ def test_a_default_that_is_kept_is_not_said_to_be_unbeaten_where_it_was() -> Non
         "Context capacity \N{MULTIPLICATION SIGN}2.00 (trial 2: TTFT, repeated prefix "
         "\N{MULTIPLICATION SIGN}60.00 against the default, which outweighs its gain)"
     ) in second.replace("context capacity", "Context capacity")
+    text = report_markdown(ReportInputs(findings=found))
+    assert text.count("Better was measured and not taken") == 1
 
 
 def test_a_time_and_its_rate_are_noise_together_or_not_at_all() -> None:
