@@ -1,6 +1,7 @@
 """Starting a container, less what the engine at hand cannot grant; removing it, and only it."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import docker
@@ -54,18 +55,15 @@ def remove_container(
 
     Args:
         client: For the engine.
-        options: With which it was created. By its name and not by the object that `create` gave:
-            the engine may have made it and failed to say so. One of that name that does not carry
-            this deployment's mark is somebody else's and stays.
+        options: With which it was created. By its deployment's mark and not by the object that
+            `create` gave, for the engine may have made it and failed to say so; nor by its name,
+            for somebody may have given it another, or have that name himself.
         grace_s: Between SIGTERM and SIGKILL.
         stopped: Called once it has ended and can still be looked at.
     """
-    try:
-        container = client.containers.get(options["name"])
-        if container.labels.get(DEPLOYMENT_LABEL) != options["labels"][DEPLOYMENT_LABEL]:
-            return
-        container.stop(timeout=max(0, round(grace_s)))
-        stopped()
-        container.remove(force=True, v=True)
-    except docker.errors.NotFound:
-        return
+    mark = f"{DEPLOYMENT_LABEL}={options['labels'][DEPLOYMENT_LABEL]}"
+    for container in client.containers.list(all=True, ignore_removed=True, filters={"label": mark}):
+        with suppress(docker.errors.NotFound):  # it has ended by itself meanwhile
+            container.stop(timeout=max(0, round(grace_s)))
+            stopped()
+            container.remove(force=True, v=True)

@@ -62,6 +62,12 @@ class FakeContainer:
         """Ask for the state."""
         self.engine.answer()
 
+    def rename(self, name: str) -> None:
+        """As `docker rename`."""
+        del self.engine.containers[self.name]
+        self.options = {**self.options, "name": name}
+        self.engine.containers[name] = self
+
     def write(self, text: bytes) -> None:
         """Output of the server."""
         for listener in self.listeners:
@@ -177,13 +183,17 @@ class FakeClient:
         self._engine.containers[container.name] = container
         return container
 
-    def get(self, name: str) -> FakeContainer:
-        """One by name."""
+    def list(
+        self,
+        *,
+        all: bool,  # noqa: A002 - the name that the client gives it
+        ignore_removed: bool,
+        filters: dict[str, str],
+    ) -> list[FakeContainer]:
+        """Those with a label and its value."""
         self._engine.answer()
-        try:
-            return self._engine.containers[name]
-        except KeyError:
-            raise docker.errors.NotFound(name) from None
+        name, _, value = filters["label"].partition("=")
+        return [c for c in self._engine.containers.values() if c.labels.get(name) == value]
 
     def attach_socket(self, container_id: str, *, params: dict[str, int]) -> socket.socket:
         """Its output from now on."""

@@ -80,3 +80,16 @@ def test_a_container_of_the_same_name_that_is_not_ours_stays(
     with pytest.raises(DeployerError, match="a container of that name exists"):
         start(DockerDeployer(CLOCK, engine.connect), tmp_path / "log")
     assert engine.containers == {name: theirs}
+
+
+def test_a_container_that_got_another_name_goes_all_the_same(tmp_path: Path) -> None:
+    """It is known by its mark: under another name it would keep the card."""
+    engine = FakeEngine()
+
+    async def main() -> None:
+        deployer = DockerDeployer(CLOCK, engine.connect)
+        async with deployer.deploy(PLAN, identity=identity(1), log_path=tmp_path / "log"):
+            engine.only.rename("somebody-s-own")
+
+    CLOCK.run(main())
+    assert engine.containers == {}
