@@ -1,5 +1,6 @@
 """Study files that are damaged: every command says so, none loses anything in silence."""
 
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -102,6 +103,14 @@ def become_link(path: Path, rng: random.Random) -> str:
     return "a link in its place"
 
 
+def become_pipe(path: Path, rng: random.Random) -> str:
+    """A pipe, into which nobody writes: whoever reads it would wait."""
+    del rng
+    path.unlink()
+    os.mkfifo(path)
+    return "a pipe in its place"
+
+
 def remove(path: Path, rng: random.Random) -> str:
     """Somebody tidied up."""
     del rng
@@ -139,6 +148,7 @@ DAMAGES: dict[Callable[[Path, random.Random], str], int] = {
     replace_by_noise: 5,
     become_folder: 1,
     become_link: 1,
+    become_pipe: 1,
     remove: 1,
     exchange: 2,
     strangers: 2,
@@ -230,7 +240,7 @@ def _heads(errors: str) -> set[str]:
 
 def _record(path: Path) -> TrialRecord | None:
     try:
-        return decode(path.read_text(encoding="utf-8"), where=str(path))
+        return decode(path.read_text(encoding="utf-8"), where=str(path)) if path.is_file() else None
     except (DamagedRecordError, OSError, UnicodeDecodeError):
         return None
 
@@ -238,6 +248,6 @@ def _record(path: Path) -> TrialRecord | None:
 def _bytes(path: Path) -> bytes | None:
     """The content of a file, None of whatever is none."""
     try:
-        return path.read_bytes()
+        return path.read_bytes() if path.is_file() else None
     except OSError:
         return None

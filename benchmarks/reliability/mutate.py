@@ -17,6 +17,7 @@ TOKENS: Final = (
     b'"content":"', b"Transfer-Encoding: chunked\r\n", b"content-length: -1\r\n", b"fffffffff\r\n",
     b"HTTP/1.1 200 OK\r\n", b"# TYPE x counter\n", b'{a="b"} 1\n', b"GiB", b"\xe2\x80\xae",
     b"\xd9\xa3", b"0001-01-01", b"2001-02-30 25:61:61", b"y", b"~", b".5", b"1.2.3",
+    b"&a [*a]", b"&a {b: *a}", b'"\\ud800"', b"1" + b":59" * 300 + b".5",
 )  # fmt: skip
 """Pieces at which readers of these formats have been known to stumble."""
 

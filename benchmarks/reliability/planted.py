@@ -1,18 +1,20 @@
 """Secrets planted where a user has them: nothing that is written, printed or listed holds one."""
 
 import asyncio
+import base64
 import os
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
 import psutil
 
 from autotune.clock import MonotonicClock
+from autotune.load.connect import http_connector
 from autotune.records import Configuration, TrialKind
 from autotune.seams.trial import TrialRequest
 from benchmarks.reliability.figure import Figure
@@ -32,9 +34,14 @@ ENVIRONMENT: Final[Mapping[str, str]] = {
     "PIP_INDEX_URL": f"https://me:{PASSWORD}@index.invalid/simple",
     "DATABASE_URL": f"postgres://me:{SHORT}@db.invalid/x",
 }
-PLANTED: Final = re.compile(
-    "|".join(map(re.escape, (TOKEN, KEY, KEY[::-1], KEY.upper(), PASSWORD, f":{SHORT}@"))).encode()
+LONG: Final = (TOKEN, KEY, KEY[::-1], KEY.upper(), PASSWORD)
+IN_BASE64: Final = tuple(
+    base64.b64encode(bytes(before) + secret.encode()).decode()[4:-4]
+    for secret in LONG
+    for before in range(3)
 )
+"""What of a secret is the same wherever it stands in what was encoded, less some letters."""
+PLANTED: Final = re.compile("|".join(map(re.escape, (*LONG, f":{SHORT}@", *IN_BASE64))).encode())
 STUDY: Final = ("study", "--engine", "simulated", "--trials", "4", "--json")
 COMMANDS: Final = (
     STUDY,
@@ -61,7 +68,9 @@ REFUSED: Final = {
 }
 """Study files with a secret in them: refused, without repeating it."""
 
-ENDS: Final[Mapping[str, str]] = {"tells": "crashed_at_start", "serves": "measured"}
+ENDS: Final[Mapping[str, str]] = {
+    "tells": "crashed_at_start", "serves": "measured", "repeats": "requests_failed",
+}  # fmt: skip
 """What the servers do, and how their trials end."""
 
 
@@ -110,12 +119,14 @@ def planted_secrets(folder: Path, *, deployers: tuple[str, ...]) -> Figure:
 
 
 def _told(folder: Path, deployers: tuple[str, ...], figure: Figure) -> None:
-    """A server that prints its whole environment, and one that lives a while beside `ps`."""
+    """Servers: one prints its environment, one lives a while beside `ps`, one repeats its key."""
     clock = MonotonicClock()
     listing = Listing()
 
     async def both(deployer: str, name: str) -> None:
-        tools = tools_of(spec_of(name), deployer, clock=clock)
+        headers = {"Authorization": f"Bearer {ENVIRONMENT['VLLM_API_KEY']}"}
+        connect = http_connector(clock, headers=headers)
+        tools = replace(tools_of(spec_of(name), deployer, clock=clock), connect=connect)
         runner = runner_of(spec_of(name), folder, tools)
         for number, does in enumerate(ENDS):
             configuration = Configuration.of({DOES: does})

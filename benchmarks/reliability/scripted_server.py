@@ -6,6 +6,7 @@ Every prompt is answered with so many words as were asked for; the wrong thing c
 of the `NTH` answer to a chat, when the warm-up is over. It runs as a process and in a container.
 """
 
+import base64
 import http.server
 import json
 import mmap
@@ -14,6 +15,7 @@ import signal
 import sys
 import threading
 import time  # noqa: TID251 - a program of its own
+import urllib.parse
 import zlib
 from pathlib import Path
 
@@ -139,7 +141,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
         prompt = body.get("prompt") or body.get("messages") or []
         words = int(body.get("max_tokens") or 16)
         usage = {"prompt_tokens": len(prompt), "completion_tokens": words}
-        if does == "taunts-in-refusals":
+        if does == "repeats":  # what it was sent, as a careless program does when it refuses
+            self._plain(401, json.dumps({"error": {"message": dict(self.headers), "code": 401}}))
+        elif does == "taunts-in-refusals":
             self._plain(400, json.dumps({"error": {"message": TAUNT, "code": 400}}))
         elif self.path == "/tokenize":
             ids = [zlib.crc32(word.encode()) for word in prompt.split()]
@@ -213,6 +217,8 @@ def main() -> None:
     print(f"scripted: {does}", flush=True)
     if does == "tells":  # as a careless program does when it crashes
         print(dict(os.environ), flush=True)
+        told = json.dumps(dict(os.environ))
+        print(urllib.parse.quote(told), base64.b64encode(told.encode()).decode(), flush=True)
         sys.exit(f"RuntimeError: cannot log in with {dict(os.environ)}")
     if does.startswith("taunts"):
         print(f"(EngineCore pid=7) ERROR {TAUNT}", flush=True)
