@@ -6,7 +6,8 @@ half of it, what is shown to cost something first; then what seems to carry the 
 measured alone; then single settings. What is not worse beyond the noise has fewer overrides and so
 becomes the choice (`analysis/choice.py`), from which the next step starts. A setting whose removal
 is worse beyond the noise, or does not run, is shown to pay. A budget too small for that has one or
-two trials for it (`analysis/mending.py`).
+two trials for it (`analysis/mending.py`). A removal whose only start compiled with a smaller KV
+cache (`analysis/first_starts.py`) tells nothing yet: it is started once more.
 
 Where the default leads only because of harm beside the objectives, it starts from the best by the
 objectives alone: that may win once what does the harm is taken away, so its suspects go first.
@@ -22,6 +23,7 @@ from autotune.analysis.asked import by_configuration, names_of
 from autotune.analysis.decision import Decision, decide
 from autotune.analysis.evidence import Hint, hints
 from autotune.analysis.finalists import proof_trials
+from autotune.analysis.first_starts import is_first_only
 from autotune.analysis.measurements import PROVING, Measured, differences, enough_left, grouped
 from autotune.analysis.pairs import perhaps_idle, with_values_of
 from autotune.analysis.removal import Refusal, allowed, error_of_one_trial, is_doubtful, is_useless
@@ -158,8 +160,9 @@ class _Elimination:
 
     def _has_enough(self, configuration: Configuration) -> bool:
         measured = self._figures(configuration)
-        least = enough_left(self._spec.search.repeats)
-        return measured is not None and len(measured.records) >= least
+        if measured is None or is_first_only(measured.records):
+            return False
+        return len(measured.records) >= enough_left(self._spec.search.repeats)
 
     def _figures(self, configuration: Configuration) -> Measured | None:
         """What it was measured at, under whatever name."""
@@ -179,6 +182,8 @@ class _Elimination:
         measured = self._figures(configuration)
         if measured is None:  # deployed that often without figures of every objective
             return len(group) > self._spec.search.repeats
+        if is_first_only(measured.records):
+            return False
         chooser = self._decision.chooser
         return chooser.is_worse(measured, chooser.best)
 
@@ -280,7 +285,7 @@ class _Elimination:
         if less == larger.configuration or self._refusal(less) is not None:
             return False  # forbidden beside what has gone since tells nothing of what is left
         measured = self._figures(less)
-        if measured is None:
+        if measured is None or is_first_only(measured.records):
             return self._is_out(less)
         return self._decision.chooser.is_worse(measured, larger)
 

@@ -30,6 +30,9 @@ block."""
 _TIMES: Final = 2.0
 """Compiling takes so many times as long as loading what was compiled, and more (five, measured)."""
 
+_GIVEN: Final = f"first start, which compiles: {METRICS[CAPACITY].title} is given as of a later one"
+"""Note of a trial whose speeds are those of a smaller KV cache than what is served has."""
+
 
 def as_later_starts(records: Sequence[TrialRecord]) -> tuple[TrialRecord, ...]:
     """The records with the figures of servers that found their graphs compiled.
@@ -59,6 +62,15 @@ def first_starts_of(records: Sequence[TrialRecord]) -> frozenset[int]:
     """Numbers of the first starts that a later one of the same configuration takes the place of."""
     groups = _by_configuration(records).values()
     return frozenset(r.number for group in groups for r in _first_starts(group))
+
+
+def is_first_only(records: Sequence[TrialRecord]) -> bool:
+    """Whether a configuration was started once, and that start compiled: its speeds are too low.
+
+    Args:
+        records: All of one configuration, made comparable.
+    """
+    return len(records) == 1 and _GIVEN in records[0].notes
 
 
 def _by_configuration(records: Sequence[TrialRecord]) -> dict[Configuration, list[TrialRecord]]:
@@ -112,10 +124,9 @@ class _Shared:
         if took is None or not took > self._compiles:
             return record
         capacity = record.metrics[CAPACITY]
-        note = f"first start, which compiles: {METRICS[CAPACITY].title} is given as of a later one"
         scaled = None if capacity is None else capacity * self._ratio
         return replace(
-            record, metrics={**record.metrics, CAPACITY: scaled}, notes=(*record.notes, note)
+            record, metrics={**record.metrics, CAPACITY: scaled}, notes=(*record.notes, _GIVEN)
         )
 
 

@@ -14,6 +14,7 @@ from autotune.analysis.beside import harms_beside
 from autotune.analysis.decision import Decision
 from autotune.analysis.default_name import engines_own, repaired
 from autotune.analysis.effects import Effect, change, effect_of, trials, values_of_default
+from autotune.analysis.first_starts import is_first_only
 from autotune.analysis.measurements import Measured, differences, fairly
 from autotune.analysis.noise import SIGNIFICANT, noise_of
 from autotune.analysis.pairs import (
@@ -186,7 +187,8 @@ class _Reasons:
 
     def _gain(self, pair: MatchedPair, effects: Sequence[Effect]) -> tuple[bool, str]:
         """Whether the pair shows it to help, and how."""
-        without = f"without it ({trials(pair.lacking.numbers)})"
+        once = ", a first start" if is_first_only(pair.lacking.records) else ""
+        without = f"without it ({trials(pair.lacking.numbers)}{once})"
         gains = [e for e in effects if e.is_clear and e.better]
         if gains:
             named = ", ".join(f"{metric_named(e.metric).title} {e.without}" for e in gains)

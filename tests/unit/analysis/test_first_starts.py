@@ -4,13 +4,17 @@ from dataclasses import replace
 
 import pytest
 
+from autotune.analysis.ablation import next_ablation
 from autotune.analysis.comparable import comparable, corrections
 from autotune.analysis.drift import drifts
 from autotune.analysis.finalists import finalists_of
 from autotune.analysis.first_starts import as_later_starts, first_start_text, search_alone
 from autotune.analysis.recommend import recommend
+from autotune.paths import StudyPaths
 from autotune.records import Configuration, TrialKind, TrialRecord
-from autotune.spec.study import study_from
+from autotune.spec.study import StudySpec, read_study, study_from
+from autotune.store import TrialStore
+from benchmarks.gpu.published import PAGES
 from tests.support.records import record
 
 SPEED, TTFT, CAPACITY = "output_tokens_per_s", "ttft_8k_ns", "context_capacity_tokens"
@@ -123,3 +127,34 @@ def test_who_is_being_proved_stays_a_finalist() -> None:
 def test_where_no_first_start_has_made_way_nothing_is_made_comparable_again() -> None:
     """The usual case, and the answer is in the records themselves."""
     assert search_alone([LATER, trial(2, 5100, 34_000, 5.1)], lambda r: r) is None
+
+
+def real_study() -> tuple[tuple[TrialRecord, ...], StudySpec]:
+    """Of the shape of Qwen2.5-7B-Instruct-AWQ within 11 GiB of an H100: as it was run."""
+    folder = PAGES / "2026-11-27-h100" / "third"
+    records = TrialStore(StudyPaths(folder), "small-card-awq-search").records()
+    assert len(records) == 20
+    return records, read_study(folder / "study.yaml")
+
+
+def test_what_was_taken_away_at_a_first_start_is_started_once_more() -> None:
+    """Trial 18 is the choice without fp8, at a first start: 3,879 tokens/s from 20,896 tokens.
+
+    A later start would hold a half more and be faster. As that study ran, it had no second one.
+    """
+    records, spec = real_study()
+    removal = records[18]
+    assert (removal.kind, removal.configuration.get("kv_cache_dtype")) == (TrialKind.ABLATION, None)
+    so_far = comparable(records[:19], spec.objectives)
+    assert next_ablation(so_far, spec) == removal.configuration
+    before = comparable(records[:18], spec.objectives)
+    assert next_ablation(before, spec) == removal.configuration
+
+
+def test_a_reason_from_a_first_start_says_so() -> None:
+    """Its figures hold for a smaller KV cache."""
+    records, spec = real_study()
+    found = recommend(comparable(records, spec.objectives), spec)
+    assert found.configuration.get("max_num_seqs") == 64
+    (reason,) = [r for r in found.settings if r.parameter == "kv_cache_dtype"]
+    assert "(trial 18, a first start)" in reason.text
