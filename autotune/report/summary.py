@@ -141,7 +141,8 @@ def cards(findings: Findings) -> tuple[Card, ...]:
 def facts(findings: Findings) -> tuple[str, ...]:
     """One line about the study: model, GPU, engine, trials, date."""
     records = findings.records
-    environment = records[-1].environment if records else {}
+    # What was never started tells of no engine.
+    environment = next((r.environment for r in reversed(records) if "engine" in r.environment), {})
     engine = f"{environment.get('engine', '')} {environment.get('engine_release', '')}".strip()
     measured = sum(record.is_measured for record in records)
     is_matrix = bool(records) and all(record.kind is TrialKind.MATRIX for record in records)

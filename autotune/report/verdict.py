@@ -13,6 +13,7 @@ from autotune.report.alone import nothing_else_ran
 from autotune.report.findings import Findings
 from autotune.report.quantities import change, display, in_sentence, interval, readable, title
 from autotune.report.tables import criterion_title, outcome_text
+from autotune.report.untrusted import one_line
 from autotune.spec.study import Objective
 
 
@@ -157,6 +158,8 @@ def _nothing(findings: Findings) -> tuple[str, str]:
         return f"{capital(reason)}.", ""
     kinds = Counter(outcome_text(r.outcome) for r in tried)
     kind, count = kinds.most_common(1)[0]
+    last = next(r.outcome.failure for r in reversed(tried) if outcome_text(r.outcome) == kind)
+    kind += f" ({one_line(last.message)})" if last is not None else ""
     rest = len(findings.records) - len(tried)
     first = f"None of the {len(tried)} trials kept every limit."
     second = f"The commonest end ({count} of {len(tried)}): {kind}"

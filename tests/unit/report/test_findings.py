@@ -106,7 +106,7 @@ def test_nothing_feasible_names_the_commonest_cause() -> None:
     failure = Failure(kind=FailureKind.GPU_OOM_WEIGHTS, phase="starting", message="no room")
     first, second = verdict(findings_of(SPEC, [record(n, failure=failure) for n in range(3)]))
     assert first == "None of the 3 trials kept every limit."
-    assert second == "The commonest end (3 of 3): infeasible: gpu oom weights."
+    assert second == "The commonest end (3 of 3): infeasible: gpu oom weights (no room)."
     assert verdict(findings_of(SPEC, []))[0] == "No trial has ended yet."
 
 

@@ -9,7 +9,13 @@ from pathlib import Path
 import pytest
 
 from autotune.paths import StudyPaths
-from autotune.records import Configuration, Failure, FailureKind, TrialRecord
+from autotune.records import (
+    Configuration,
+    Failure,
+    FailureKind,
+    OutcomeStatus,
+    TrialRecord,
+)
 from autotune.report.findings import findings_of
 from autotune.report.html import report_html, write_report
 from autotune.report.inputs import ReportInputs, gather
@@ -17,6 +23,7 @@ from autotune.report.markdown import report_markdown
 from autotune.report.matrix_rows import MatrixRow
 from autotune.report.matrix_table import matrix_table
 from autotune.report.picture import pareto_picture
+from autotune.report.summary import facts
 from autotune.seams.engine import Fragile, Removal, ResolvedSpace
 from autotune.spec.matrix import Cell
 from autotune.spec.space import Condition, SearchSpace
@@ -274,3 +281,24 @@ def test_the_picture_stands_alone() -> None:
     picture = pareto_picture(inputs(study_records(20)).findings)
     assert picture.startswith("<svg xmlns=")
     assert "prefers-color-scheme:dark" in picture
+
+
+def test_a_study_without_a_feasible_trial_has_objectives_and_no_front() -> None:
+    """The heading says what the picture is, as its link does; the default is no front."""
+    over = Failure(kind=FailureKind.MEMORY_LIMIT, phase="probe:memory", message="11.2 of 11 GiB")
+    base = record(0)
+    only = replace(
+        base, outcome=replace(base.outcome, status=OutcomeStatus.INFEASIBLE, failure=over)
+    )
+    page = report_html(inputs((only,)))
+    assert "<h2>Objectives" in page
+    assert "Pareto front" not in page
+    assert "No row of the front" not in page
+    assert "Its end: infeasible: memory limit (11.2 of 11 GiB)." in page
+
+
+def test_the_line_below_the_name_tells_the_engine_also_where_the_last_trial_never_started() -> None:
+    """A trial that would not have fitted ran nowhere."""
+    screened = Failure(kind=FailureKind.WOULD_NOT_FIT, phase="screening", message="too large")
+    last = replace(record(1, failure=screened), environment={})
+    assert "vllm 0.33.0" in facts(findings_of(SPEC, (record(0), last), with_importances=False))
