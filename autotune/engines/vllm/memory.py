@@ -42,10 +42,6 @@ from autotune.units import BYTES_PER_GIB, bytes_from_gib
 LEARNED_UNCERTAINTY_BYTES: Final = bytes_from_gib(0.15)
 """What a corrected prediction still misses; ledgers are rounded to 0.01 GiB."""
 
-MOST_APART: Final = 2.5
-"""Beyond it what is said of graphs is not theirs: 0.9 to 1.5 times the prediction in 49 starts that
-had an H100 to themselves, up to 27 times where servers started together."""
-
 OTHER_INPUTS: Final = frozenset({"vision_config", "audio_config", "thinker_config"})
 """Parts of a model's configuration that tell of inputs other than text."""
 
@@ -57,19 +53,12 @@ class _Learnt:
     Attributes:
         warm: KV bytes of ledgers less those predicted, of starts that found their graphs.
         cold: The same of starts that compiled.
-        graphs: What CUDA graphs took in ledgers, as shares of what was predicted of them.
     """
 
     warm: list[float] = field(default_factory=list)
     cold: list[float] = field(default_factory=list)
-    graphs: list[float] = field(default_factory=list)
     offload: OffloadFactor = field(default_factory=OffloadFactor)
     lessons: Lessons = field(default_factory=Lessons)
-
-    @property
-    def graph_share(self) -> float:
-        """What CUDA graphs take of what is predicted of them."""
-        return median_high(self.graphs) if self.graphs else 1.0
 
     def correction(self, estimated: Terms, *, cold: bool) -> tuple[float, float]:
         """What to add to the KV bytes, and what is then still uncertain."""
@@ -141,7 +130,6 @@ class MemoryModel:
                            weights_bytes=estimated.weights, offload=learnt.offload),
             settings=settings,
             correction_bytes=correction,
-            graph_share=learnt.graph_share,
             is_cold=is_cold,
             is_text_only=not OTHER_INPUTS & set(context.model.config),
             reserve_bytes=reserve_bytes(context),
@@ -179,8 +167,6 @@ class MemoryModel:
         learnt.offload.learn(record)
         learnt.lessons.learn(record)
         self._compiled.learn(record)
-        if (share := _graph_share(record)) is not None:
-            learnt.graphs.append(share)
         said = record.ledger.kv_cache_gib if record.ledger is not None else None
         warm = _warm_kv_bytes(record.predicted)
         if said is None or warm is None:
@@ -195,19 +181,6 @@ class MemoryModel:
     def _of(self, release: str) -> _Learnt:
         """What is known of a release; records that name none count for any."""
         return self._by_release.get(release) or self._by_release.setdefault(None, _Learnt())
-
-
-def _graph_share(record: TrialRecord) -> float | None:
-    """What CUDA graphs took by the ledger over what was predicted; None where it is not theirs.
-
-    vLLM takes the change of the card's free memory for them, what neighbours took included.
-    """
-    said = record.ledger.graphs_gib if record.ledger is not None else None
-    expected = record.predicted.get("graphs_bytes")
-    if said is None or not expected:
-        return None
-    share = said * BYTES_PER_GIB / expected
-    return share if 1 / MOST_APART < share < MOST_APART else None
 
 
 def _warm_kv_bytes(predicted: Mapping[str, float]) -> float | None:

@@ -33,6 +33,10 @@ HOPPER_BYTES_PER_LAYER: Final = round(0.105 * BYTES_PER_MIB)
 HOPPER_POOL_BYTES: Final = 50 * BYTES_PER_MIB
 """What is left of those three logs beside it: the pools' own."""
 
+HOPPER_QUANTIZED_BYTES_PER_LAYER: Final = round(0.2 * BYTES_PER_MIB)
+"""The same of a model whose layers are quantized, pools and all: 0.16 to 0.225 MiB for 18, 30 and
+102 graphs of 7B in AWQ, with two attention backends (0.26.0)."""
+
 SPLITS: Final = 32
 """Parts of a sequence that FlashAttention 3 may work on at a time in a captured decode step, each
 with a result of its own in 32 bit (config/attention.py: `flash_attn_max_num_splits_for_cuda_graph`;
@@ -67,14 +71,23 @@ def graph_bytes(shape: ModelShape, settings: MemorySettings) -> float:
     """What all graphs take ("Graph capturing finished ... took")."""
     if settings.eager:
         return 0.0
-    each = HOPPER_BYTES_PER_LAYER if settings.is_hopper else BYTES_PER_LAYER
-    found = float(sum(captured(settings)) * shape.layers * each)
     if settings.is_hopper:
-        found += HOPPER_POOL_BYTES + step_bytes(shape, settings, largest_step(settings))
-        found += blas_bytes(shape, settings) + _split_bytes(shape, settings)
+        found = _hopper_bytes(shape, settings)
+    else:
+        found = float(sum(captured(settings)) * shape.layers * BYTES_PER_LAYER)
     if settings.attention_backend == "FLASHINFER":
         found += captured(settings)[1] * FLASHINFER_BYTES_PER_DECODE
     return found
+
+
+def _hopper_bytes(shape: ModelShape, settings: MemorySettings) -> float:
+    """Graphs, the activations of the largest one and FlashAttention's partial results."""
+    each, pools = HOPPER_BYTES_PER_LAYER, HOPPER_POOL_BYTES + blas_bytes(shape, settings)
+    if shape.quantization:
+        each, pools = HOPPER_QUANTIZED_BYTES_PER_LAYER, 0.0
+    graphs = sum(captured(settings)) * shape.layers * each
+    step = step_bytes(shape, settings, largest_step(settings))
+    return graphs + pools + step + _split_bytes(shape, settings)
 
 
 def _split_bytes(shape: ModelShape, settings: MemorySettings) -> float:

@@ -33,7 +33,6 @@ class Prediction:
         terms: Everything else on the GPU.
         host: Host memory.
         settings: What was resolved.
-        graph_share: What CUDA graphs take of the terms' estimate, by trials.
         is_cold: Whether its compile cache is known to be empty.
         is_text_only: Whether all that the model is profiled with is text.
     """
@@ -50,7 +49,6 @@ class Prediction:
     host: HostNeed
     settings: MemorySettings
     correction_bytes: float = 0.0
-    graph_share: float = 1.0
     reserve_bytes: float = 0.0
     least_reserve_bytes: float = 0.0
     is_cold: bool = False
@@ -72,8 +70,8 @@ class Prediction:
         if self.gpu_total_bytes is None or self.kv_bytes is None:
             return None
         t = self.terms
-        own = t.weights + t.weights_held + t.non_torch + max(0.0, self.kv_bytes)
-        own += t.activation_under_load + t.graphs * self.graph_share
+        own = t.weights + t.weights_held + t.non_torch + t.graphs + max(0.0, self.kv_bytes)
+        own += t.activation_under_load
         return own + t.sampler_state + t.after_profiling + t.context + self.reserve_bytes
 
     @property

@@ -1,8 +1,8 @@
 """The memory model against this project's own records of vLLM 0.26.0 on an H100.
 
 `docs/results` holds them. Weights were random (`--load-format dummy`), memory is that of the shape.
-The hopper studies asked for KV bytes; small-card, small-card-study, small-card-awq, the two studies
-of the third day and the start of 14B took a share of the card.
+The hopper studies asked for KV bytes; small-card, small-card-study, small-card-awq, the three
+studies of the third day and the start of 14B took a share of the card.
 """
 
 import gzip
@@ -158,9 +158,9 @@ def test_there_are_records_of_both_kinds() -> None:
     assert len(OF_STUDY) == 22  # of 25: one died early, two were started by exported files
     assert len(ASKED_LATER) == 8  # 0.5B and 1.5B
     assert len(AWQ) == 7
-    assert len(OF_THIRD_DAY) == 30  # of 33: exported files started the others
-    assert sum(s.is_cold for s in OF_THIRD_DAY) == 13
-    assert len(WITH_PEAK) == 59
+    assert len(OF_THIRD_DAY) == 50  # of 53: exported files started the others
+    assert sum(s.is_cold for s in OF_THIRD_DAY) == 24
+    assert len(WITH_PEAK) == 79
 
 
 @pytest.mark.parametrize("start", [*ASKED, *ASKED_LATER], ids=named)
@@ -256,8 +256,8 @@ def test_the_least_that_a_start_takes_is_less_than_it_took(start: Start) -> None
 
 
 @pytest.mark.parametrize("start", WITH_PEAK, ids=named)
-def test_the_peak_under_load_is_within_a_twentieth(start: Start) -> None:
-    """9.5 to 13.2 GiB as NVML counted them."""
+def test_the_peak_under_load_is_within_three_hundredths(start: Start) -> None:
+    """8.5 to 13.2 GiB as NVML counted them."""
     prediction = MemoryModel().predict(start.configuration, start.context)
     peak = start.record.metrics["gpu_memory_peak_bytes"]
-    assert prediction.gpu_bytes == pytest.approx(peak, rel=0.05)
+    assert prediction.gpu_bytes == pytest.approx(peak, rel=0.03)
