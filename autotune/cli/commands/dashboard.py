@@ -6,6 +6,7 @@ import typer
 
 from autotune.cli.options import NameArgument
 from autotune.cli.stored import stored_study
+from autotune.errors import StoreError, UsageError
 from autotune.report.dashboard_pages import dashboard_pages
 from autotune.seams.deployment import LOOPBACK
 from autotune.study.dashboard import dashboard_app
@@ -26,6 +27,13 @@ def dashboard(
     Example: autotune dashboard default --port 8080
     """
     study = stored_study(name)
+    if study.is_matrix:
+        message = f"{name!r} is a matrix: no search, and so no database of Optuna's to show"
+        raise UsageError(message, hint=f"`autotune report {name}` shows its cells.")
+    if study.records and not study.paths.database.is_file():
+        message = f"there is no database at {study.paths.database}: it did not come with the trials"
+        hint = f"`autotune report {name}` needs none; `autotune study` makes it when it goes on."
+        raise StoreError(message, hint=hint)
     app = dashboard_app(
         study.paths,
         dashboard_pages(study.paths, study.spec),

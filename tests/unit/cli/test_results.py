@@ -12,11 +12,13 @@ from pydantic import TypeAdapter
 from rich.console import Console
 
 from autotune.cli.commands.compare import compare
+from autotune.cli.commands.dashboard import dashboard
 from autotune.cli.commands.export import export
 from autotune.cli.commands.listing import list_studies
 from autotune.cli.commands.results import recommend, show
 from autotune.cli.conclude import summarise
 from autotune.cli.stored import stored_study
+from autotune.errors import StoreError, UsageError
 from autotune.paths import StudyPaths
 from autotune.records import (
     Configuration,
@@ -325,3 +327,16 @@ def test_many_damaged_records_are_told_in_two_lines_by_the_list(
     assert len(told) == 2
     assert "the record of trial 0 is damaged" in told[0]
     assert told[1] == "warning: sample: 4 more; `autotune show sample` names each"
+
+
+def test_a_dashboard_without_a_database_says_what_shows_the_study(paths: StudyPaths) -> None:
+    """Trials that came without it; a matrix, which never has one."""
+    with pytest.raises(StoreError) as caught:
+        dashboard("sample")
+    assert "autotune report sample" in caught.value.hint
+    cells = tuple(replace(r, kind=TrialKind.MATRIX, label="A") for r in study_records(2))
+    stored(cells, name="cells")
+    with pytest.raises(UsageError) as refused:
+        dashboard("cells")
+    assert "is a matrix" in refused.value.message
+    assert not paths.database.exists()
