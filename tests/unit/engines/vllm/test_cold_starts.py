@@ -62,6 +62,19 @@ def test_a_start_with_an_empty_compile_cache_has_less(tmp_path: Path) -> None:
     )
 
 
+def test_both_a_first_and_a_later_start_are_told(tmp_path: Path) -> None:
+    """Whatever the cache holds now; the expected one of them is the prediction."""
+    found = screened({}, replace(FOUR_BIT, cache_dir=tmp_path)).predicted
+    warm = screened({}, FOUR_BIT).predicted
+    both = [f"kv_cache_tokens_{which}_start" for which in ("first", "later")]
+    assert [found[name] for name in both] == [warm[name] for name in both]
+    assert [found[name] for name in both] == [found["kv_cache_tokens"], warm["kv_cache_tokens"]]
+    lost = (found[both[1]] - found[both[0]]) * 28 * 2 * 4 * 128 * 2
+    assert lost == pytest.approx(found["cold_bytes"], rel=0.01)
+    asked = screened({"kv_cache_memory_gib": 2}, FOUR_BIT).predicted
+    assert not set(both) & set(asked)
+
+
 @pytest.mark.parametrize(
     ("release", "values"),
     [("0.11.0", {}), ("0.33.0", {"enforce_eager": True}), ("0.33.0", {"optimization_level": 0})],

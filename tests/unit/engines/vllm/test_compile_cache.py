@@ -93,6 +93,7 @@ def test_what_a_trial_compiled_is_found_again(tmp_path: Path) -> None:
     same: dict[str, Scalar] = {"kv_cache_dtype": "fp8", "enable_prefix_caching": False}
     assert state(cache, same, tmp_path) == "warm"
     assert state(cache, {"kv_cache_dtype": "auto"}, tmp_path) == "cold"
+    assert state(cache, {**same, "async_scheduling": False}, tmp_path) == "cold"
     assert state(cache, {**same, "max_num_batched_tokens": 4096}, tmp_path) == "cold"
 
 
