@@ -196,6 +196,16 @@ def test_after_one_trial_kv_memory_is_within_three_hundredths(first: Start, seco
     assert expected == pytest.approx(second.kv_gib, rel=0.03)
 
 
+@pytest.mark.parametrize("start", BY_SHARE, ids=named)
+def test_weights_are_within_eight_mebibytes(start: Start) -> None:
+    """1.5B, 14B and 7B in AWQ, against "Model loading took"."""
+    assert start.record.ledger is not None
+    terms = MemoryModel().predict(start.configuration, start.context).terms
+    assert terms.weights / BYTES_PER_GIB == pytest.approx(
+        start.record.ledger.weights_gib, abs=0.008
+    )
+
+
 def test_of_14b_the_figures_are_those_of_its_log() -> None:
     """55,632 tokens are what 10.19 GiB hold, to the two decimals of a GiB."""
     told = START_14B.record.ledger

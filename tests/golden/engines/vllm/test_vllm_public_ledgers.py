@@ -96,14 +96,11 @@ def test_after_one_trial_kv_memory_is_within_three_hundredths(first: Start, seco
 
 
 @pytest.mark.parametrize("start", [s for s in starts() if s.weights_gib], ids=named)
-def test_weights_are_within_four_hundredths(start: Start) -> None:
-    """Computed from config.json alone, against "Model loading took".
-
-    3% for the 1.5B shape from 0.26.0 on, 2% for all others.
-    """
+def test_weights_are_within_six_mebibytes(start: Start) -> None:
+    """From config.json alone, against "Model loading took"; most logs have two decimals."""
     assert start.weights_gib is not None
     terms = MemoryModel().predict(start.configuration, start.context).terms
-    assert terms.weights / BYTES_PER_GIB == pytest.approx(start.weights_gib, rel=0.04)
+    assert terms.weights / BYTES_PER_GIB == pytest.approx(start.weights_gib, abs=0.006)
 
 
 def test_the_published_peak_under_load_is_within_a_twentieth() -> None:
