@@ -47,16 +47,15 @@ def test_it_keeps_to_the_compose_specification(launch: LaunchPlan, simulated: bo
     assert document["services"]["vllm"]["command"]
 
 
-def compose_command() -> list[str] | None:
-    """Docker's compose plugin, or the program that came before it; None where neither is there."""
+def compose_command() -> tuple[list[str], str] | None:
+    """Docker's compose plugin or program with its release; None where neither is there."""
     for command in (["docker", "compose"], ["docker-compose"]):
-        if (
-            shutil.which(command[0])
-            and not subprocess.run(
-                [*command, "version"], capture_output=True, check=False
-            ).returncode
-        ):
-            return command
+        if shutil.which(command[0]) is None:
+            continue
+        asked = [*command, "version", "--short"]
+        told = subprocess.run(asked, capture_output=True, check=False, text=True)
+        if told.returncode == 0:
+            return command, told.stdout.strip().removeprefix("v")
     return None
 
 
@@ -66,12 +65,13 @@ def test_docker_compose_accepts_it(launch: LaunchPlan, tmp_path: Path) -> None:
 
     docker-compose 1.29, which Debian 12 has, is older than `create_host_path`.
     """
-    command = compose_command()
-    if command is None:
+    found = compose_command()
+    if found is None:
         pytest.skip("docker compose is not installed here")
+    command, release = found
     write_recommendation(tmp_path, service(launch))
     path = tmp_path / "docker-compose.yml"
-    if command == ["docker-compose"]:
+    if release.startswith("1."):
         text = path.read_text()
         assert text.count("create_host_path: true") == 2
         path.write_text(re.sub(r"\n +bind:\n +create_host_path: true", "", text))
