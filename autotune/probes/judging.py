@@ -15,7 +15,7 @@ from autotune.records import Failure, FailureKind
 _NOISE: Final = 0.03
 _SIGMAS: Final = 5.0
 _MIN_SHARE_OF_LENGTH: Final = 0.5
-_LIKELY_TOKENS: Final = 20  # as many as are asked for
+_LIKELY_TOKENS: Final = 5
 _UNSURE: Final = (
     -2.0
 )  # mean log-probability of greedy tokens: a model that knows a language is above
@@ -96,7 +96,7 @@ def judge_likely(judgement: Judgement, own: Answer, base: Answer | None) -> None
     fault does; likely tokens keep theirs, and here are hundreds of places with several each.
     """
     places = [
-        _expected(base_top, own_top)
+        _expected(base_top, own_top, len(base_top))
         for own_row, base_row in zip(
             own.get("forced_top") or (), (base or {}).get("forced_top") or (), strict=False
         )
@@ -197,7 +197,8 @@ def tail_places(own: Answer, base: Answer) -> list[Place]:
             break
         own_token, own_value = own_rows[index]
         seen = {own_token: own_value, **_at(own["top"], index)}
-        places.append(_expected({token: value, **_at(base["top"], index)}, seen))
+        place = _expected({token: value, **_at(base["top"], index)}, seen, _LIKELY_TOKENS)
+        places.append(place._replace(spread=abs(place.base)))  # few places: as if all shook alike
         if own_token != token:
             break
     return places
@@ -207,8 +208,8 @@ def _at(top: Sequence[Mapping[str, float]], index: int) -> Mapping[str, float]:
     return top[index] if index < len(top) else {}
 
 
-def _expected(base: Mapping[str, float], own: Mapping[str, float]) -> Place:
-    likely = sorted(base.items(), key=lambda item: item[1], reverse=True)[:_LIKELY_TOKENS]
+def _expected(base: Mapping[str, float], own: Mapping[str, float], count: int) -> Place:
+    likely = sorted(base.items(), key=lambda item: item[1], reverse=True)[:count]
     total = sum(math.exp(value) for _, value in likely)
     least = min(own.values())
     rows = [(math.exp(v) / total, v, own.get(token, least)) for token, v in likely]

@@ -245,16 +245,6 @@ def test_an_unsure_baseline_is_compared_by_all_its_likely_tokens() -> None:
     assert (place.base, place.own) == (pytest.approx(-2.0), pytest.approx((-3.0 - 5.0) / 2))
 
 
-def test_noise_of_several_tokens_averages_out_but_not_that_of_those_that_are_lost() -> None:
-    """Four equal tokens halve the noise of one; lost ones are all given the one least value."""
-    base = {"tokens": ["a"], "logprobs": [-2.0], "top": [dict.fromkeys("abcd", -2.0)]}
-    own = {"tokens": ["a"], "logprobs": [-2.0], "top": [dict.fromkeys("abcd", -2.0) | {"x": -3.0}]}
-    assert tail_places(own, base)[0].spread == pytest.approx(1.0)
-
-    own["top"] = [{"a": -2.0, "b": -2.0, "x": -3.0}]
-    assert tail_places(own, base)[0].spread == pytest.approx((0.5**2 + 0.5**2 + 1.0**2) ** 0.5)
-
-
 def likely(rng: np.random.Generator) -> Answers:
     """Ten likely tokens at each of 64 places of six prompts."""
     rows = [[{str(t): float(v) for t, v in enumerate(-rng.uniform(2, 6, 10))} for _ in range(64)]]
