@@ -39,8 +39,11 @@ def make_view(
         simulated: Marks every screen.
         known: Trials of earlier runs.
     """
+    beside = (
+        not clock.is_virtual
+    )  # in virtual time nothing waits, and all is as fast as it is drawn
     if json:
-        return Lasting(JsonLines(sys.stdout))
+        return Lasting(JsonLines(sys.stdout), beside=beside)
     console = Console(highlight=False)
     if quiet or not _may_draw(console):
         plain = PlainLines(
@@ -50,7 +53,7 @@ def make_view(
             quiet=quiet,
             virtual=clock.is_virtual,
         )
-        return Lasting(plain)
+        return Lasting(plain, beside=beside)
     live = LiveView(
         console,
         clock=clock,
@@ -59,7 +62,7 @@ def make_view(
         simulated=simulated,
         known=known,
     )
-    return Lasting(live)
+    return Lasting(live, beside=beside)
 
 
 def _may_draw(console: Console) -> bool:

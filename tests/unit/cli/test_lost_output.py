@@ -2,6 +2,8 @@
 
 import errno
 import io
+import json
+import threading
 from collections.abc import Callable
 
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from autotune.cli.json_lines import JsonLines
 from autotune.cli.lost_output import Lasting
 from autotune.errors import OutputLostError
-from autotune.seams.events import Notice, PhaseStarted
+from autotune.seams.events import Notice, PhaseStarted, TelemetrySeen
 
 STOPPING = PhaseStarted(number=3, phase="stopping", at_ns=0)
 
@@ -71,4 +73,71 @@ def test_another_error_of_a_view_is_not_hidden() -> None:
     """Only what says that the output is gone."""
     view = watched(Broken(0, OSError(errno.EINVAL, "odd")), lambda: None)
     with pytest.raises(OSError, match="odd"):
+        view(STOPPING)
+
+
+class Stuck(io.StringIO):
+    """A terminal after Ctrl-S: a write comes back when somebody reads on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on = threading.Event()
+
+    def write(self, text: str) -> int:
+        self.goes_on.wait()
+        return super().write(text)
+
+
+def test_nobody_waits_for_an_output_that_does_not_move() -> None:
+    """Events are taken meanwhile, and shown in their order once somebody reads on."""
+    stream = Stuck()
+    with Lasting(JsonLines(stream), lambda: None, beside=True) as view:
+        for number in range(50):
+            view(PhaseStarted(number=number, phase="stopping", at_ns=0))
+        assert stream.getvalue() == ""
+        stream.goes_on.set()
+    shown = [json.loads(line)["number"] for line in stream.getvalue().splitlines()]
+    assert shown == list(range(50))
+
+
+def test_a_run_that_is_broken_off_does_not_wait_for_it_either(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Ctrl-C comes through, and the view is left as it is."""
+    monkeypatch.setattr("autotune.cli.lost_output._PATIENCE_S", 0.0)
+    stream = Stuck()
+
+    def run(view: Lasting) -> None:
+        view(STOPPING)
+        raise KeyboardInterrupt
+
+    with (
+        pytest.raises(KeyboardInterrupt),
+        Lasting(JsonLines(stream), lambda: None, beside=True) as view,
+    ):
+        run(view)
+    assert stream.getvalue() == ""
+    stream.goes_on.set()
+
+
+def test_looks_at_the_machine_are_left_out_where_too_many_wait() -> None:
+    """A weekend behind Ctrl-S does not fill the memory; what became of trials is all there."""
+    stream = Stuck()
+    with Lasting(JsonLines(stream, telemetry=True), lambda: None, beside=True) as view:
+        for number in range(2000):
+            view(TelemetrySeen(number=number, values={}))
+        view(STOPPING)
+        stream.goes_on.set()
+    lines = stream.getvalue().splitlines()
+    assert 1000 <= len(lines) <= 1003
+    assert json.loads(lines[-1])["event"] == "phase_started"
+
+
+def test_what_a_view_beside_raises_comes_out_at_the_next_event() -> None:
+    """Or at the end: it is not hidden by its thread."""
+    stream = Broken(0, OSError(errno.EINVAL, "odd"))
+    with (
+        pytest.raises(OSError, match="odd"),
+        Lasting(JsonLines(stream), lambda: None, beside=True) as view,
+    ):
         view(STOPPING)
