@@ -85,11 +85,11 @@ class StartLines:
         if not release.since(0, 11, 1):
             engine = " on V1 engine" if self._settings.v1 else ""
             text = f"Using {_OLD_TITLES.get(name, name)} backend{engine}."
-        elif self._settings.backend_is_explicit or not release.since(0, 13):
+        elif self._settings.backend_is_explicit or not release.since(0, 12):
             text = f"Using AttentionBackendEnum.{name} backend."
         else:
             rest = [other for other in _BACKENDS if other != name]
-            end = "." if release.since(0, 17) else ""
+            end = "." if release.since(0, 16) else ""
             text = f"Using {name} attention backend out of potential backends: {[name, *rest]}{end}"
         self._log.info("cuda.py:378", text)
 

@@ -56,7 +56,7 @@ def no_blocks(release: Release) -> str:
         "ValueError: No available memory for the cache blocks. Try increasing "
         "`gpu_memory_utilization` when initializing the engine"
     )
-    if release.since(0, 26):
+    if release.since(0, 22):
         text += (
             " (this flag also controls CPU memory reservation on the CPU backend, despite its name)"
         )
@@ -71,7 +71,7 @@ def too_long(release: Release, length: int, needed: float, available: float, fit
         if fits > 0
         else ""
     )
-    also = " (which also controls CPU memory on the CPU backend)" if release.since(0, 26) else ""
+    also = " (which also controls CPU memory on the CPU backend)" if release.since(0, 22) else ""
     text = (
         f"ValueError: To serve at least one request with the {whose} max seq len ({length}), "
         f"({_gib(needed)} GiB KV cache is needed, which is larger than the available KV cache "
@@ -103,7 +103,7 @@ def no_shm(release: Release, needed: float, free: float) -> str:
     """Shared memory is too small for the KV offload; only the system says so before 0.28.0."""
     if not release.since(0, 28):
         return "OSError: [Errno 28] No space left on device"
-    what = " for CPU KV offload shared region in /dev/shm" if release.since(0, 33) else ""
+    what = " for CPU KV offload shared region in /dev/shm" if release.since(0, 31) else ""
     return (
         f"RuntimeError: Insufficient space in {_SHM}{what}: {needed / BYTES_PER_MIB:.0f} MiB "
         f"required, {free / BYTES_PER_MIB:.0f} MiB free. Increase {_SHM} (e.g. --shm-size or "
