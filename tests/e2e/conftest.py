@@ -59,7 +59,7 @@ def real_study(deployer: str, folder: Path, changes: Mapping[str, Any] | None = 
     Args:
         deployer: "process" or "docker".
         folder: Where the command is run.
-        changes: Fields of the study to replace; `engine` is merged.
+        changes: Fields of the study to replace; `engine` and `workload` are merged.
     """
     changes = dict(changes or {})
     name = f"e2e-{deployer}-{uuid.uuid4().hex[:8]}"
@@ -71,6 +71,7 @@ def real_study(deployer: str, folder: Path, changes: Mapping[str, Any] | None = 
         "command": [str(program), "serve"],
         **changes.pop("engine", {}),
     }
+    raw["workload"] |= changes.pop("workload", {})
     if deployer == "docker":
         # The image brings Debian's libraries; Python and vLLM come from this machine.
         base = Path(sys.base_prefix).resolve()
