@@ -39,9 +39,8 @@ def make_view(
         simulated: Marks every screen.
         known: Trials of earlier runs.
     """
-    beside = (
-        not clock.is_virtual
-    )  # in virtual time nothing waits, and all is as fast as it is drawn
+    # In virtual time nothing waits, and all is as fast as it is drawn.
+    beside = not clock.is_virtual
     if json:
         return Lasting(JsonLines(sys.stdout), beside=beside)
     console = Console(highlight=False)

@@ -1,6 +1,5 @@
 """One autotune per GPU."""
 
-import errno
 import os
 import stat
 import subprocess
@@ -12,6 +11,7 @@ import pytest
 from autotune.deployers.gpu_lock import GpuLocks
 from autotune.errors import HostError
 from autotune.seams.telemetry import Gpu
+from tests.support.no_locks import refuse_locks
 
 HOLD = """
 import sys
@@ -72,11 +72,7 @@ def test_a_file_system_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody has the card; that nobody else takes it cannot be promised."""
-
-    def refuse(_descriptor: int, _how: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("autotune.locking.fcntl.flock", refuse)
+    refuse_locks(monkeypatch)
     with pytest.raises(HostError, match="No locks available"):
         GpuLocks([FIRST], tmp_path).__enter__()
 

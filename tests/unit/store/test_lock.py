@@ -12,6 +12,7 @@ import pytest
 
 from autotune.errors import StoreError, StudyConflictError
 from autotune.store import StudyLock
+from tests.support.no_locks import refuse_locks
 
 _HOLD = """
 import sys
@@ -100,11 +101,7 @@ def test_a_file_system_without_locks_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And not called another run of the study."""
-
-    def refuse(_descriptor: int, _how: int) -> None:
-        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
-
-    monkeypatch.setattr("autotune.locking.fcntl.flock", refuse)
+    refuse_locks(monkeypatch)
     with pytest.raises(StoreError, match="No locks available"), StudyLock(tmp_path / "lock"):
         pass
 
